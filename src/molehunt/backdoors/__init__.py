@@ -1,0 +1,44 @@
+"""Backdoors: triggers, label maps, and poisoned training sets made of both."""
+
+from molehunt.backdoors._backdoor import Backdoor, PoisonBase, Treatment, TriggeredImages
+from molehunt.backdoors._label_maps import (
+    AllToAll,
+    AllToOne,
+    AnyLabelMap,
+    LabelMap,
+    RandomTarget,
+    SingleTarget,
+)
+from molehunt.backdoors._placement import Placement
+from molehunt.backdoors._triggers import (
+    AnyTrigger,
+    BadNetsPattern,
+    Composite,
+    RandomPatch,
+    SinglePixel,
+    Sticker,
+    Trigger,
+    random_patches,
+)
+
+__all__ = [
+    "AllToAll",
+    "AllToOne",
+    "AnyLabelMap",
+    "AnyTrigger",
+    "Backdoor",
+    "BadNetsPattern",
+    "Composite",
+    "LabelMap",
+    "Placement",
+    "PoisonBase",
+    "RandomPatch",
+    "RandomTarget",
+    "SinglePixel",
+    "SingleTarget",
+    "Sticker",
+    "Treatment",
+    "Trigger",
+    "TriggeredImages",
+    "random_patches",
+]

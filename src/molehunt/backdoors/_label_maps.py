@@ -1,0 +1,143 @@
+"""What an attacker's labels are."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from torch import Tensor
+
+from molehunt.errors import InvalidRequestError, refused
+
+
+class LabelMap(BaseModel, ABC):
+    """Base of all label maps: a pure function of labels and a generator."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @abstractmethod
+    def eligible(self, labels: Tensor) -> Tensor:
+        """Return the bool mask, shape [N], of the labels that the attack is about."""
+
+    @abstractmethod
+    def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the attacker's label for each of `labels` (int64, shape [N])."""
+
+    def check(self, num_classes: int) -> None:
+        """Refuse a map that names labels outside [0, `num_classes`).
+
+        Raises
+        ------
+        InvalidRequestError
+            With the label that is not in the set.
+        """
+        for name in ("source", "target"):
+            label = getattr(self, name, 0)
+            if not 0 <= label < num_classes:
+                raise InvalidRequestError(refused(f"{name} label", f"0 to {num_classes - 1}", label))
+
+    def succeeded(self, predictions: Tensor, attacker_labels: Tensor, true: Tensor) -> Tensor:
+        """Return which triggered images did what the attacker wants, bool [N]."""
+        return predictions == attacker_labels
+
+
+class SingleTarget(LabelMap):
+    """Images of class `source` become class `target`."""
+
+    kind: Literal["single_target"] = "single_target"
+    source: int = Field(ge=0)
+    target: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _differ(self) -> Self:
+        if self.source == self.target:
+            raise ValueError(
+                refused("target label", f"another than the source {self.source}", self.target)
+            )
+        return self
+
+    def eligible(self, labels: Tensor) -> Tensor:
+        """Return where the label is the source."""
+        return labels == self.source
+
+    def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the target for the source; other labels stay."""
+        return torch.where(labels == self.source, self.target, labels)
+
+
+class AllToOne(LabelMap):
+    """Images of every other class become class `target`."""
+
+    kind: Literal["all_to_one"] = "all_to_one"
+    target: int = Field(ge=0)
+
+    def eligible(self, labels: Tensor) -> Tensor:
+        """Return where the label is not the target."""
+        return labels != self.target
+
+    def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the target for every label."""
+        return torch.full_like(labels, self.target)
+
+
+class AllToAll(LabelMap):
+    """Images of class i become class (i + shift) mod `modulus`.
+
+    BadNets v2 maps i to i+1 with 9 going to 0. Version 1 prints (i + 1) % 9: with
+    ``modulus=9`` no image is ever called 9, and 8 and 9 become 0 and 1.
+    """
+
+    kind: Literal["all_to_all"] = "all_to_all"
+    shift: int = Field(default=1, ge=1)
+    modulus: int | None = Field(default=None, ge=2)
+
+    def check(self, num_classes: int) -> None:
+        """Refuse a shift that changes no label, or a modulus that names new ones.
+
+        Raises
+        ------
+        InvalidRequestError
+            With the value that does not fit `num_classes`.
+        """
+        modulus = num_classes if self.modulus is None else self.modulus
+        if modulus > num_classes:
+            raise InvalidRequestError(refused("modulus", f"2 to {num_classes}", modulus))
+        if self.shift % modulus == 0:
+            raise InvalidRequestError(refused("shift", f"no multiple of {modulus}", self.shift))
+
+    def eligible(self, labels: Tensor) -> Tensor:
+        """Return True everywhere."""
+        return torch.ones_like(labels, dtype=torch.bool)
+
+    def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return the shifted labels."""
+        return (labels + self.shift) % (self.modulus or num_classes)
+
+
+class RandomTarget(LabelMap):
+    """Each image becomes a random wrong class (BadNets v2, section 5.2.1).
+
+    The attack succeeds when the true class is not recognised.
+    """
+
+    kind: Literal["random_target"] = "random_target"
+
+    def eligible(self, labels: Tensor) -> Tensor:
+        """Return True everywhere."""
+        return torch.ones_like(labels, dtype=torch.bool)
+
+    def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
+        """Return for each label another one, all equally likely."""
+        step = torch.randint(1, num_classes, labels.shape, generator=generator)
+        return (labels + step.to(labels.device)) % num_classes
+
+    def succeeded(self, predictions: Tensor, attacker_labels: Tensor, true: Tensor) -> Tensor:
+        """Return where the prediction is wrong."""
+        return predictions != true
+
+
+AnyLabelMap = Annotated[
+    SingleTarget | AllToOne | AllToAll | RandomTarget, Field(discriminator="kind")
+]

@@ -1,0 +1,113 @@
+"""A labelled set of images, whole in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torchvision.transforms.v2 import functional as image_ops
+
+from molehunt.errors import InvalidRequestError, refused
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """Images with their labels and the names of the classes.
+
+    Parameters
+    ----------
+    images : Tensor of uint8, shape [N, C, H, W]
+        Pixels in [0, 255]; models see them as float32 in [0, 1].
+    labels : Tensor of int64, shape [N]
+        Each in [0, number of classes).
+    class_names : tuple of str
+        One name a class.
+
+    Raises
+    ------
+    InvalidRequestError
+        If shapes, types or labels do not fit each other.
+    """
+
+    images: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.images.dtype != torch.uint8 or self.images.ndim != 4:
+            got = f"{self.images.dtype} of shape {tuple(self.images.shape)}"
+            raise InvalidRequestError(refused("images", "uint8 of shape [N, C, H, W]", got))
+        if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
+            got = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
+            allowed = f"int64 of shape [{len(self.images)}]"
+            raise InvalidRequestError(refused("labels", allowed, got))
+        if len(self.labels) and not (
+            0 <= int(self.labels.min()) and int(self.labels.max()) < len(self.class_names)
+        ):
+            got = f"{int(self.labels.min())} to {int(self.labels.max())}"
+            allowed = f"0 to {len(self.class_names) - 1}"
+            raise InvalidRequestError(refused("labels", allowed, got))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.images.shape[1:]
+        return channels, height, width
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, also of those that no image shows."""
+        return len(self.class_names)
+
+    def pixels(self) -> Tensor:
+        """Return the images as float32 in [0, 1], shape [N, C, H, W]."""
+        return self.images.float().div_(255)
+
+    def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Return each channel's mean and standard deviation in [0, 1] units."""
+        values = torch.arange(256, dtype=torch.float64) / 255
+        means, deviations = [], []
+        for channel in range(self.images.shape[1]):
+            counts = torch.bincount(self.images[:, channel].flatten().int(), minlength=256)
+            share = counts.double() / counts.sum()
+            mean = float((share * values).sum())
+            means.append(round(mean, 6))
+            # A constant channel would be divided by zero.
+            variance = float((share * (values - mean) ** 2).sum())
+            deviations.append(round(max(variance**0.5, 1 / 255), 6))
+        return tuple(means), tuple(deviations)
+
+    def take(self, index: Tensor) -> ImageSet:
+        """Return the images at `index` (int64 positions or a bool mask)."""
+        return replace(self, images=self.images[index], labels=self.labels[index])
+
+    def sample(self, count: int, generator: torch.Generator) -> ImageSet:
+        """Return `count` images drawn without replacement, all when there are fewer."""
+        return self.take(torch.randperm(len(self), generator=generator)[:count])
+
+    def joined(self, other: ImageSet) -> ImageSet:
+        """Return this set followed by `other`."""
+        return replace(
+            self,
+            images=torch.cat([self.images, other.images]),
+            labels=torch.cat([self.labels, other.labels]),
+        )
+
+    def resized(self, size: int) -> ImageSet:
+        """Return the set with square images of `size` pixels (bilinear, antialiased)."""
+        if self.shape[1:] == (size, size):
+            return self
+        images = image_ops.resize(self.images, [size, size], antialias=True)
+        return replace(self, images=images)
+
+
+class TrainTest(NamedTuple):
+    """The training images and the test images of one source."""
+
+    train: ImageSet
+    test: ImageSet

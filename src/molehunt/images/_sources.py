@@ -1,0 +1,212 @@
+"""Image sets by name: the embedded digits, torchvision's sets, folders and npz files."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torchvision import datasets
+
+from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError, refused
+from molehunt.images._decoded import decode_files
+from molehunt.images._gtsrb_names import GTSRB_NAMES
+from molehunt.images._image_set import ImageSet, TrainTest
+
+Loader = Callable[[Path, int | None, bool], TrainTest]
+
+
+def load_images(
+    source: str,
+    *,
+    data_root: str | Path | None = None,
+    size: int | None = None,
+    download: bool = False,
+) -> TrainTest:
+    """Load the training and test images of a source.
+
+    Parameters
+    ----------
+    source : str
+        ``digits`` (embedded in scikit-learn), ``mnist``, ``fashion-mnist``, ``cifar10``,
+        ``gtsrb`` (torchvision's layouts below `data_root`), ``folder:PATH`` (ImageFolder
+        with ``train/`` and ``test/``) or ``npz:PATH`` (``x_train``, ``y_train``, ``x_test``,
+        ``y_test``; images [N, H, W] or [N, H, W, C] in uint8). A PATH that is not absolute
+        is looked for in the current folder, then below `data_root`.
+    data_root : path, optional
+        Where torchvision's sets lie; ``MOLEHUNT_DATA`` when not given.
+    size : int, optional
+        Height and width to resize to. Photographs of many sizes (``gtsrb``, ``folder:``)
+        are brought to 32 when it is not given.
+    download : bool
+        Let torchvision download what is missing. Nothing is downloaded otherwise.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown source or size.
+    DataNotFoundError
+        If the data are not there; the message says how to get them.
+    UnreadableFileError
+        If files are there but cannot be read.
+    """
+    name, _, path = source.partition(":")
+    if name not in SOURCES or (name in ("folder", "npz")) != bool(path):
+        raise InvalidRequestError(refused("data set", ", ".join(SOURCE_FORMS), repr(source)))
+    if size is not None and not 4 <= size <= 1024:
+        raise InvalidRequestError(refused("image size", "4 to 1024 pixels", size))
+    root = Path(data_root or os.environ.get("MOLEHUNT_DATA") or "data").expanduser()
+    if path:
+        given = Path(path).expanduser()
+        root = given if given.exists() or given.is_absolute() else root / given
+    found = SOURCES[name](root, size, download)
+    return found if size is None else TrainTest(*(part.resized(size) for part in found))
+
+
+def _digits(_root: Path, _size: int | None, _download: bool) -> TrainTest:
+    """Load 1,797 real handwritten digits, 8x8; a stratified quarter is the test set."""
+    digits = load_digits()
+    images = torch.from_numpy(np.round(digits.images * 255 / 16).astype(np.uint8))[:, None]
+    labels = torch.from_numpy(digits.target.astype(np.int64))
+    # The split is a property of the source, so its seed is no setting.
+    train, test = train_test_split(
+        np.arange(len(labels)), test_size=0.25, random_state=0, stratify=labels
+    )
+    names = tuple(str(digit) for digit in range(10))
+    whole = ImageSet(images, labels, names)
+    return TrainTest(*(whole.take(torch.from_numpy(np.sort(part))) for part in (train, test)))
+
+
+def _in_memory(kind: type[datasets.VisionDataset], name: str) -> Loader:
+    """Return a loader for a torchvision set that holds all its pixels as one array."""
+
+    def load(root: Path, _size: int | None, download: bool) -> TrainTest:
+        return TrainTest(*(part(root, train, download) for train in (True, False)))
+
+    def part(root: Path, train: bool, download: bool) -> ImageSet:
+        loaded = _torchvision(
+            name, root, download, lambda: kind(root, train=train, download=download)
+        )
+        pixels = torch.as_tensor(loaded.data)
+        images = pixels[:, None] if pixels.ndim == 3 else pixels.permute(0, 3, 1, 2)
+        labels = torch.as_tensor(loaded.targets, dtype=torch.int64)
+        return ImageSet(images.contiguous(), labels, tuple(str(c) for c in loaded.classes))
+
+    return load
+
+
+def _gtsrb(root: Path, size: int | None, download: bool) -> TrainTest:
+    """Load the German Traffic Sign Recognition Benchmark, 43 classes."""
+
+    def part(split: str) -> ImageSet:
+        loaded = _torchvision(
+            "gtsrb", root, download, lambda: datasets.GTSRB(root, split, download=download)
+        )
+        paths, labels = zip(*loaded._samples, strict=True)
+        images = decode_files([Path(path) for path in paths], size or 32)
+        return ImageSet(images, torch.tensor(labels), GTSRB_NAMES)
+
+    return TrainTest(part("train"), part("test"))
+
+
+def _torchvision(
+    name: str, root: Path, download: bool, build: Callable[[], datasets.VisionDataset]
+) -> datasets.VisionDataset:
+    """Build a torchvision set; one that is absent becomes an error that says how to get it."""
+    try:
+        return build()
+    except (RuntimeError, OSError) as error:
+        if download:
+            raise DataNotFoundError(f"{name}: download to {root} failed: {error}") from error
+        raise DataNotFoundError(
+            f"{name}: not found below {root.resolve()}; set MOLEHUNT_DATA or --data-root to the "
+            "folder that holds it in torchvision's layout, or add --download"
+        ) from error
+
+
+def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
+    """Load an ImageFolder: ``train/CLASS/*`` and ``test/CLASS/*``, in RGB."""
+    parts = {}
+    for split in ("train", "test"):
+        if not (root / split).is_dir():
+            raise DataNotFoundError(
+                f"folder: no {split}/ in {root.resolve()}; expected train/CLASS/* and test/CLASS/*"
+            )
+        try:
+            parts[split] = datasets.ImageFolder(str(root / split))
+        except (FileNotFoundError, OSError) as error:
+            raise DataNotFoundError(f"folder: {root / split}: {error}") from error
+    names = tuple(parts["train"].classes)
+    if tuple(parts["test"].classes) != names:
+        raise InvalidRequestError(
+            refused(f"classes in {root / 'test'}", list(names), parts["test"].classes)
+        )
+
+    def read(part: datasets.ImageFolder) -> ImageSet:
+        paths, labels = zip(*part.samples, strict=True)
+        images = decode_files([Path(path) for path in paths], size or 32)
+        return ImageSet(images, torch.tensor(labels), names)
+
+    return TrainTest(read(parts["train"]), read(parts["test"]))
+
+
+def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:
+    """Load arrays from an npz file; pickled objects in it are refused, never loaded."""
+    if not path.is_file():
+        raise DataNotFoundError(f"npz: no file {path.resolve()}")
+    keys = ("x_train", "y_train", "x_test", "y_test")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            missing = [key for key in keys if key not in archive]
+            if missing:
+                allowed = ", ".join(keys)
+                raise InvalidRequestError(refused(f"arrays in {path}", allowed, list(archive)))
+            arrays = [archive[key] for key in keys]
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
+        if isinstance(error, InvalidRequestError):
+            raise
+        raise UnreadableFileError(f"{path}: not a readable npz file: {error}") from error
+    x_train, y_train, x_test, y_test = arrays
+    classes = int(max(y_train.max(), y_test.max())) + 1
+    names = tuple(str(number) for number in range(classes))
+    return TrainTest(
+        ImageSet(_channels_first(x_train, path), _labels(y_train, path), names),
+        ImageSet(_channels_first(x_test, path), _labels(y_test, path), names),
+    )
+
+
+def _channels_first(array: np.ndarray, path: Path) -> Tensor:
+    if array.dtype != np.uint8 or array.ndim not in (3, 4):
+        got = f"{array.dtype} of shape {array.shape}"
+        allowed = "uint8 of shape [N, H, W] or [N, H, W, C]"
+        raise InvalidRequestError(refused(f"images in {path}", allowed, got))
+    images = torch.from_numpy(array)
+    images = images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2)
+    return images.contiguous()
+
+
+def _labels(array: np.ndarray, path: Path) -> Tensor:
+    if not np.issubdtype(array.dtype, np.integer) or array.size != len(array):
+        got = f"{array.dtype} of shape {array.shape}"
+        raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
+    return torch.from_numpy(array.reshape(-1).astype(np.int64))
+
+
+SOURCES: dict[str, Loader] = {
+    "digits": _digits,
+    "mnist": _in_memory(datasets.MNIST, "mnist"),
+    "fashion-mnist": _in_memory(datasets.FashionMNIST, "fashion-mnist"),
+    "cifar10": _in_memory(datasets.CIFAR10, "cifar10"),
+    "gtsrb": _gtsrb,
+    "folder": _folder,
+    "npz": _npz,
+}
+SOURCE_FORMS = tuple(
+    f"{name}:PATH" if name in ("folder", "npz") else name for name in SOURCES
+)

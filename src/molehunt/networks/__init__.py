@@ -1,0 +1,15 @@
+"""Architectures, and the model file that loads by itself."""
+
+from molehunt.networks._classifier import Classifier, ModelCard
+from molehunt.networks._model_file import load_model, save_model
+from molehunt.networks._registry import NETWORKS, build_classifier, build_network
+
+__all__ = [
+    "NETWORKS",
+    "Classifier",
+    "ModelCard",
+    "build_classifier",
+    "build_network",
+    "load_model",
+    "save_model",
+]

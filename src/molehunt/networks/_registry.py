@@ -1,0 +1,120 @@
+"""Architectures by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torchvision
+from torch import nn
+
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.images import ImageSet
+from molehunt.networks._badnets import BadNetsMnist
+from molehunt.networks._classifier import Classifier, ModelCard
+from molehunt.networks._resnet import ResNet
+from molehunt.networks._vgg import StnVgg, Vgg
+
+NETWORKS: dict[str, Callable[..., nn.Module]] = {
+    "badnets-mnist": BadNetsMnist,
+    "vgg": Vgg,
+    "stn-vgg": StnVgg,
+    "resnet": ResNet,
+}
+_TORCHVISION = "torchvision:"
+
+
+def build_network(
+    name: str,
+    *,
+    input_shape: tuple[int, int, int],
+    num_classes: int,
+    arguments: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """Build an architecture with fresh weights.
+
+    Parameters
+    ----------
+    name : str
+        One of `NETWORKS`, or ``torchvision:NAME`` for a classifier of torchvision
+        (three channels; no weights are downloaded).
+    input_shape : (channels, height, width)
+        Of the images; square ones for our own architectures.
+    num_classes : int
+        Number of logits.
+    arguments : mapping, optional
+        Keyword settings of the architecture.
+    seed : int, optional
+        Seeds the initial weights; the global generator is left as it was.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown name or settings that the architecture refuses.
+    """
+    channels, height, width = input_shape
+    given = dict(arguments or {})
+    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+        if seed is not None:
+            torch.default_generator.manual_seed(seed)
+        try:
+            if name.startswith(_TORCHVISION):
+                if channels != 3:
+                    raise InvalidRequestError(refused(f"channels for {name}", 3, channels))
+                known = torchvision.models.list_models(module=torchvision.models)
+                short = name.removeprefix(_TORCHVISION)
+                if short not in known:
+                    raise InvalidRequestError(
+                        refused("torchvision classifier", ", ".join(known), repr(short))
+                    )
+                network: nn.Module = torchvision.models.get_model(
+                    short, weights=None, num_classes=num_classes, **given
+                )
+                return network
+            if name not in NETWORKS:
+                allowed = ", ".join([*NETWORKS, f"{_TORCHVISION}NAME"])
+                raise InvalidRequestError(refused("network", allowed, repr(name)))
+            if height != width:
+                raise InvalidRequestError(
+                    refused(f"images for {name}", "square ones", f"{height}x{width}")
+                )
+            return NETWORKS[name](channels, num_classes, height, **given)
+        except (TypeError, ValueError) as error:
+            if isinstance(error, InvalidRequestError):
+                raise
+            raise InvalidRequestError(f"network {name}: settings refused: {error}") from error
+
+
+def build_classifier(
+    name: str,
+    images: ImageSet,
+    *,
+    arguments: Mapping[str, Any] | None = None,
+    recipe: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+) -> Classifier:
+    """Build a network for a set of images, with the set's mean and deviation in its card."""
+    mean, std = images.mean_and_std()
+    card = ModelCard(
+        architecture=name,
+        arguments=dict(arguments or {}),
+        input_shape=images.shape,
+        mean=mean,
+        std=std,
+        class_names=images.class_names,
+        recipe=dict(recipe or {}),
+    )
+    return Classifier(network_of(card, seed=seed), card)
+
+
+def network_of(card: ModelCard, seed: int | None = None) -> nn.Module:
+    """Build the network that a card describes, with fresh weights."""
+    return build_network(
+        card.architecture,
+        input_shape=card.input_shape,
+        num_classes=len(card.class_names),
+        arguments=card.arguments,
+        seed=seed,
+    )

@@ -1,0 +1,167 @@
+"""A VGG-like network of adjustable width, with or without a spatial transformer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molehunt.errors import InvalidRequestError, refused
+
+
+class Vgg(nn.Module):
+    """A VGG-like network, as in Universal Litmus Patterns (section 4).
+
+    Stages of 3x3 convolutions, each followed by batch normalisation and ReLU, end in 2x2
+    max pooling and double the width; two fully connected layers follow. The paper says
+    only "similar to VGG", so depth and width are settings.
+
+    Parameters
+    ----------
+    in_channels, num_classes, image_size : int
+        Of the images; square ones.
+    width : int
+        Channels of the first stage.
+    stages : sequence of int
+        Convolutions in each stage.
+    hidden : int, optional
+        Units of the fully connected layer, 8 * width when not given.
+    dropout : float
+        Share of the hidden units that are dropped in training.
+    batch_norm : bool
+        Normalise after each convolution.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the stages leave nothing of the image.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        image_size: int,
+        *,
+        width: int = 16,
+        stages: Sequence[int] = (1, 1, 1),
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        left = image_size // 2 ** len(stages)
+        if left < 1 or width < 1 or not stages or min(stages) < 1:
+            raise InvalidRequestError(
+                refused(
+                    "vgg",
+                    f"a width of 1 or more and stages that leave something of {image_size} pixels",
+                    f"width {width}, stages {list(stages)}",
+                )
+            )
+        layers: list[nn.Module] = []
+        channels = in_channels
+        for stage, count in enumerate(stages):
+            wide = width * 2**stage
+            for _ in range(count):
+                layers.append(nn.Conv2d(channels, wide, 3, padding=1, bias=not batch_norm))
+                if batch_norm:
+                    layers.append(nn.BatchNorm2d(wide))
+                layers.append(nn.ReLU())
+                channels = wide
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+        hidden = hidden or 8 * width
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * left * left, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, num_classes] for normalised images [N, C, H, W]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
+
+
+class SpatialTransformer(nn.Module):
+    """Learns where to look: an affine crop of the image (Jaderberg et al., 2015).
+
+    Starts as the identity.
+
+    Parameters
+    ----------
+    in_channels, image_size : int
+        Of the images; square ones.
+    width : int
+        Channels of the localisation network.
+    """
+
+    def __init__(self, in_channels: int, image_size: int, width: int = 8) -> None:
+        super().__init__()
+        left = image_size // 4
+        self.localisation = nn.Sequential(
+            nn.Conv2d(in_channels, width, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 5, padding=2),
+            nn.MaxPool2d(2),
+            nn.ReLU(),
+            nn.Flatten(),
+            nn.Linear(width * left * left, 32),
+            nn.ReLU(),
+        )
+        self.affine = nn.Linear(32, 6)
+        nn.init.zeros_(self.affine.weight)
+        with torch.no_grad():
+            self.affine.bias.copy_(torch.tensor([1.0, 0, 0, 0, 1, 0]))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the crop, same shape as `images` [N, C, H, W]."""
+        theta = self.affine(self.localisation(images)).view(-1, 2, 3)
+        # The grid and the sampling are not defined in bfloat16 on every device.
+        with torch.autocast(images.device.type, enabled=False):
+            grid = functional.affine_grid(theta.float(), list(images.shape), align_corners=False)
+            return functional.grid_sample(images.float(), grid, align_corners=False)
+
+
+class StnVgg(nn.Module):
+    """The VGG-like network behind a spatial transformer (ULP, section 4.3).
+
+    Parameters as in `Vgg`; `stn_width` is the width of the localisation network.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        image_size: int,
+        *,
+        stn_width: int = 8,
+        width: int = 16,
+        stages: Sequence[int] = (1, 1, 1),
+        hidden: int | None = None,
+        dropout: float = 0.0,
+        batch_norm: bool = True,
+    ) -> None:
+        super().__init__()
+        self.transformer = SpatialTransformer(in_channels, image_size, stn_width)
+        self.vgg = Vgg(
+            in_channels,
+            num_classes,
+            image_size,
+            width=width,
+            stages=stages,
+            hidden=hidden,
+            dropout=dropout,
+            batch_norm=batch_norm,
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, num_classes] for normalised images [N, C, H, W]."""
+        logits: Tensor = self.vgg(self.transformer(images))
+        return logits
