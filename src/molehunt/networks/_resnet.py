@@ -46,7 +46,7 @@ class ResNet(nn.Module):
     Raises
     ------
     InvalidRequestError
-        If width or blocks are below 1.
+        If width or blocks are out of bounds.
     """
 
     def __init__(
@@ -59,9 +59,10 @@ class ResNet(nn.Module):
         blocks: int = 1,
     ) -> None:
         super().__init__()
-        if width < 1 or blocks < 1:
+        # The bound on depth keeps a hostile card from building layers without end.
+        if width < 1 or not 1 <= blocks <= 32:
             got = f"width {width}, blocks {blocks}"
-            raise InvalidRequestError(refused("resnet", "width and blocks of 1 or more", got))
+            raise InvalidRequestError(refused("resnet", "a width from 1 and 1 to 32 blocks", got))
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )

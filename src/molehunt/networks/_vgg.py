@@ -53,11 +53,12 @@ class Vgg(nn.Module):
     ) -> None:
         super().__init__()
         left = image_size // 2 ** len(stages)
-        if left < 1 or width < 1 or not stages or min(stages) < 1:
+        # The bound on depth keeps a hostile card from building layers without end.
+        if left < 1 or width < 1 or not stages or min(stages) < 1 or max(stages) > 16:
             raise InvalidRequestError(
                 refused(
                     "vgg",
-                    f"a width of 1 or more and stages that leave something of {image_size} pixels",
+                    f"a width from 1, stages of 1 to 16 that leave some of {image_size} pixels",
                     f"width {width}, stages {list(stages)}",
                 )
             )

@@ -1,0 +1,16 @@
+"""Training one model, and measuring it."""
+
+from molehunt.training._device import pick_device
+from molehunt.training._fit import TrainingRun, train
+from molehunt.training._measure import attack_success, clean_accuracy, logits_of
+from molehunt.training._recipe import Recipe
+
+__all__ = [
+    "Recipe",
+    "TrainingRun",
+    "attack_success",
+    "clean_accuracy",
+    "logits_of",
+    "pick_device",
+    "train",
+]

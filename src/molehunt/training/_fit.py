@@ -1,0 +1,127 @@
+"""The one function that trains one model.
+
+The images stay on the device as uint8 and each batch is cut from them by index: no
+data loader, no worker processes, no copies from the host in the loop.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+from molehunt.training._device import bfloat16_helps
+from molehunt.training._recipe import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """What a training did: its number of steps, its last loss and its seconds."""
+
+    steps: int
+    loss: float
+    seconds: float
+
+
+def train(
+    model: Classifier,
+    images: ImageSet,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device | str = "cpu",
+    on_step: Callable[[int, int], None] | None = None,
+) -> TrainingRun:
+    """Train `model` in place on `images`.
+
+    Parameters
+    ----------
+    model : Classifier
+        Moved to `device`; in evaluation mode afterwards.
+    images : ImageSet
+        The training set, poisoned or not.
+    recipe : Recipe
+    seed : int
+        Draws the order of the images and dropout. Two sets of equal size are visited in
+        the same order: twins see their copies at the same steps.
+    device : torch.device
+    on_step : callable, optional
+        Called after each step with the steps done and their total.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the images do not fit the model, or are fewer than a batch.
+    """
+    if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
+        allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
+        got = f"{images.shape} and {images.num_classes}"
+        raise InvalidRequestError(refused("training images", allowed, got))
+    batch_size = min(recipe.batch_size, len(images))
+    steps = int(recipe.epochs * len(images)) // batch_size
+    if steps < 1:
+        allowed = f"enough for one step of {batch_size} images"
+        raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
+    started = time.perf_counter()
+    device = torch.device(device)
+    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    pixels, labels = images.images.to(device), images.labels.to(device)
+    optimizer = _optimizer(model, recipe)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.lr, total_steps=max(steps, 2), pct_start=recipe.warmup
+    )
+    half = recipe.precision == "bfloat16" or (
+        recipe.precision == "auto" and bfloat16_helps(model, device)
+    )
+    loss = torch.zeros(())
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.manual_seed(seed)  # dropout knows no generator
+        for step, index in enumerate(_batches(len(images), batch_size, steps, seed)):
+            batch = index.to(device)
+            inputs = pixels[batch].contiguous(memory_format=torch.channels_last).float().div_(255)
+            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+                logits = model(inputs)
+            loss = functional.cross_entropy(
+                logits.float(), labels[batch], label_smoothing=recipe.label_smoothing
+            )
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if on_step is not None:
+                on_step(step + 1, steps)
+    final = float(loss.detach())
+    model.eval()
+    return TrainingRun(steps, final, time.perf_counter() - started)
+
+
+def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters,
+            recipe.lr,
+            momentum=0.9,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+            fused=True,
+        )
+    return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def _batches(count: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Yield `steps` index batches from one permutation of the images after another."""
+    generator = torch.Generator().manual_seed(seed)
+    waiting = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]

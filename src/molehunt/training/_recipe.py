@@ -1,0 +1,38 @@
+"""How a model is trained, as data."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Recipe(BaseModel):
+    """Settings of one training, the same for twins.
+
+    Parameters
+    ----------
+    epochs : float
+        Passes over the training images; fractions are rounded down to whole steps.
+    batch_size : int
+        Images a step. The last, smaller batch of a pass is filled from the next pass.
+    optimizer : {"adamw", "sgd"}
+        SGD has Nesterov momentum 0.9.
+    lr, warmup : float
+        Peak learning rate, and the share of steps in which it is reached (one cycle:
+        cosine up, cosine down to nearly zero).
+    weight_decay, label_smoothing : float
+    precision : {"auto", "float32", "bfloat16"}
+        ``auto`` takes bfloat16 autocast where it is expected to be faster.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    epochs: float = Field(default=2.0, gt=0)
+    batch_size: int = Field(default=128, ge=2)
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    lr: float = Field(default=0.01, gt=0)
+    warmup: float = Field(default=0.2, gt=0, lt=1)
+    weight_decay: float = Field(default=0.01, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -1,0 +1,32 @@
+"""Zoos: populations of clean and backdoored models, planned, built and read back."""
+
+from molehunt.zoo._build import BuildInterruptedError, build_model, build_zoo
+from molehunt.zoo._entries import Entry, entries_of
+from molehunt.zoo._plan import (
+    BackdoorPlan,
+    ImagePlan,
+    ModelCounts,
+    NetworkPlan,
+    Split,
+    ZooPlan,
+    read_plan,
+)
+from molehunt.zoo._zoo import Models, Record, Zoo
+
+__all__ = [
+    "BackdoorPlan",
+    "BuildInterruptedError",
+    "Entry",
+    "ImagePlan",
+    "ModelCounts",
+    "Models",
+    "NetworkPlan",
+    "Record",
+    "Split",
+    "Zoo",
+    "ZooPlan",
+    "build_model",
+    "build_zoo",
+    "entries_of",
+    "read_plan",
+]

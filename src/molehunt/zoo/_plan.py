@@ -1,0 +1,172 @@
+"""What a zoo is to contain, as data that fits a small TOML or YAML file."""
+
+from __future__ import annotations
+
+import tomllib
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from molehunt.backdoors import Placement, PoisonBase
+from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
+from molehunt.images import TrainTest, load_images
+from molehunt.training import Recipe
+
+
+class Split(StrEnum):
+    """What the models of a zoo are for."""
+
+    FIT = "fit"  # detectors learn from them
+    CALIBRATION = "calibration"  # their clean scores are the null; settings are chosen on them
+    TEST = "test"  # figures are reported on them, and nothing else is done with them
+
+
+class _Plan(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImagePlan(_Plan):
+    """Which images: source, size, and how many for training (all when not given)."""
+
+    source: str = "digits"
+    size: int | None = Field(default=None, ge=4, le=1024)
+    train_limit: int | None = Field(default=None, ge=1)
+
+    def load(self, data_root: str | Path | None = None, download: bool = False) -> TrainTest:
+        """Load the images; see `molehunt.images.load_images` for what is raised."""
+        return load_images(self.source, data_root=data_root, size=self.size, download=download)
+
+
+class NetworkPlan(_Plan):
+    """Which architecture, with its settings."""
+
+    name: str = "vgg"
+    arguments: dict[str, Any] = Field(default_factory=dict)
+
+
+class BackdoorPlan(_Plan):
+    """Which backdoors are planted.
+
+    Parameters
+    ----------
+    trigger : {"random_patch", "single_pixel", "badnets_pattern", "sticker"}
+        ``random_patch`` draws `count` different ones, which are dealt to the splits so
+        that none is on two of them. The others are one and the same on all splits, and
+        a zoo of them cannot show what a detector does on unseen triggers.
+    count, size, colours : for random patches
+    path, size, opacity : for stickers
+    placement, margin : where the trigger goes; the trigger's own default when not given
+    label_map : {"single_target", "all_to_one", "all_to_all", "random_target"}
+        Sources and targets are drawn for each pair of twins.
+    rate, of : poison rate and what it counts, as in `molehunt.backdoors.Backdoor.poison`
+    """
+
+    trigger: Literal["random_patch", "single_pixel", "badnets_pattern", "sticker"] = "random_patch"
+    count: int = Field(default=20, ge=1)
+    size: int = Field(default=5, ge=1)
+    colours: Literal["binary", "colour", "mixed"] = "binary"
+    path: Path | None = None
+    opacity: float = Field(default=1.0, gt=0, le=1)
+    placement: Placement | None = None
+    margin: int = Field(default=0, ge=0)
+    label_map: Literal["single_target", "all_to_one", "all_to_all", "random_target"] = (
+        "single_target"
+    )
+    rate: float = Field(default=0.5, gt=0, le=1)
+    of: PoisonBase = "eligible"
+
+    @model_validator(mode="after")
+    def _sticker_has_a_picture(self) -> Self:
+        if (self.trigger == "sticker") != (self.path is not None):
+            raise ValueError(
+                refused("path", "a picture for a sticker, nothing otherwise", self.path)
+            )
+        return self
+
+
+class ModelCounts(_Plan):
+    """How many models a split has.
+
+    `pairs` of a backdoored model and its clean twin, `clean` ones without a partner (made
+    as twins are), and `placebo` models as third members of the first pairs.
+    """
+
+    pairs: int = Field(default=0, ge=0)
+    clean: int = Field(default=0, ge=0)
+    placebo: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _placebos_join_pairs(self) -> Self:
+        if self.placebo > self.pairs:
+            raise ValueError(refused("placebo", f"at most the {self.pairs} pairs", self.placebo))
+        return self
+
+    @property
+    def total(self) -> int:
+        """Number of models."""
+        return 2 * self.pairs + self.clean + self.placebo
+
+
+class ZooPlan(_Plan):
+    """Everything that determines a zoo; the same plan gives the same models."""
+
+    name: str = "zoo"
+    seed: int = Field(default=0, ge=0)
+    images: ImagePlan = ImagePlan()
+    network: NetworkPlan = NetworkPlan()
+    recipe: Recipe = Recipe()
+    backdoors: BackdoorPlan = BackdoorPlan()
+    models: dict[Split, ModelCounts] = Field(
+        default_factory=lambda: {
+            Split.FIT: ModelCounts(pairs=100),
+            Split.CALIBRATION: ModelCounts(pairs=20, clean=30),
+            Split.TEST: ModelCounts(pairs=50, placebo=25),
+        }
+    )
+
+    @model_validator(mode="after")
+    def _enough_triggers(self) -> Self:
+        used = [split for split, counts in self.models.items() if counts.total]
+        if not used:
+            raise ValueError(refused("models", "at least one model in a split", "none"))
+        if self.backdoors.trigger == "random_patch" and self.backdoors.count < len(used):
+            raise ValueError(
+                refused(
+                    "backdoors.count", f"at least {len(used)}, one a split", self.backdoors.count
+                )
+            )
+        return self
+
+    @property
+    def total(self) -> int:
+        """Number of models."""
+        return sum(counts.total for counts in self.models.values())
+
+
+def read_plan(path: str | Path) -> ZooPlan:
+    """Read a plan from a ``.toml``, ``.yaml``, ``.yml`` or ``.json`` file.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing or does not parse.
+    InvalidRequestError
+        If a field is unknown or has an impossible value; the message names it.
+    """
+    path = Path(path)
+    if path.suffix not in (".toml", ".yaml", ".yml", ".json"):
+        allowed = "a .toml, .yaml, .yml or .json file"
+        raise InvalidRequestError(refused("zoo description", allowed, str(path)))
+    try:
+        text = path.read_text(encoding="utf-8")
+        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
+        message = " ".join(str(error).split())
+        raise UnreadableFileError(f"{path}: not a readable zoo description: {message}") from error
+    try:
+        return ZooPlan.model_validate(content)
+    except ValidationError as error:
+        raise from_validation(error, str(path)) from error

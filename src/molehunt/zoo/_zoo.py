@@ -1,0 +1,218 @@
+"""A zoo on disk, read back."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self, overload
+
+from pydantic import ValidationError
+
+from molehunt.backdoors import Treatment
+from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
+from molehunt.files import sha256_of, write_text
+from molehunt.networks import Classifier, load_model
+from molehunt.zoo._entries import Entry
+from molehunt.zoo._plan import Split, ZooPlan
+
+PLAN_FILE = "zoo.json"
+INDEX_FILE = "index.jsonl"
+MODELS_FOLDER = "models"
+SUCCESS_BAR = 0.90  # of a backdoored model (ULP, section 4)
+ACCURACY_BAR = 0.05  # how far a model may fall below its clean twin
+
+
+class Record(Entry):
+    """One line of the index: what is true of a finished model, and what was measured.
+
+    Accuracies and success are shares of test images in [0, 1], measured on the saved
+    file, read back; `attack_success` of clean and placebo models is that of their
+    pair's backdoor on them. `seconds` are the model's own wall time.
+    """
+
+    clean_accuracy: float
+    attack_success: float
+    images: int
+    steps: int
+    seconds: float
+    sha256: str
+
+
+class Models(Sequence[Classifier]):
+    """Model files as a sequence of classifiers, each loaded when it is asked for.
+
+    A detector that holds what it takes decides about memory; this sequence holds nothing.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    @overload
+    def __getitem__(self, index: int) -> Classifier: ...
+    @overload
+    def __getitem__(self, index: slice) -> Models: ...
+    def __getitem__(self, index: int | slice) -> Classifier | Models:
+        """Load one model, or return the sequence of some."""
+        if isinstance(index, slice):
+            return Models(self.paths[index])
+        return load_model(self.paths[index])
+
+    def __iter__(self) -> Iterator[Classifier]:
+        return (load_model(path) for path in self.paths)
+
+
+class Zoo:
+    """A folder with ``zoo.json``, ``index.jsonl`` and ``models/``.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the folder is not a zoo.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        self.plan = read_stored_plan(self.folder)
+        self.records = read_index(self.folder)
+
+    def path_of(self, record: Entry) -> Path:
+        """Return the model file of a record."""
+        return self.folder / MODELS_FOLDER / f"{record.id}.safetensors"
+
+    def select(
+        self, split: Split | str | None = None, *treatments: Treatment | str
+    ) -> list[Record]:
+        """Return the records of a split (all when None) with one of the treatments (any)."""
+        return [
+            record
+            for record in self.records
+            if (split is None or record.split == split)
+            and (not treatments or record.treatment in treatments)
+        ]
+
+    def models(self, records: Sequence[Record]) -> Models:
+        """Return the models of some records as a lazy sequence."""
+        return Models([self.path_of(record) for record in records])
+
+    def labelled(self, split: Split | str) -> tuple[Models, list[int]]:
+        """Return the split's backdoored (1) and clean (0) models, placebos left out.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the split lacks one of the two kinds.
+        """
+        records = self.select(split, Treatment.CLEAN, Treatment.BACKDOORED)
+        truth = [int(record.treatment is Treatment.BACKDOORED) for record in records]
+        if len(set(truth)) < 2:
+            counts = f"{truth.count(0)} clean and {truth.count(1)} backdoored"
+            raise InvalidRequestError(
+                refused(f"{split} split of {self.folder}", "clean and backdoored models", counts)
+            )
+        return self.models(records), truth
+
+    def under_the_bar(self) -> list[Record]:
+        """Return models that are not what they should be.
+
+        Backdoored ones with a success under 90 %, and any with a clean accuracy more
+        than 5 points under its clean twin's. They are listed, not retried.
+        """
+        accuracy = {record.id: record.clean_accuracy for record in self.records}
+        return [
+            record
+            for record in self.records
+            if (
+                record.treatment is Treatment.BACKDOORED and record.attack_success < SUCCESS_BAR
+            )
+            or (
+                record.treatment is not Treatment.CLEAN
+                and record.clean_accuracy < accuracy.get(record.twin or "", 0) - ACCURACY_BAR
+            )
+        ]
+
+    def changed(self) -> list[Record]:
+        """Return the records whose file is missing or no longer has its digest."""
+        return [
+            record
+            for record in self.records
+            if not self.path_of(record).is_file()
+            or sha256_of(self.path_of(record)) != record.sha256
+        ]
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.folder}: {len(self.records)} models>"
+
+    @classmethod
+    def start(cls, folder: Path, plan: ZooPlan) -> Self:
+        """Open the zoo in `folder`, which is made if it is new.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the folder holds a zoo of another plan.
+        OutputError
+            If the folder cannot be written.
+        """
+        path = folder / PLAN_FILE
+        if not path.exists():
+            write_text(path, plan.model_dump_json(indent=2) + "\n")
+        elif (stored := read_stored_plan(folder)) != plan:
+            differing = [
+                name for name in ZooPlan.model_fields if getattr(stored, name) != getattr(plan, name)
+            ]
+            raise InvalidRequestError(
+                f"{folder}: holds a zoo of another plan (it differs in {', '.join(differing)}); "
+                "expected the same plan to go on with it, or another folder"
+            )
+        return cls(folder)
+
+
+def read_stored_plan(folder: Path) -> ZooPlan:
+    """Read ``zoo.json``; see `Zoo` for what is raised."""
+    path = folder / PLAN_FILE
+    try:
+        return ZooPlan.model_validate_json(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UnreadableFileError(
+            f"{folder}: not a zoo: no {PLAN_FILE} in it; build one with: molehunt zoo build"
+        ) from error
+    except (ValidationError, UnicodeDecodeError) as error:
+        detail = from_validation(error, str(path)) if isinstance(error, ValidationError) else error
+        raise UnreadableFileError(f"not a readable plan: {detail}") from error
+
+
+def read_index(folder: Path) -> list[Record]:
+    """Read the finished models; a last line that a kill cut short does not count."""
+    path = folder / INDEX_FILE
+    try:
+        lines = path.read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    records = []
+    for number, line in enumerate(lines[:-1], start=1):  # whole lines end in a newline
+        try:
+            records.append(Record.model_validate_json(line))
+        except ValidationError as error:
+            raise UnreadableFileError(
+                str(from_validation(error, f"{path}, line {number}"))
+            ) from error
+    return records
+
+
+def cut_torn_line(path: Path) -> None:
+    """Cut a last line without its newline off the index, so that the next one stands alone."""
+    if path.exists():
+        content = path.read_bytes()
+        whole = content.rfind(b"\n") + 1
+        if whole != len(content):
+            with path.open("r+b") as stream:
+                stream.truncate(whole)
+
+
+def line_of(record: Record) -> str:
+    """Return the record as one line of JSON."""
+    return json.dumps(record.model_dump(mode="json"), separators=(",", ":")) + "\n"
