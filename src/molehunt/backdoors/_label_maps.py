@@ -36,7 +36,9 @@ class LabelMap(BaseModel, ABC):
         for name in ("source", "target"):
             label = getattr(self, name, 0)
             if not 0 <= label < num_classes:
-                raise InvalidRequestError(refused(f"{name} label", f"0 to {num_classes - 1}", label))
+                raise InvalidRequestError(
+                    refused(f"{name} label", f"0 to {num_classes - 1}", label)
+                )
 
     def succeeded(self, predictions: Tensor, attacker_labels: Tensor, true: Tensor) -> Tensor:
         """Return which triggered images did what the attacker wants, bool [N]."""

@@ -44,7 +44,7 @@ class ImageSet:
             allowed = f"int64 of shape [{len(self.images)}]"
             raise InvalidRequestError(refused("labels", allowed, got))
         if len(self.labels) and not (
-            0 <= int(self.labels.min()) and int(self.labels.max()) < len(self.class_names)
+            int(self.labels.min()) >= 0 and int(self.labels.max()) < len(self.class_names)
         ):
             got = f"{int(self.labels.min())} to {int(self.labels.max())}"
             allowed = f"0 to {len(self.class_names) - 1}"

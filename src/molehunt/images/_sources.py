@@ -207,6 +207,4 @@ SOURCES: dict[str, Loader] = {
     "folder": _folder,
     "npz": _npz,
 }
-SOURCE_FORMS = tuple(
-    f"{name}:PATH" if name in ("folder", "npz") else name for name in SOURCES
-)
+SOURCE_FORMS = tuple(f"{name}:PATH" if name in ("folder", "npz") else name for name in SOURCES)

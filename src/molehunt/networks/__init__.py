@@ -1,7 +1,7 @@
 """Architectures, and the model file that loads by itself."""
 
 from molehunt.networks._classifier import Classifier, ModelCard
-from molehunt.networks._model_file import load_model, save_model
+from molehunt.networks._model_file import load_model, read_card, read_header, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 
 __all__ = [
@@ -11,5 +11,7 @@ __all__ = [
     "build_classifier",
     "build_network",
     "load_model",
+    "read_card",
+    "read_header",
     "save_model",
 ]

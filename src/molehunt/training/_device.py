@@ -31,9 +31,9 @@ def bfloat16_helps(network: nn.Module, device: torch.device) -> bool:
     there (measured: 2x on ShuffleNet and MobileNet).
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported()
+        return bool(torch.cuda.is_bf16_supported())
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups > 1 for m in network.modules())
     # Older versions of torch cannot tell; then float32 is the safe answer.
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+    capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return bool(fast) and not depthwise

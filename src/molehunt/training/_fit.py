@@ -92,7 +92,7 @@ def train(
                 logits.float(), labels[batch], label_smoothing=recipe.label_smoothing
             )
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
             if on_step is not None:

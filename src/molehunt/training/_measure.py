@@ -20,7 +20,7 @@ def logits_of(model: Classifier, images: Tensor, batch_size: int = 1000) -> Tens
     was_training = model.training
     model.eval()
     parts = []
-    for batch in images.split(batch_size):
+    for batch in images.split(batch_size):  # type: ignore[no-untyped-call]
         inputs = batch.to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
         parts.append(model(inputs).float().cpu())
     model.train(was_training)

@@ -88,6 +88,7 @@ def build_zoo(
         missing = [entry for entry in entries if entry.id not in done]
         count = workers or (1 if picked.type == "cuda" else os.cpu_count() or 1)
         builders = min(count, len(missing))
+        fresh: Iterator[Record]
         if builders == 1:
             fresh = (build_model(e, plan, images, folder, picked) for e in missing)
         else:

@@ -68,8 +68,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
     width = max(4, len(str(len(members))))
     ids = [f"m{number:0{width}d}" for number in rng.permutation(len(members))]
     of_pair = {
-        (number, treatment): name
-        for name, (_, number, treatment) in zip(ids, members, strict=True)
+        (number, treatment): name for name, (_, number, treatment) in zip(ids, members, strict=True)
     }
     triggers = _deal_triggers(plan)
     entries = []
@@ -77,9 +76,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         # Everything about a pair is drawn from its own stream: adding models to a
         # later split leaves the earlier ones as they were.
         own = np.random.default_rng([plan.seed, 1, number])
-        partner = (
-            Treatment.BACKDOORED if treatment is Treatment.CLEAN else Treatment.CLEAN
-        )
+        partner = Treatment.BACKDOORED if treatment is Treatment.CLEAN else Treatment.CLEAN
         seed = int(own.integers(2**31))
         trigger = triggers[split][int(own.integers(len(triggers[split])))]
         label_map = _draw_label_map(plan.backdoors, num_classes, own)
@@ -135,14 +132,11 @@ def _deal_triggers(plan: ZooPlan) -> dict[Split, list[AnyTrigger]]:
     sizes = [1 + high - low for low, high in pairwise(cuts)]
     ends = list(accumulate(sizes))
     return {
-        split: patches[end - size : end]
-        for split, size, end in zip(used, sizes, ends, strict=True)
+        split: patches[end - size : end] for split, size, end in zip(used, sizes, ends, strict=True)
     }
 
 
-def _draw_label_map(
-    plan: BackdoorPlan, num_classes: int, rng: np.random.Generator
-) -> AnyLabelMap:
+def _draw_label_map(plan: BackdoorPlan, num_classes: int, rng: np.random.Generator) -> AnyLabelMap:
     if plan.label_map == "all_to_all":
         return AllToAll()
     if plan.label_map == "random_target":

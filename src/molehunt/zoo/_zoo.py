@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Self, overload
+from typing import Any, Self, overload
 
 from pydantic import ValidationError
 
@@ -125,9 +125,7 @@ class Zoo:
         return [
             record
             for record in self.records
-            if (
-                record.treatment is Treatment.BACKDOORED and record.attack_success < SUCCESS_BAR
-            )
+            if (record.treatment is Treatment.BACKDOORED and record.attack_success < SUCCESS_BAR)
             or (
                 record.treatment is not Treatment.CLEAN
                 and record.clean_accuracy < accuracy.get(record.twin or "", 0) - ACCURACY_BAR
@@ -142,6 +140,19 @@ class Zoo:
             if not self.path_of(record).is_file()
             or sha256_of(self.path_of(record)) != record.sha256
         ]
+
+    def summary(self) -> dict[str, Any]:
+        """Return what a detector file says of the zoo that it was fitted on."""
+        plan = self.plan
+        return {
+            "name": plan.name,
+            "seed": plan.seed,
+            "images": plan.images.source,
+            "network": plan.network.name,
+            "models": len(self.records),
+            "trigger": plan.backdoors.trigger.replace("_", " "),
+            "label_map": plan.backdoors.label_map.replace("_", " "),
+        }
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.folder}: {len(self.records)} models>"
@@ -162,7 +173,9 @@ class Zoo:
             write_text(path, plan.model_dump_json(indent=2) + "\n")
         elif (stored := read_stored_plan(folder)) != plan:
             differing = [
-                name for name in ZooPlan.model_fields if getattr(stored, name) != getattr(plan, name)
+                name
+                for name in ZooPlan.model_fields
+                if getattr(stored, name) != getattr(plan, name)
             ]
             raise InvalidRequestError(
                 f"{folder}: holds a zoo of another plan (it differs in {', '.join(differing)}); "

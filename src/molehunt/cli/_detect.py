@@ -1,0 +1,121 @@
+"""``molehunt fit`` and ``molehunt evaluate``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molehunt.cli._shared import Device, MaxFalseAlarms, errors, output, progress
+from molehunt.detectors import (
+    DETECTORS,
+    Detector,
+    Evaluation,
+    evaluate,
+    fit_on_zoo,
+    load_detector,
+    new_detector,
+    save_detector,
+    shuffled_control,
+)
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.files import make_folder, write_text
+from molehunt.report import evaluation_table, save_roc
+from molehunt.zoo import Split, Zoo
+
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the detector, as NAME=VALUE; may be repeated."),
+]
+
+
+def fit(
+    zoo: Annotated[Path, typer.Argument(help="The zoo to learn from.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The detector file to write.")],
+    detector: Annotated[str, typer.Option(help=f"{', '.join(DETECTORS)}.")] = "litmus",
+    settings: Settings = None,
+    max_false_alarms: MaxFalseAlarms = 0.05,
+    device: Device = "auto",
+) -> None:
+    """Fit a detector on a zoo, calibrate it, and score it on the zoo's test models."""
+    make_folder(out.parent)
+    opened = Zoo(zoo)
+    fitted = _fitted(opened, detector, _parsed(settings), max_false_alarms, device)
+    found = None
+    if opened.select(Split.TEST):
+        found = evaluate(fitted, opened, max_false_alarms=max_false_alarms)
+        output.print(evaluation_table({detector: found}))
+    save_detector(fitted, out, zoo=opened.summary(), evaluation=found)
+    output.print(f"Detector: {out}", highlight=False)
+
+
+def evaluate_command(
+    zoo: Annotated[Path, typer.Argument(help="The zoo to test on.")],
+    detectors: Annotated[
+        list[str],
+        typer.Argument(
+            help=f"Detector files, or names ({', '.join(DETECTORS)}) to fit on this zoo first."
+        ),
+    ],
+    max_false_alarms: MaxFalseAlarms = 0.05,
+    shuffled: Annotated[
+        int, typer.Option(help="Fit the named detectors on so many shuffles of the labels too.")
+    ] = 0,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
+    roc: Annotated[Path | None, typer.Option(help="Write the ROC figure as PNG.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Score detectors on a zoo's test models: AUC with interval, false alarms, time a model."""
+    opened = Zoo(zoo)
+    found: dict[str, Evaluation] = {}
+    controls: dict[str, Any] = {}
+    for name in detectors:
+        if name in DETECTORS:
+            fitted = _fitted(opened, name, {}, max_false_alarms, device)
+            if shuffled:
+                errors.print(f"{name}: fitting on {shuffled} shuffles of the labels")
+                controls[name] = shuffled_control(fitted, opened, repeats=shuffled)
+        elif Path(name).is_file():
+            fitted, _ = load_detector(name)
+        else:
+            raise InvalidRequestError(
+                refused("detector", f"a file or one of {', '.join(DETECTORS)}", repr(name))
+            )
+        found[Path(name).stem] = evaluate(fitted, opened, max_false_alarms=max_false_alarms)
+    output.print(evaluation_table(found))
+    for name, control in controls.items():
+        output.print(f"{name} on shuffled labels: AUC {control}", highlight=False)
+    if json_file:
+        content = {name: item.model_dump(mode="json") for name, item in found.items()}
+        for name, control in controls.items():
+            content[name]["shuffled"] = control.model_dump(mode="json")
+        write_text(json_file, json.dumps(content, indent=2) + "\n")
+    if roc:
+        save_roc(found, roc)
+
+
+def _fitted(
+    zoo: Zoo, name: str, settings: dict[str, Any], max_false_alarms: float, device: str
+) -> Detector:
+    """Return a detector that is fitted and calibrated on a zoo."""
+    if name != "statistics":
+        settings = {"device": device, **settings}
+    detector = new_detector(name, **settings)
+    with progress(f"fitting {name}") as report:
+        return fit_on_zoo(detector, zoo, max_false_alarms=max_false_alarms, on_step=report)
+
+
+def _parsed(settings: list[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE texts as settings; values are read as JSON, else as text."""
+    parsed: dict[str, Any] = {}
+    for text in settings or []:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidRequestError(refused("--set", "NAME=VALUE", repr(text)))
+        try:
+            parsed[name] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[name] = value
+    return parsed

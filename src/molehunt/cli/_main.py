@@ -1,0 +1,89 @@
+"""The application, and how every error ends: one line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+from pydantic import ValidationError
+
+from molehunt import __version__
+from molehunt.cli import _detect, _scan, _study, _zoo
+from molehunt.cli._shared import errors
+from molehunt.errors import (
+    DataNotFoundError,
+    InvalidRequestError,
+    MolehuntError,
+    UnsafeFileError,
+    UnsuitableSubjectError,
+    from_validation,
+)
+from molehunt.scan import ExitCode
+from molehunt.zoo import BuildInterruptedError
+
+# The first that fits counts.
+_CODES: dict[type[Exception], ExitCode] = {
+    typer.TyperException: ExitCode.USAGE,
+    InvalidRequestError: ExitCode.USAGE,
+    DataNotFoundError: ExitCode.USAGE,
+    UnsafeFileError: ExitCode.FOUND,
+    UnsuitableSubjectError: ExitCode.INCONCLUSIVE,
+    BuildInterruptedError: ExitCode.INTERRUPTED,
+    MolehuntError: ExitCode.FAILED,
+}
+
+app = typer.Typer(
+    name="molehunt",
+    help="Plants, hunts and proves backdoors in vision models.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(_zoo.app, name="zoo")
+app.command("fit")(_detect.fit)
+app.command("evaluate")(_detect.evaluate_command)
+app.command("scan")(_scan.scan)
+app.command("demo")(_study.demo)
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True)
+    ] = False,
+) -> None:
+    if version:
+        typer.echo(f"molehunt {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line and exit."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; every error is one line on stderr."""
+    try:
+        result = app(args=arguments or ["--help"], prog_name="molehunt", standalone_mode=False)
+        return result if isinstance(result, int) else ExitCode.CLEAN
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("MOLEHUNT_DEBUG"):
+            raise
+        message, code = _ending(error)
+        errors.print(f"molehunt: {' '.join(message.split())}", markup=False, highlight=False)
+        return code
+
+
+def _ending(error: BaseException) -> tuple[str, ExitCode]:
+    """Return the line and the exit code with which an error ends the program."""
+    for kind, code in _CODES.items():
+        if isinstance(error, kind):
+            return str(error), code
+    if isinstance(error, KeyboardInterrupt | typer.Abort):
+        return "interrupted", ExitCode.INTERRUPTED
+    if isinstance(error, ValidationError):
+        return str(from_validation(error, "settings")), ExitCode.USAGE
+    where = "MOLEHUNT_DEBUG=1 shows where"
+    return f"internal error: {type(error).__name__}: {error} ({where})", ExitCode.FAILED

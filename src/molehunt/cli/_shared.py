@@ -1,0 +1,76 @@
+"""Options and progress that commands share."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+output = Console(soft_wrap=not sys.stdout.isatty())
+errors = Console(stderr=True, soft_wrap=True)
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where the image sets lie, in torchvision's layout.", envvar="MOLEHUNT_DATA"),
+]
+Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; one a core when not given.")]
+MaxFalseAlarms = Annotated[
+    float, typer.Option(help="Share of clean models that may be called backdoored.")
+]
+
+Report = Callable[[int, int], None]
+_SECONDS_BETWEEN_LINES = 10
+
+
+@contextmanager
+def progress(title: str) -> Iterator[Report]:
+    """Yield a function of (done, total) that shows progress and the time left.
+
+    A bar where a person looks; elsewhere a line every ten seconds.
+    """
+    if errors.is_terminal:
+        with Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left:"),
+            TimeRemainingColumn(),
+            console=errors,
+        ) as bar:
+            task = bar.add_task(title, total=None)
+            yield lambda done, total: bar.update(task, completed=done, total=total)
+        return
+    started = last = time.monotonic()
+    first: int | None = None
+
+    def line(done: int, total: int) -> None:
+        nonlocal last, first
+        now = time.monotonic()
+        # What an earlier run finished took no time in this one.
+        first = done - 1 if first is None else first
+        if now - last >= _SECONDS_BETWEEN_LINES or done == total:
+            last = now
+            left = (now - started) / max(done - first, 1) * (total - done)
+            errors.print(
+                f"{title}: {done} of {total}, {now - started:.0f} s, {left:.0f} s left",
+                highlight=False,
+            )
+
+    yield line

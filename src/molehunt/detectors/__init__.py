@@ -1,0 +1,52 @@
+"""Detectors: they decide about a model, not about an image."""
+
+from molehunt.detectors._base import Detector, Need
+from molehunt.detectors._calibration import (
+    conformal_p_values,
+    conformal_threshold,
+    models_needed,
+)
+from molehunt.detectors._detector_file import (
+    DETECTORS,
+    DetectorCard,
+    load_detector,
+    name_of,
+    new_detector,
+    save_detector,
+)
+from molehunt.detectors._evaluation import (
+    AucResult,
+    Evaluation,
+    auc_with_interval,
+    evaluate,
+    fit_on_zoo,
+    shuffled_control,
+)
+from molehunt.detectors._litmus import LitmusPatterns
+from molehunt.detectors._noise import NoisePatterns
+from molehunt.detectors._patterns import PatternDetector
+from molehunt.detectors._statistics import WeightStatistics
+
+__all__ = [
+    "DETECTORS",
+    "AucResult",
+    "Detector",
+    "DetectorCard",
+    "Evaluation",
+    "LitmusPatterns",
+    "Need",
+    "NoisePatterns",
+    "PatternDetector",
+    "WeightStatistics",
+    "auc_with_interval",
+    "conformal_p_values",
+    "conformal_threshold",
+    "evaluate",
+    "fit_on_zoo",
+    "load_detector",
+    "models_needed",
+    "name_of",
+    "new_detector",
+    "save_detector",
+    "shuffled_control",
+]

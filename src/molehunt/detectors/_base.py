@@ -1,0 +1,231 @@
+"""The contract of detectors: scikit-learn's conventions, over models in place of rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+from sklearn.neighbors import NearestNeighbors
+
+from molehunt.detectors._calibration import Floats, conformal_p_values, conformal_threshold
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.networks import Classifier
+
+OnStep = Callable[[int, int], None]
+
+
+class Need(StrEnum):
+    """What a detector takes from a subject, or must have learned from."""
+
+    LOGITS = "logits"
+    GRADIENTS = "gradients"
+    WEIGHTS = "weights"
+    CLEAN_IMAGES = "clean images"
+    ZOO = "zoo"
+
+
+class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
+    """Decides about models: 1 backdoored, 0 clean.
+
+    ``__init__`` only stores keyword settings; learned attributes end in ``_``. A subclass
+    gives `_learn` and `_features`, and sets `weights_`, `bias_`: the score is linear
+    in the features and is the log odds of a backdoor on the fitting zoo.
+
+    Attributes
+    ----------
+    input_shape_ : (channels, height, width)
+    num_classes_ : int
+    weights_, bias_ : linear head over the features, [F] and []
+    threshold_ : float
+        ``predict`` says 1 above it: 0 after `fit`, the conformal one after `calibrate`.
+    calibration_scores_ : array [n], scores of the clean calibration models
+    calibration_features_ : array [n, F], their features
+    fitted_features_ : array [N, F], features of all fitting models
+    typical_distance_ : float
+        Largest distance of a calibration model's features from the fitting models'.
+    """
+
+    needs: ClassVar[frozenset[Need]]
+
+    # ---- what a detector gives
+
+    @abstractmethod
+    def _learn(
+        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+    ) -> None:
+        """Learn everything but the checks and the calibration."""
+
+    @abstractmethod
+    def _features(self, models: Sequence[Classifier]) -> Floats:
+        """Return the features [N, F] of models that were checked."""
+
+    # ---- what every detector does with it
+
+    def fit(
+        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
+    ) -> Self:
+        """Learn from models and their truth.
+
+        Parameters
+        ----------
+        models : sequence of Classifier, length N
+            All with the same input shape and number of classes.
+        y : array of int, shape [N]
+            1 for backdoored, 0 for clean; both must occur.
+        on_step : callable, optional
+            Called with the steps done and their total, by detectors that take their time.
+
+        Raises
+        ------
+        InvalidRequestError
+            If `y` does not fit the models.
+        UnsuitableSubjectError
+            If a model differs in shape or classes from the first, or is not finite.
+        """
+        truth = np.asarray(y)
+        if truth.shape != (len(models),) or not np.isin(truth, (0, 1)).all():
+            allowed = f"{len(models)} labels in {{0, 1}}"
+            raise InvalidRequestError(refused("y", allowed, f"shape {truth.shape}"))
+        if len(np.unique(truth)) < 2:
+            raise InvalidRequestError(refused("y", "clean and backdoored models", truth.tolist()))
+        card = models[0].card
+        self.input_shape_ = card.input_shape
+        self.num_classes_ = card.num_classes
+        self._learn(models, truth.astype(np.int64), on_step)
+        self.threshold_ = 0.0
+        return self
+
+    def calibrate(
+        self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
+    ) -> Self:
+        """Learn what is normal from models that were not fitted on.
+
+        Scores of the clean ones become the null of the p-values. Distances of all of them
+        from the fitting models tell what is typical of the zoo.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no clean model, or the rate is outside (0, 1).
+        """
+        if not 0 < max_false_alarms < 1:
+            raise InvalidRequestError(
+                refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
+            )
+        clean = np.asarray(y) == 0
+        if clean.shape != (len(models),) or not clean.any():
+            raise InvalidRequestError(
+                refused("calibration", "some clean models", np.asarray(y).tolist())
+            )
+        features = self.transform(models)
+        self.calibration_features_ = features[clean]
+        self.calibration_scores_ = self.score_features(self.calibration_features_)
+        self.typical_distance_ = float(self._distance(features).max())
+        self.threshold_ = conformal_threshold(self.calibration_scores_, max_false_alarms)
+        return self
+
+    def transform(self, models: Sequence[Classifier]) -> Floats:
+        """Return what the detector looks at, [N, F]; raises as `decision_function` does."""
+        self._check_is_fitted()
+        return self._features(self._checked(models))
+
+    def decision_function(self, models: Sequence[Classifier]) -> Floats:
+        """Return a score for each model, higher for more suspicious: the head's log odds.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        UnsuitableSubjectError
+            If a model has another input shape or number of classes, or is not finite.
+        """
+        return self.score_features(self.transform(models))
+
+    def predict_proba(self, models: Sequence[Classifier]) -> Floats:
+        """Return the probabilities [N, 2] of clean and backdoored, for a balanced zoo."""
+        backdoored = 0.5 * (1 + np.tanh(self.decision_function(models) / 2))
+        return np.stack([1 - backdoored, backdoored], axis=1)
+
+    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
+        """Return 1 where the score is above `threshold_`, else 0."""
+        return (self.decision_function(models) > self.threshold_).astype(np.int64)
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """Return the conformal p-value of each score; needs `calibrate`."""
+        self._check_is_fitted("calibration_scores_")
+        return conformal_p_values(scores, self.calibration_scores_)
+
+    def is_typical(self, features: Floats) -> NDArray[np.bool_]:
+        """Tell which features [N, F] are no farther from the zoo than calibration models are.
+
+        A model that is as typical as the n calibration models fails with a chance of at
+        most 1 / (n + 1).
+        """
+        self._check_is_fitted("typical_distance_")
+        return self._distance(features) <= self.typical_distance_
+
+    def check_subject(self, model: Classifier) -> None:
+        """Refuse a model that this detector cannot judge.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            With the property that does not fit.
+        """
+        card = model.card
+        if card.input_shape != self.input_shape_:
+            raise UnsuitableSubjectError(
+                refused("input shape of the model", self.input_shape_, card.input_shape)
+            )
+        if card.num_classes != self.num_classes_:
+            raise UnsuitableSubjectError(
+                refused("classes of the model", self.num_classes_, card.num_classes)
+            )
+        if not model.is_finite():
+            raise UnsuitableSubjectError(
+                refused("weights of the model", "finite numbers", "NaN or infinity")
+            )
+
+    def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
+        """Return the same models, each checked when it is taken."""
+        return _Checked(self, models)
+
+    def score_features(self, features: Floats) -> Floats:
+        """Return the scores [N] of features [N, F] that `transform` gave."""
+        scores: Floats = features @ np.asarray(self.weights_, dtype=np.float64) + float(self.bias_)
+        return scores
+
+    def _distance(self, features: Floats) -> Floats:
+        """Return the distance to the nearest fitting model, features scaled to unit spread."""
+        reference = np.asarray(self.fitted_features_, dtype=np.float64)
+        spread = reference.std(axis=0) + 1e-6
+        neighbours = NearestNeighbors(n_neighbors=1).fit(reference / spread)
+        distances: Floats = neighbours.kneighbors(features / spread)[0][:, 0]
+        return distances
+
+    def _check_is_fitted(self, attribute: str = "weights_") -> None:
+        if not hasattr(self, attribute):
+            step = "fit" if attribute == "weights_" else "calibrate"
+            raise NotFittedError(f"{type(self).__name__}: call {step} first")
+
+
+class _Checked(Sequence[Classifier]):
+    """Models that are checked against a detector as they are taken."""
+
+    def __init__(self, detector: Detector, models: Sequence[Classifier]) -> None:
+        self._detector = detector
+        self._models = models
+
+    def __len__(self) -> int:
+        return len(self._models)
+
+    def __getitem__(self, index: int) -> Classifier:  # type: ignore[override]
+        """Return one model after checking it."""
+        model = self._models[index]
+        self._detector.check_subject(model)
+        return model

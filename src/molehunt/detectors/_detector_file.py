@@ -1,0 +1,144 @@
+"""A fitted detector as one safetensors file with a card, like a model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from molehunt.detectors._base import Detector
+from molehunt.detectors._evaluation import Evaluation
+from molehunt.detectors._litmus import LitmusPatterns
+from molehunt.detectors._noise import NoisePatterns
+from molehunt.detectors._statistics import WeightStatistics
+from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
+from molehunt.files import written_whole
+from molehunt.networks import read_header
+
+DETECTORS: dict[str, type[Detector]] = {
+    "litmus": LitmusPatterns,
+    "noise": NoisePatterns,
+    "statistics": WeightStatistics,
+}
+CARD_KEY = "molehunt.detector"
+
+
+class DetectorCard(BaseModel):
+    """What a detector file says of itself.
+
+    Parameters
+    ----------
+    detector : str
+        Name in `DETECTORS`.
+    settings : dict
+        Keyword settings.
+    learned : dict
+        Learned attributes that are not arrays.
+    zoo : dict
+        Of the zoo that it was fitted on: name, images, network, number of models.
+    evaluation : Evaluation, optional
+        What it scored on the zoo's test models.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    schema_version: Literal[1] = 1
+    detector: str
+    settings: dict[str, Any]
+    learned: dict[str, Any]
+    zoo: dict[str, Any] = Field(default_factory=dict)
+    evaluation: Evaluation | None = None
+
+
+def new_detector(name: str, **settings: Any) -> Detector:
+    """Return an unfitted detector by name.
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown name or setting.
+    """
+    if name not in DETECTORS:
+        raise InvalidRequestError(refused("detector", ", ".join(DETECTORS), repr(name)))
+    kind = DETECTORS[name]
+    unknown = set(settings) - set(kind._get_param_names())
+    if unknown:
+        allowed = ", ".join(kind._get_param_names())
+        raise InvalidRequestError(refused(f"settings of {name}", allowed, ", ".join(unknown)))
+    return kind(**settings)
+
+
+def name_of(detector: Detector) -> str:
+    """Return the detector's name in `DETECTORS`."""
+    return next(name for name, kind in DETECTORS.items() if type(detector) is kind)
+
+
+def save_detector(
+    detector: Detector,
+    path: str | Path,
+    *,
+    zoo: Mapping[str, Any] | None = None,
+    evaluation: Evaluation | None = None,
+) -> None:
+    """Write a fitted detector, whole or not at all.
+
+    Raises
+    ------
+    OutputError
+        If the file cannot be written.
+    """
+    arrays, others = {}, {}
+    for name, value in vars(detector).items():
+        if name.endswith("_") and isinstance(value, np.ndarray):
+            arrays[name] = np.ascontiguousarray(value)
+        elif name.endswith("_"):
+            others[name] = value
+    card = DetectorCard(
+        detector=name_of(detector),
+        settings=detector.get_params(),
+        learned=others,
+        zoo=dict(zoo or {}),
+        evaluation=evaluation,
+    )
+    with written_whole(Path(path)) as temporary:
+        save_file(arrays, temporary, metadata={CARD_KEY: card.model_dump_json()})
+
+
+def load_detector(path: str | Path) -> tuple[Detector, DetectorCard]:
+    """Read a fitted detector and its card. Nothing in the file is executed.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing, not safetensors, or not a detector's.
+    """
+    path = Path(path)
+    metadata = read_header(path)
+    if CARD_KEY not in metadata:
+        raise UnreadableFileError(
+            f"{path}: no detector card in the safetensors header; "
+            "expected a file written by: molehunt fit"
+        )
+    try:
+        card = DetectorCard.model_validate_json(metadata[CARD_KEY])
+        detector = new_detector(card.detector, **card.settings)
+        arrays = load_file(path)
+    except ValidationError as error:
+        raise UnreadableFileError(str(from_validation(error, f"{path}: card"))) from error
+    except (InvalidRequestError, SafetensorError, OSError) as error:
+        raise UnreadableFileError(f"{path}: not a readable detector: {error}") from error
+    for name, value in {**card.learned, **arrays}.items():
+        if not name.isidentifier() or not name.endswith("_") or name.startswith("_"):
+            raise UnreadableFileError(
+                refused(f"{path}: learned attribute", "a name that ends in _", repr(name))
+            )
+        # JSON has no tuples; shapes are compared with the cards' tuples.
+        setattr(detector, name, tuple(value) if isinstance(value, list) else value)
+    if not hasattr(detector, "weights_"):
+        raise UnreadableFileError(f"{path}: the detector in it is not fitted")
+    return detector, card

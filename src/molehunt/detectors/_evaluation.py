@@ -1,0 +1,200 @@
+"""How well a detector tells a zoo's test models apart, with intervals."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+from numpy.typing import ArrayLike
+from pydantic import BaseModel, ConfigDict
+from sklearn.base import clone
+from sklearn.metrics import roc_curve
+
+from molehunt.backdoors import Treatment
+from molehunt.detectors._base import Detector, OnStep
+from molehunt.detectors._calibration import Floats
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.zoo import Split, Zoo
+
+BOOTSTRAPS = 2000
+
+
+class AucResult(BaseModel):
+    """An area under the ROC curve with its 95 % bootstrap interval over models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    auc: float
+    interval: tuple[float, float]
+
+    def __str__(self) -> str:
+        return f"{self.auc:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
+
+
+class Evaluation(BaseModel):
+    """What a detector scored on test models.
+
+    Parameters
+    ----------
+    clean, backdoored, placebos : int
+        Numbers of test models.
+    auc, placebo, accuracy, false_alarm_rate, detection_rate : float
+        `auc` of backdoored against clean, `placebo` of placebo against clean (0.5 is
+        ideal), and at the threshold calibrated for `max_false_alarms`: `accuracy`,
+        `false_alarm_rate` (share of clean models flagged) and `detection_rate`.
+    roc : (false positive rates, true positive rates)
+    seconds_per_model : float
+        Reading the file and judging, wall time.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    clean: int
+    backdoored: int
+    placebos: int
+    auc: AucResult
+    placebo: AucResult | None
+    max_false_alarms: float
+    accuracy: float
+    false_alarm_rate: float
+    detection_rate: float
+    roc: tuple[list[float], list[float]]
+    seconds_per_model: float
+
+
+def auc_with_interval(
+    negatives: ArrayLike, positives: ArrayLike, *, random_state: int = 0
+) -> AucResult:
+    """Return the AUC of `positives` over `negatives` with a stratified bootstrap interval."""
+    low, high = np.asarray(negatives, dtype=float), np.asarray(positives, dtype=float)
+    wins = _wins(low, high)
+    rng = np.random.default_rng(random_state)
+    drawn = [
+        float(
+            wins[
+                np.ix_(
+                    rng.integers(len(high), size=len(high)), rng.integers(len(low), size=len(low))
+                )
+            ].mean()
+        )
+        for _ in range(BOOTSTRAPS)
+    ]
+    return AucResult(auc=float(wins.mean()), interval=_middle_95(drawn))
+
+
+def fit_on_zoo(
+    detector: Detector,
+    zoo: Zoo,
+    *,
+    max_false_alarms: float = 0.05,
+    on_step: OnStep | None = None,
+) -> Detector:
+    """Fit `detector` on a zoo's fitting models and calibrate it on its calibration models.
+
+    Raises
+    ------
+    InvalidRequestError
+        If one of these parts lacks clean or backdoored models.
+    """
+    models, truth = zoo.labelled(Split.FIT)
+    detector.fit(models, truth, on_step=on_step)
+    models, truth = zoo.labelled(Split.CALIBRATION)
+    return detector.calibrate(models, truth, max_false_alarms=max_false_alarms)
+
+
+def evaluate(
+    detector: Detector, zoo: Zoo, *, split: Split = Split.TEST, max_false_alarms: float = 0.05
+) -> Evaluation:
+    """Score a fitted and calibrated detector on a split of a zoo.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the split lacks clean or backdoored models, or the detector was fitted on it.
+    UnsuitableSubjectError
+        If the detector does not fit the zoo's models.
+    """
+    if split is Split.FIT:
+        raise InvalidRequestError(refused("split to evaluate on", "calibration or test", split))
+    models, truth = zoo.labelled(split)
+    started = time.perf_counter()
+    scores = detector.decision_function(models)
+    seconds = (time.perf_counter() - started) / len(models)
+    backdoored = np.asarray(truth, dtype=bool)
+    flagged = detector.p_values(scores) <= max_false_alarms
+    rates, hits, _ = roc_curve(truth, scores)
+    placebos = zoo.select(split, Treatment.PLACEBO)
+    return Evaluation(
+        clean=int((~backdoored).sum()),
+        backdoored=int(backdoored.sum()),
+        placebos=len(placebos),
+        auc=auc_with_interval(scores[~backdoored], scores[backdoored]),
+        placebo=(
+            auc_with_interval(scores[~backdoored], detector.decision_function(zoo.models(placebos)))
+            if placebos
+            else None
+        ),
+        max_false_alarms=max_false_alarms,
+        accuracy=float((flagged == backdoored).mean()),
+        false_alarm_rate=float(flagged[~backdoored].mean()),
+        detection_rate=float(flagged[backdoored].mean()),
+        roc=(rates.tolist(), hits.tolist()),
+        seconds_per_model=seconds,
+    )
+
+
+def shuffled_control(
+    detector: Detector,
+    zoo: Zoo,
+    *,
+    repeats: int = 5,
+    random_state: int = 0,
+    on_step: OnStep | None = None,
+) -> AucResult:
+    """Fit clones of `detector` on shuffled labels and return their AUC on the test models.
+
+    Its interval must contain 0.5: a detector that learns from labels that mean nothing
+    can know nothing. A single shuffle finds some direction or other and may land far
+    from 0.5 by chance, so several are averaged, and the bootstrap draws shuffles as
+    well as models.
+    """
+    models, truth = zoo.labelled(Split.FIT)
+    fitting = list(models)
+    tests, test_truth = zoo.labelled(Split.TEST)
+    backdoored = np.asarray(test_truth, dtype=bool)
+    rng = np.random.default_rng(random_state)
+    wins = []
+    for repeat in range(repeats):
+        fitted = clone(detector).fit(fitting, rng.permutation(truth))
+        scores = fitted.decision_function(tests)
+        wins.append(_wins(scores[~backdoored], scores[backdoored]))
+        if on_step is not None:
+            on_step(repeat + 1, repeats)
+    table = np.stack(wins)
+    _, positives, negatives = table.shape
+    drawn = []
+    for _ in range(BOOTSTRAPS):
+        # Models are drawn anew for each shuffle drawn.
+        values = [
+            table[
+                np.ix_(
+                    [shuffle],
+                    rng.integers(positives, size=positives),
+                    rng.integers(negatives, size=negatives),
+                )
+            ].mean()
+            for shuffle in rng.integers(repeats, size=repeats)
+        ]
+        drawn.append(float(np.mean(values)))
+    return AucResult(auc=float(table.mean()), interval=_middle_95(drawn))
+
+
+def _wins(low: Floats, high: Floats) -> Floats:
+    """Return 1 where a positive's score is above a negative's, 0.5 for ties: [P, N]."""
+    wins: Floats = (high[:, None] > low) + 0.5 * (high[:, None] == low)
+    return wins
+
+
+def _middle_95(values: list[float]) -> tuple[float, float]:
+    bounds = np.quantile(values, [0.025, 0.975])
+    return float(bounds[0]), float(bounds[1])

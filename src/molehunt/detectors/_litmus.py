@@ -1,0 +1,203 @@
+"""Universal Litmus Patterns (Kolouri et al., 2019), equation 1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from molehunt.detectors._base import OnStep
+from molehunt.detectors._patterns import (
+    FeatureKind,
+    PatternDetector,
+    Pooling,
+    as_features,
+    pooled,
+)
+from molehunt.detectors._stacking import ModelStack, stacks_of
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.networks import Classifier
+from molehunt.training import pick_device
+
+
+class LitmusPatterns(PatternDetector):
+    """M images and a linear softmax classifier, optimised jointly over many models.
+
+    The patterns start as uniform noise and stay in [0, 1]; the models' answers to them
+    are pooled and classified. Detection takes M forward passes and no data.
+
+    Parameters
+    ----------
+    n_patterns : int
+        M; the paper uses 1, 5 and 10.
+    features : {"log_softmax", "logits"}
+        What is pooled. The paper takes raw logits. Log-softmax is the default, because
+        it does not depend on how confident a network was trained to be: see the
+        measurement in ``docs/detectors.md``.
+    pooling : {"concatenate", "max", "mean"}
+        The paper's g; concatenation is its choice.
+    epochs : int
+        Passes over the fitting models.
+    models_per_step : int
+        Models in the sum of equation 1 at each step.
+    lr, head_lr : float
+        Peak learning rates of the patterns and the classifier (Adam, one cycle).
+    total_variation : float
+        The paper's lambda, on the sum of absolute differences of neighbouring pixels,
+        averaged over pixels.
+    dropout : float
+        Share of hidden units of the models that is dropped at each step, the paper's
+        augmentation of models.
+    jitter : float
+        Standard deviation of noise that is added to the patterns at each step, so that
+        they do not come to depend on single pixel values (not in the paper).
+    head_decay : float
+        Weight of the squared norm of the classifier's weights.
+    random_state : int
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+
+    Attributes
+    ----------
+    losses_ : array [epochs]
+        Mean cross entropy of each pass.
+
+    Notes
+    -----
+    Models are stacked by architecture and run in chunks, vectorised over their weights
+    (`torch.func`), and stay in memory from one pass to the next.
+
+    References
+    ----------
+    Kolouri, Saha, Pirsiavash, Hoffmann: Universal Litmus Patterns: Revealing Backdoor
+    Attacks in CNNs, section 3.3.
+    """
+
+    def __init__(
+        self,
+        *,
+        n_patterns: int = 10,
+        features: FeatureKind = "log_softmax",
+        pooling: Pooling = "concatenate",
+        epochs: int = 30,
+        models_per_step: int = 40,
+        lr: float = 0.03,
+        head_lr: float = 0.01,
+        total_variation: float = 0.0,
+        dropout: float = 0.0,
+        jitter: float = 0.0,
+        head_decay: float = 1e-3,
+        random_state: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.n_patterns = n_patterns
+        self.features = features
+        self.pooling = pooling
+        self.epochs = epochs
+        self.models_per_step = models_per_step
+        self.lr = lr
+        self.head_lr = head_lr
+        self.total_variation = total_variation
+        self.dropout = dropout
+        self.jitter = jitter
+        self.head_decay = head_decay
+        self.random_state = random_state
+        self.device = device
+
+    def _learn(
+        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+    ) -> None:
+        self._check_settings()
+        device = pick_device(self.device)
+        rng = np.random.default_rng(self.random_state)
+        order = rng.permutation(len(models))
+        checked = self._checked(models)
+        stacks = list(stacks_of((checked[int(position)] for position in order), device))
+        truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
+        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
+        shape = (self.n_patterns, *self.input_shape_)
+        patterns = torch.rand(shape, generator=generator, device=device).requires_grad_()
+        # Features are standardised as they are at the start, so that the classifier's
+        # learning rate means the same on every zoo.
+        with torch.no_grad():
+            start = torch.cat([self._pooled(stack, patterns) for stack in stacks])
+            centre, scale = start.mean(0), 1 / (start.std(0) + 1e-2)
+        weights = torch.zeros_like(centre, requires_grad=True)
+        bias = torch.zeros((), device=device, requires_grad=True)
+        optimizer = torch.optim.Adam(
+            [
+                {"params": [patterns], "lr": self.lr},
+                {"params": [weights, bias], "lr": self.head_lr},
+            ]
+        )
+        per_step = max(1, self.models_per_step // len(stacks[0].positions))
+        steps = self.epochs * -(-len(stacks) // per_step)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, [self.lr, self.head_lr], total_steps=max(steps, 2), pct_start=0.1
+        )
+
+        def step_on(batch: list[ModelStack]) -> float:
+            """Take one step on a batch of stacks and return their summed cross entropy."""
+            optimizer.zero_grad()
+            total = 0.0
+            count = sum(len(stack.positions) for stack in batch)
+            for stack in batch:
+                noisy = patterns
+                if self.jitter:
+                    noise = torch.randn(shape, generator=generator, device=device)
+                    noisy = (patterns + self.jitter * noise).clamp(0, 1)
+                features = (self._pooled(stack, noisy, self.dropout) - centre) * scale
+                loss = functional.binary_cross_entropy_with_logits(
+                    features @ weights + bias, truth[stack.positions], reduction="sum"
+                )
+                # One graph a chunk: memory does not grow with the batch.
+                (loss / count).backward()
+                total += float(loss.detach())
+            self._regulariser(patterns, weights).backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            schedule.step()
+            with torch.no_grad():
+                patterns.clamp_(0, 1)
+            return total
+
+        losses = []
+        step = 0
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(int(rng.integers(2**31)))  # dropout knows no generator
+            for _ in range(self.epochs):
+                total = 0.0
+                shuffled = rng.permutation(len(stacks))
+                for first in range(0, len(stacks), per_step):
+                    total += step_on([stacks[i] for i in shuffled[first : first + per_step]])
+                    step += 1
+                    if on_step is not None:
+                        on_step(step, steps)
+                losses.append(total / len(models))
+        self.losses_ = np.array(losses)
+        self.patterns_ = patterns.detach().cpu().numpy()
+        head = (weights * scale).detach()
+        self.weights_ = head.double().cpu().numpy()
+        self.bias_ = float(bias.detach() - (head * centre).sum())
+        self.fitted_features_ = self._features(checked)
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        for name in ("epochs", "models_per_step"):
+            if getattr(self, name) < 1:
+                raise InvalidRequestError(refused(name, "1 or more", getattr(self, name)))
+        if not 0 <= self.dropout < 1:
+            raise InvalidRequestError(refused("dropout", "0 to under 1", self.dropout))
+
+    def _pooled(self, stack: ModelStack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
+        return pooled(as_features(stack.logits(patterns, dropout), self.features), self.pooling)
+
+    def _regulariser(self, patterns: Tensor, weights: Tensor) -> Tensor:
+        """Return lambda times total variation, plus the classifier's decay."""
+        rows = (patterns[..., 1:, :] - patterns[..., :-1, :]).abs().sum()
+        columns = (patterns[..., 1:] - patterns[..., :-1]).abs().sum()
+        variation = (rows + columns) / patterns.numel()
+        return self.total_variation * variation + self.head_decay * weights.square().sum()

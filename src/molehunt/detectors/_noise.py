@@ -1,0 +1,58 @@
+"""Noise patterns: the first baseline of Universal Litmus Patterns (section 3.4.1)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from molehunt.detectors._base import OnStep
+from molehunt.detectors._heads import fit_linear_head
+from molehunt.detectors._patterns import FeatureKind, PatternDetector, Pooling
+from molehunt.networks import Classifier
+
+
+class NoisePatterns(PatternDetector):
+    """Random images and a linear softmax classifier over the models' answers to them.
+
+    Shows what the patterns' optimisation is worth: all else is as in `LitmusPatterns`.
+
+    Parameters
+    ----------
+    n_patterns : int
+        M, the number of images; each channel of each pixel is one of 0 to 255.
+    features, pooling
+        As in `LitmusPatterns`.
+    inverse_strength : float
+        C of the logistic regression.
+    random_state : int
+    device : str
+    """
+
+    def __init__(
+        self,
+        *,
+        n_patterns: int = 10,
+        features: FeatureKind = "log_softmax",
+        pooling: Pooling = "concatenate",
+        inverse_strength: float = 0.1,
+        random_state: int = 0,
+        device: str = "auto",
+    ) -> None:
+        self.n_patterns = n_patterns
+        self.features = features
+        self.pooling = pooling
+        self.inverse_strength = inverse_strength
+        self.random_state = random_state
+        self.device = device
+
+    def _learn(
+        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+    ) -> None:
+        self._check_settings()
+        rng = np.random.default_rng(self.random_state)
+        shape = (self.n_patterns, *self.input_shape_)
+        self.patterns_ = (rng.integers(0, 256, shape) / 255).astype(np.float32)
+        self.fitted_features_ = self._features(self._checked(models))
+        self.weights_, self.bias_ = fit_linear_head(self.fitted_features_, y, self.inverse_strength)

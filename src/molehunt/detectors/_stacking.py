@@ -1,0 +1,108 @@
+"""Many models at once: their weights stacked, one vectorised forward pass a chunk."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.func import functional_call, stack_module_state
+
+from molehunt.networks import Classifier
+
+# On CPU chunks of about 10 models are fastest; on CUDA the more the better.
+CHUNK_ON_CPU = 10
+CHUNK_ON_CUDA = 100
+
+
+@dataclass(frozen=True)
+class ModelStack:
+    """Models of one architecture with their weights stacked along a first dimension.
+
+    `positions` are the models' places in the sequence that they come from.
+    """
+
+    positions: list[int]
+    skeleton: Classifier
+    parameters: dict[str, Tensor]
+    buffers: dict[str, Tensor]
+
+    def logits(self, patterns: Tensor, drop: float = 0.0) -> Tensor:
+        """Return logits [n, M, K] of the n models for patterns [M, C, H, W].
+
+        Parameters
+        ----------
+        patterns : Tensor of float32
+            Pixels in [0, 1]; gradients flow to them.
+        drop : float
+            Share of each layer's inputs that is dropped (units, not pixels), drawn for
+            each model from torch's global generator, as torch's own dropout does.
+        """
+        parameters = self._dropped(drop) if drop else self.parameters
+
+        def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
+            logits: Tensor = functional_call(self.skeleton, (parameters, buffers), (patterns,))
+            return logits
+
+        stacked: Tensor = torch.vmap(one)(parameters, self.buffers)
+        return stacked
+
+    def _dropped(self, share: float) -> dict[str, Tensor]:
+        """Return the weights with inputs of hidden layers zeroed and the rest scaled up.
+
+        Zeroing what a layer takes from a unit is dropping the unit's output: dropout for
+        networks that were built without it.
+        """
+        channels = self.skeleton.card.input_shape[0]
+        result = {}
+        for name, weight in self.parameters.items():
+            # Weights are [n, out, in, ...]; a layer that takes the image is left alone.
+            if weight.ndim < 3 or weight.shape[2] == channels:
+                result[name] = weight
+                continue
+            shape = [len(weight), 1, weight.shape[2], *[1] * (weight.ndim - 3)]
+            keep = torch.rand(shape, device=weight.device) >= share
+            result[name] = weight * keep / (1 - share)
+        return result
+
+
+def stacks_of(
+    models: Iterable[Classifier], device: torch.device, chunk: int | None = None
+) -> Iterator[ModelStack]:
+    """Yield stacks of at most `chunk` models of one architecture each.
+
+    Models are taken from the iterable as stacks fill, so that a lazy sequence is never
+    whole in memory unless the caller keeps the stacks.
+    """
+    size = chunk or (CHUNK_ON_CUDA if device.type == "cuda" else CHUNK_ON_CPU)
+    waiting: dict[str, list[tuple[int, Classifier]]] = {}
+    for position, model in enumerate(models):
+        key = architecture_key(model)
+        group = waiting.setdefault(key, [])
+        group.append((position, model))
+        if len(group) == size:
+            yield _stack(waiting.pop(key), device)
+    for group in waiting.values():
+        yield _stack(group, device)
+
+
+def architecture_key(model: Classifier) -> str:
+    """Return a text that is the same for models whose weights can be stacked."""
+    card = model.card
+    parts = [card.architecture, card.arguments, card.input_shape, card.num_classes]
+    return json.dumps(parts, sort_keys=True)
+
+
+def _stack(group: list[tuple[int, Classifier]], device: torch.device) -> ModelStack:
+    models = [model.to(device).frozen() for _, model in group]
+    parameters, buffers = stack_module_state(models)
+    skeleton = copy.deepcopy(models[0]).to("meta")
+    return ModelStack(
+        [position for position, _ in group],
+        skeleton,
+        {name: tensor.detach() for name, tensor in parameters.items()},
+        {name: tensor.detach() for name, tensor in buffers.items()},
+    )

@@ -1,0 +1,76 @@
+"""Weight statistics: what a model's numbers alone give away."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from molehunt.detectors._base import Detector, Need, OnStep
+from molehunt.detectors._calibration import Floats
+from molehunt.detectors._heads import fit_linear_head
+from molehunt.detectors._stacking import architecture_key
+from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.networks import Classifier
+
+
+class WeightStatistics(Detector):
+    """A linear classifier over each tensor's norm, mean, deviation, extremes and kurtosis.
+
+    A baseline and a control: what it scores on a zoo is no merit of litmus patterns,
+    and a high score means that the zoo's clean and backdoored models differ in traces
+    of their training (batch-norm buffers, counters, steps). It runs no image through
+    the model. All models must have one architecture.
+
+    Parameters
+    ----------
+    inverse_strength : float
+        C of the logistic regression.
+
+    Attributes
+    ----------
+    architecture_ : str
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.WEIGHTS, Need.ZOO})
+
+    def __init__(self, *, inverse_strength: float = 0.1) -> None:
+        self.inverse_strength = inverse_strength
+
+    def check_subject(self, model: Classifier) -> None:
+        """Refuse a model that this detector cannot judge, also one of another architecture."""
+        super().check_subject(model)
+        key = architecture_key(model)
+        if key != self.architecture_:
+            raise UnsuitableSubjectError(
+                refused("architecture of the model", self.architecture_, key)
+            )
+
+    def _learn(
+        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+    ) -> None:
+        self.architecture_ = architecture_key(models[0])
+        self.fitted_features_ = self._features(self._checked(models))
+        self.weights_, self.bias_ = fit_linear_head(self.fitted_features_, y, self.inverse_strength)
+
+    def _features(self, models: Sequence[Classifier]) -> Floats:
+        return np.stack([_statistics_of(models[position]) for position in range(len(models))])
+
+
+def _statistics_of(model: Classifier) -> Floats:
+    numbers: list[torch.Tensor] = []
+    for tensor in model.network.state_dict().values():
+        values = tensor.double().flatten()
+        mean, deviation = values.mean(), values.std(correction=0)
+        numbers += [
+            values.norm(),
+            mean,
+            deviation,
+            values.min(),
+            values.max(),
+            (((values - mean) / (deviation + 1e-12)) ** 4).mean(),
+        ]
+    return torch.stack(numbers).cpu().numpy()

@@ -1,0 +1,18 @@
+"""Renderers of findings and figures: terminal, JSON and HTML."""
+
+from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
+from molehunt.report._json import scan_as_json
+from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
+from molehunt.report.figures import save_roc, save_triggers
+
+__all__ = [
+    "evaluation_table",
+    "save_roc",
+    "save_triggers",
+    "scan_as_json",
+    "scan_table",
+    "triggers_of",
+    "write_demo_page",
+    "write_scan_page",
+    "zoo_tables",
+]

@@ -1,0 +1,104 @@
+"""Tables for the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from rich.table import Table
+from rich.text import Text
+
+from molehunt.backdoors import Treatment
+from molehunt.detectors import Evaluation
+from molehunt.scan import ScanResult, Status
+from molehunt.zoo import Split, Zoo
+
+STYLES = {
+    Status.CLEAN: "green",
+    Status.BACKDOORED: "bold red",
+    Status.UNSAFE: "bold red",
+    Status.INCONCLUSIVE: "yellow",
+    Status.FAILED: "magenta",
+}
+
+
+def scan_table(results: Sequence[ScanResult]) -> Table:
+    """Return one row a finding."""
+    table = Table("subject", "verdict", "check", "p", "finding", title="Scan", title_justify="left")
+    for result in results:
+        for number, finding in enumerate(result.findings):
+            table.add_row(
+                Text(result.path.name if number == 0 else ""),
+                Text(result.verdict.value if number == 0 else "", STYLES[result.verdict]),
+                finding.check,
+                "" if finding.p_value is None else f"{finding.p_value:.3f}",
+                Text(finding.message),
+            )
+    return table
+
+
+def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
+    """Return one row a detector, with intervals."""
+    first = next(iter(evaluations.values()))
+    table = Table(
+        "detector",
+        "AUC [95 %]",
+        "placebo AUC",
+        "accuracy",
+        "false alarms",
+        "detected",
+        "ms a model",
+        title=f"{first.clean} clean and {first.backdoored} backdoored test models, "
+        f"{first.placebos} placebos; threshold at {first.max_false_alarms:.0%} false alarms",
+        title_justify="left",
+    )
+    for name, found in evaluations.items():
+        table.add_row(
+            name,
+            str(found.auc),
+            "-" if found.placebo is None else str(found.placebo),
+            f"{found.accuracy:.1%}",
+            f"{found.false_alarm_rate:.1%}",
+            f"{found.detection_rate:.1%}",
+            f"{1000 * found.seconds_per_model:.1f}",
+        )
+    return table
+
+
+def zoo_tables(zoo: Zoo) -> list[Table]:
+    """Return the zoo's counts and measures, and its models under the bar."""
+    table = Table(
+        "split",
+        "models",
+        "count",
+        "clean accuracy",
+        "attack success",
+        "triggers",
+        "seconds a model",
+        title=f"{zoo.folder}: {len(zoo.records)} of {zoo.plan.total} models",
+        title_justify="left",
+    )
+    for split in Split:
+        for treatment in Treatment:
+            records = zoo.select(split, treatment)
+            if records:
+                accuracy = np.array([record.clean_accuracy for record in records])
+                success = np.array([record.attack_success for record in records])
+                table.add_row(
+                    split.value,
+                    treatment.value,
+                    str(len(records)),
+                    f"{accuracy.mean():.2%} (least {accuracy.min():.2%})",
+                    f"{success.mean():.2%} (least {success.min():.2%})",
+                    str(len({record.backdoor.trigger for record in records})),
+                    f"{np.mean([record.seconds for record in records]):.1f}",
+                )
+    tables = [table]
+    if under := zoo.under_the_bar():
+        failures = Table("model", "clean accuracy", "attack success", title="Under the bar")
+        for record in under:
+            failures.add_row(
+                record.id, f"{record.clean_accuracy:.2%}", f"{record.attack_success:.2%}"
+            )
+        tables.append(failures)
+    return tables

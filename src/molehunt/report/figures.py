@@ -1,0 +1,144 @@
+"""Figures, drawn without a display."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from molehunt.backdoors import Trigger
+from molehunt.detectors import Evaluation
+from molehunt.detectors._calibration import Floats
+from molehunt.files import written_whole
+
+# Okabe and Ito's colours, which most colour-blind people tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+SUBJECT, NORMAL = "#d55e00", "#0072b2"
+
+
+def as_svg(figure: Figure) -> str:
+    """Return a figure as an SVG element that stands in an HTML page."""
+    stream = io.StringIO()
+    figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    text = stream.getvalue()
+    return text[text.index("<svg") :]
+
+
+def as_png_uri(pixels: NDArray[np.uint8], scale: int = 6) -> str:
+    """Return an image [H, W, C] as a data URI, each pixel a square of `scale` pixels."""
+    from PIL import Image  # noqa: PLC0415
+
+    image = Image.fromarray(pixels.squeeze())
+    image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
+    stream = io.BytesIO()
+    image.save(stream, "PNG")
+    return "data:image/png;base64," + base64.b64encode(stream.getvalue()).decode()
+
+
+def picture_uri(pixels: Floats, side: int = 112) -> str:
+    """Return an image [C, H, W] in [0, 1] as a data URI about `side` pixels wide."""
+    array = np.clip(np.round(np.asarray(pixels) * 255), 0, 255).astype(np.uint8)
+    return as_png_uri(array.transpose(1, 2, 0), max(1, round(side / array.shape[-1])))
+
+
+def roc_figure(evaluations: Mapping[str, Evaluation]) -> Figure:
+    """Draw a ROC curve for each detector."""
+    figure = Figure(figsize=(5, 4.4))
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="chance")
+    for colour, (name, found) in zip(COLOURS, evaluations.items(), strict=False):
+        axes.step(*found.roc, where="post", color=colour, label=f"{name}, AUC {found.auc.auc:.3f}")
+    axes.set_xlabel("false-alarm rate (share of clean models flagged)")
+    axes.set_ylabel("detection rate (share of backdoored models flagged)")
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal")
+    axes.legend(loc="lower right", frameon=False)
+    axes.grid(color="#eeeeee")
+    return figure
+
+
+def save_roc(evaluations: Mapping[str, Evaluation], path: Path) -> None:
+    """Write the ROC figure as PNG."""
+    _save(roc_figure(evaluations), path)
+
+
+def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) -> Figure:
+    """Draw a subject's answers to one pattern over the range of clean models.
+
+    Parameters
+    ----------
+    answers : array [K]
+        The subject's.
+    clean : array [n, K]
+        Those of the clean calibration models; the middle 95 % are drawn as a band.
+    class_names : sequence of str, length K
+    """
+    classes = len(answers)
+    low, middle, high = np.quantile(clean, [0.025, 0.5, 0.975], axis=0)
+    figure = Figure(figsize=(max(3.4, 0.34 * classes), 2.0))
+    axes = figure.subplots()
+    places = np.arange(classes)
+    axes.bar(places, high - low, bottom=low, width=0.7, color=NORMAL, alpha=0.3, linewidth=0)
+    axes.hlines(middle, places - 0.35, places + 0.35, color=NORMAL, linewidth=1.2)
+    outside = (answers < low) | (answers > high)
+    axes.scatter(places[~outside], answers[~outside], s=16, color="#333333", zorder=3)
+    axes.scatter(places[outside], answers[outside], s=26, color=SUBJECT, marker="D", zorder=3)
+    short = [name if len(name) <= 3 else str(number) for number, name in enumerate(class_names)]
+    axes.set_xticks(places, short or [str(number) for number in places], fontsize=7)
+    axes.tick_params(axis="y", labelsize=7)
+    axes.set_xlabel("class", fontsize=8)
+    axes.set_ylabel("log probability", fontsize=8)
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def score_figure(score: float, clean: Floats) -> Figure:
+    """Draw where a subject's score lies among those of the clean calibration models."""
+    figure = Figure(figsize=(6, 1.7))
+    axes = figure.subplots()
+    axes.hist(clean, bins=min(30, max(8, len(clean) // 2)), color=NORMAL, alpha=0.5)
+    axes.axvline(score, color=SUBJECT, linewidth=2)
+    axes.set_xlabel("score (log odds); the line is the subject, the bars are clean models")
+    axes.set_ylabel("models")
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return figure
+
+
+def save_triggers(
+    triggers: Mapping[str, Sequence[Trigger]], shape: Sequence[int], path: Path
+) -> None:
+    """Write a picture of triggers on grey images of `shape`, one row a group."""
+    columns = max(len(group) for group in triggers.values())
+    columns = min(columns, 12)
+    figure = Figure(figsize=(0.2 + 1.1 * columns, 1.3 * len(triggers)))
+    grid = figure.subplots(len(triggers), columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for row, (name, group) in zip(grid, triggers.items(), strict=True):
+        row[0].set_title(f"{name}: {len(group)} triggers", loc="left", fontsize=9)
+        for axes, trigger in zip(row, group, strict=False):
+            axes.imshow(
+                trigger_on_grey(trigger, shape).transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1
+            )
+    _save(figure, path)
+
+
+def trigger_on_grey(trigger: Trigger, shape: Sequence[int]) -> Floats:
+    """Return a grey image [C, H, W] with the trigger on it; random places by seed 0."""
+    grey = torch.full((1, *shape), 0.5)
+    drawn = trigger(grey, torch.Generator().manual_seed(0))[0]
+    return drawn.numpy().astype(np.float64)
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with written_whole(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", facecolor="white")
