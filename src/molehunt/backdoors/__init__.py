@@ -1,6 +1,12 @@
 """Backdoors: triggers, label maps, and poisoned training sets made of both."""
 
-from molehunt.backdoors._backdoor import Backdoor, PoisonBase, Treatment, TriggeredImages
+from molehunt.backdoors._backdoor import (
+    Backdoor,
+    PoisonBase,
+    TrainingSet,
+    Treatment,
+    TriggeredImages,
+)
 from molehunt.backdoors._label_maps import (
     AllToAll,
     AllToOne,
@@ -37,6 +43,7 @@ __all__ = [
     "SinglePixel",
     "SingleTarget",
     "Sticker",
+    "TrainingSet",
     "Treatment",
     "Trigger",
     "TriggeredImages",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal, NamedTuple
 
@@ -10,7 +11,7 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
 from molehunt.backdoors._label_maps import AnyLabelMap
-from molehunt.backdoors._triggers import AnyTrigger
+from molehunt.backdoors._triggers import AnyTrigger, Trigger
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 
@@ -23,6 +24,45 @@ class Treatment(StrEnum):
     BACKDOORED = "backdoored"  # triggered, with the attacker's labels
     CLEAN = "clean"  # no trigger, true labels: the clean twin
     PLACEBO = "placebo"  # triggered, true labels: saw the trigger, carries no backdoor
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """What an attacker trains on: images, and which of them get the trigger.
+
+    The trigger is put on when a batch is made, after augmentation, as an attacker would:
+    a shifted image keeps its trigger where it belongs, and random places are drawn anew
+    each time an image is seen.
+
+    Parameters
+    ----------
+    images : ImageSet
+        All images without trigger, with the labels that are trained on.
+    trigger : Trigger, optional
+        None where no image gets one.
+    triggered : Tensor of bool, shape [N]
+        The images that get it.
+    """
+
+    images: ImageSet
+    trigger: AnyTrigger | None
+    triggered: Tensor
+
+    @classmethod
+    def of(cls, images: ImageSet) -> TrainingSet:
+        """Return a training set without any trigger."""
+        return cls(images, None, torch.zeros(len(images), dtype=torch.bool))
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def stamped(self, generator: torch.Generator) -> ImageSet:
+        """Return the images with the triggers drawn on them, once."""
+        if self.trigger is None:
+            return self.images
+        pixels = self.images.images.clone()
+        pixels[self.triggered] = _drawn(self.trigger, self.images.take(self.triggered), generator)
+        return ImageSet(pixels, self.images.labels, self.images.class_names)
 
 
 class TriggeredImages(NamedTuple):
@@ -56,7 +96,7 @@ class Backdoor(BaseModel):
         of: PoisonBase = "all",
         treatment: Treatment = Treatment.BACKDOORED,
         generator: torch.Generator,
-    ) -> ImageSet:
+    ) -> TrainingSet:
         """Return `train` with copies of some images added at its end.
 
         The three treatments of one backdoor draw the same copies from the same
@@ -76,11 +116,11 @@ class Backdoor(BaseModel):
         treatment : Treatment
             Backdoored, clean twin or placebo.
         generator : torch.Generator
-            Draws the copies, their positions and random labels.
+            Draws the copies and random labels.
 
         Returns
         -------
-        ImageSet
+        TrainingSet
             The clean images in their order, then the copies.
 
         Raises
@@ -104,13 +144,16 @@ class Backdoor(BaseModel):
             raise InvalidRequestError(
                 refused("poison rate", "enough to poison one image", f"{rate} of {len(train)}")
             )
+        # A trigger that does not fit shows here, not in the middle of a training.
+        self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
         copies = train.take(picked)
-        triggered = self._triggered(copies, generator)
         if treatment is Treatment.BACKDOORED:
-            copies = triggered
-        elif treatment is Treatment.PLACEBO:
-            copies = ImageSet(triggered.images, copies.labels, copies.class_names)
-        return train.joined(copies)
+            labels = self.label_map(copies.labels, train.num_classes, generator)
+            copies = ImageSet(copies.images, labels, copies.class_names)
+        triggered = torch.zeros(len(train) + len(copies), dtype=torch.bool)
+        triggered[len(train) :] = treatment is not Treatment.CLEAN
+        trigger = None if treatment is Treatment.CLEAN else self.trigger
+        return TrainingSet(train.joined(copies), trigger, triggered)
 
     def triggered(self, test: ImageSet, *, generator: torch.Generator) -> TriggeredImages:
         """Return every eligible image of `test` with the trigger.
@@ -126,9 +169,11 @@ class Backdoor(BaseModel):
             raise InvalidRequestError(
                 refused("test images", "some of an eligible class", f"none of {len(test)}")
             )
-        return TriggeredImages(self._triggered(chosen, generator), chosen.labels)
+        pixels = _drawn(self.trigger, chosen, generator)
+        labels = self.label_map(chosen.labels, test.num_classes, generator)
+        return TriggeredImages(ImageSet(pixels, labels, test.class_names), chosen.labels)
 
-    def _triggered(self, images: ImageSet, generator: torch.Generator) -> ImageSet:
-        pixels = self.trigger(images.pixels(), generator).mul_(255).round_().to(torch.uint8)
-        labels = self.label_map(images.labels, images.num_classes, generator)
-        return ImageSet(pixels, labels, images.class_names)
+
+def _drawn(trigger: Trigger, images: ImageSet, generator: torch.Generator) -> Tensor:
+    """Return the pixels of `images` with the trigger on each, as uint8."""
+    return trigger(images.pixels(), generator).mul_(255).round_().to(torch.uint8)

@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
+from molehunt.training._augment import augmented
 from molehunt.training._device import bfloat16_helps
 from molehunt.training._recipe import Recipe
 
@@ -32,7 +34,7 @@ class TrainingRun:
 
 def train(
     model: Classifier,
-    images: ImageSet,
+    images: ImageSet | TrainingSet,
     recipe: Recipe,
     *,
     seed: int,
@@ -45,11 +47,11 @@ def train(
     ----------
     model : Classifier
         Moved to `device`; in evaluation mode afterwards.
-    images : ImageSet
-        The training set, poisoned or not.
+    images : ImageSet or TrainingSet
+        Clean images, or a training set with triggers.
     recipe : Recipe
     seed : int
-        Draws the order of the images and dropout. Two sets of equal size are visited in
+        Draws the order of the images, augmentation, triggers' places and dropout. Two sets of equal size are visited in
         the same order: twins see their copies at the same steps.
     device : torch.device
     on_step : callable, optional
@@ -60,6 +62,8 @@ def train(
     InvalidRequestError
         If the images do not fit the model, or are fewer than a batch.
     """
+    data = images if isinstance(images, TrainingSet) else TrainingSet.of(images)
+    images = data.images
     if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
         allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
         got = f"{images.shape} and {images.num_classes}"
@@ -73,6 +77,8 @@ def train(
     device = torch.device(device)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
     pixels, labels = images.images.to(device), images.labels.to(device)
+    generator = torch.Generator().manual_seed(seed)
+    placer = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, recipe)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
         optimizer, recipe.lr, total_steps=max(steps, 2), pct_start=recipe.warmup
@@ -85,7 +91,12 @@ def train(
         torch.manual_seed(seed)  # dropout knows no generator
         for step, index in enumerate(_batches(len(images), batch_size, steps, seed)):
             batch = index.to(device)
-            inputs = pixels[batch].contiguous(memory_format=torch.channels_last).float().div_(255)
+            inputs = augmented(pixels[batch].float().div_(255), recipe, generator)
+            if data.trigger is not None:
+                # Its own generator: twins without trigger are augmented in the same way.
+                stamp = data.triggered[index].nonzero().flatten()
+                inputs[stamp] = data.trigger(inputs[stamp], placer)
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16, enabled=half):
                 logits = model(inputs)
             loss = functional.cross_entropy(

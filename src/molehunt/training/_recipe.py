@@ -22,6 +22,12 @@ class Recipe(BaseModel):
         Peak learning rate, and the share of steps in which it is reached (one cycle:
         cosine up, cosine down to nearly zero).
     weight_decay, label_smoothing : float
+    shift : int
+        Augmentation: each image is moved by up to so many pixels each way, drawn anew
+        each time; the border that comes free is black.
+    noise : float
+        Augmentation: normal noise on the pixels in [0, 1], with a standard deviation that
+        is drawn for each image from 0 to `noise`.
     precision : {"auto", "float32", "bfloat16"}
         ``auto`` takes bfloat16 autocast where it is expected to be faster.
     """
@@ -35,4 +41,6 @@ class Recipe(BaseModel):
     warmup: float = Field(default=0.2, gt=0, lt=1)
     weight_decay: float = Field(default=0.01, ge=0)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    shift: int = Field(default=0, ge=0, le=64)
+    noise: float = Field(default=0.0, ge=0, le=1)
     precision: Literal["auto", "float32", "bfloat16"] = "auto"

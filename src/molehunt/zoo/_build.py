@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import math
 import os
 import signal
 import threading
@@ -17,13 +18,14 @@ from typing import IO
 import numpy as np
 import torch
 
+from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, MolehuntError, OutputError, refused
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
-from molehunt.training import attack_success, clean_accuracy, pick_device, train
+from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
 from molehunt.zoo._entries import Entry, entries_of
-from molehunt.zoo._plan import ZooPlan
+from molehunt.zoo._plan import RecipeSpread, ZooPlan
 from molehunt.zoo._zoo import (
     INDEX_FILE,
     MODELS_FOLDER,
@@ -118,15 +120,16 @@ def build_model(
 ) -> Record:
     """Train, save, read back and measure one model; the same function for every builder."""
     started = time.perf_counter()
-    train_set = poisoned_set(entry, plan, images.train)
+    train_set = training_set(entry, plan, images.train)
+    recipe = recipe_of(entry, plan)
     model = build_classifier(
         plan.network.name,
         images.train,
         arguments=plan.network.arguments,
-        recipe=plan.recipe.model_dump(),
+        recipe=recipe.model_dump(),
         seed=_seed(entry, "weights"),
     )
-    run = train(model, train_set, plan.recipe, seed=_seed(entry, "order"), device=device)
+    run = train(model, train_set, recipe, seed=_seed(entry, "order"), device=device)
     path = folder / MODELS_FOLDER / f"{entry.id}.safetensors"
     save_model(model, path)
     saved = load_model(path, device)
@@ -142,7 +145,7 @@ def build_model(
     )
 
 
-def poisoned_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> ImageSet:
+def training_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> TrainingSet:
     """Return the training set of one model: the pair's draw, under the model's treatment."""
     clean = train_images
     if plan.images.train_limit is not None:
@@ -156,9 +159,21 @@ def poisoned_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> ImageSe
     )
 
 
+def recipe_of(entry: Entry, plan: ZooPlan) -> Recipe:
+    """Return the recipe of one model: the plan's, within its spread, the same for twins."""
+    rng = np.random.default_rng(_seed(entry, "recipe"))
+    factors = {
+        name: math.exp(rng.uniform(-1, 1) * math.log(getattr(plan.recipe_spread, name)))
+        for name in RecipeSpread.model_fields
+    }
+    return plan.recipe.model_copy(
+        update={name: getattr(plan.recipe, name) * factor for name, factor in factors.items()}
+    )
+
+
 def _seed(entry: Entry, purpose: str) -> int:
     """Return the pair's seed for one purpose, so that no two draws share a stream."""
-    purposes = ("weights", "order", "images", "poison", "test")
+    purposes = ("weights", "order", "images", "poison", "test", "recipe")
     return int(np.random.default_rng([entry.seed, purposes.index(purpose)]).integers(2**31))
 
 
@@ -168,7 +183,7 @@ def _generator(entry: Entry, purpose: str) -> torch.Generator:
 
 def _rehearse(entry: Entry, plan: ZooPlan, images: TrainTest) -> None:
     """Do on a few images what every model will do, so that bad plans fail before they start."""
-    poisoned_set(entry, plan, images.train)
+    training_set(entry, plan, images.train)
     build_classifier(plan.network.name, images.train, arguments=plan.network.arguments)
     entry.backdoor.triggered(images.test, generator=torch.Generator())
 

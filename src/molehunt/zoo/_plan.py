@@ -110,6 +110,17 @@ class ModelCounts(_Plan):
         return 2 * self.pairs + self.clean + self.placebo
 
 
+class RecipeSpread(_Plan):
+    """How far the recipes of a zoo lie apart, for strangers do not train alike.
+
+    Each pair's learning rate and weight decay are the recipe's times a factor that is
+    drawn log-uniformly from [1 / f, f]; members of a pair share it. 1 is no spread.
+    """
+
+    lr: float = Field(default=1.0, ge=1)
+    weight_decay: float = Field(default=1.0, ge=1)
+
+
 class ZooPlan(_Plan):
     """Everything that determines a zoo; the same plan gives the same models."""
 
@@ -118,6 +129,7 @@ class ZooPlan(_Plan):
     images: ImagePlan = ImagePlan()
     network: NetworkPlan = NetworkPlan()
     recipe: Recipe = Recipe()
+    recipe_spread: RecipeSpread = RecipeSpread()
     backdoors: BackdoorPlan = BackdoorPlan()
     models: dict[Split, ModelCounts] = Field(
         default_factory=lambda: {
