@@ -18,8 +18,7 @@ def conformal_p_values(scores: ArrayLike, clean_scores: ArrayLike) -> Floats:
     """
     clean = np.sort(np.asarray(clean_scores, dtype=np.float64))
     below = np.searchsorted(clean, np.asarray(scores, dtype=np.float64), side="left")
-    p_values: Floats = (1.0 + len(clean) - below) / (len(clean) + 1.0)
-    return p_values
+    return np.asarray((1.0 + len(clean) - below) / (len(clean) + 1.0), dtype=np.float64)
 
 
 def conformal_threshold(clean_scores: ArrayLike, max_false_alarms: float) -> float:

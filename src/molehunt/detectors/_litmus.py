@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.detectors._base import OnStep
+from molehunt.detectors._calibration import Floats
 from molehunt.detectors._patterns import (
     FeatureKind,
     PatternDetector,
@@ -118,20 +120,38 @@ class LitmusPatterns(PatternDetector):
         checked = self._checked(models)
         stacks = list(stacks_of((checked[int(position)] for position in order), device))
         truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
-        generator = torch.Generator(device).manual_seed(int(rng.integers(2**31)))
         shape = (self.n_patterns, *self.input_shape_)
-        patterns = torch.rand(shape, generator=generator, device=device).requires_grad_()
+        start = torch.as_tensor(rng.random(shape), dtype=torch.float32, device=device)
         # Features are standardised as they are at the start, so that the classifier's
         # learning rate means the same on every zoo.
         with torch.no_grad():
-            start = torch.cat([self._pooled(stack, patterns) for stack in stacks])
-            centre, scale = start.mean(0), 1 / (start.std(0) + 1e-2)
-        weights = torch.zeros_like(centre, requires_grad=True)
-        bias = torch.zeros((), device=device, requires_grad=True)
+            features = torch.cat([self._pooled(stack, start) for stack in stacks])
+        head = _Head(
+            centre=features.mean(0),
+            scale=1 / (features.std(0) + 1e-2),
+            weights=torch.zeros(features.shape[1], device=device, requires_grad=True),
+            bias=torch.zeros((), device=device, requires_grad=True),
+        )
+        patterns = start.requires_grad_()
+        self.losses_ = self._optimise(patterns, head, stacks, truth, rng, on_step)
+        self.patterns_ = patterns.detach().cpu().numpy()
+        self.weights_, self.bias_ = head.folded()
+        self.fitted_features_ = self._features(checked)
+
+    def _optimise(
+        self,
+        patterns: Tensor,
+        head: _Head,
+        stacks: list[ModelStack],
+        truth: Tensor,
+        rng: np.random.Generator,
+        on_step: OnStep | None,
+    ) -> Floats:
+        """Minimise equation 1 over `patterns` and `head` in place; return the losses."""
         optimizer = torch.optim.Adam(
             [
                 {"params": [patterns], "lr": self.lr},
-                {"params": [weights, bias], "lr": self.head_lr},
+                {"params": [head.weights, head.bias], "lr": self.head_lr},
             ]
         )
         per_step = max(1, self.models_per_step // len(stacks[0].positions))
@@ -139,50 +159,52 @@ class LitmusPatterns(PatternDetector):
         schedule = torch.optim.lr_scheduler.OneCycleLR(
             optimizer, [self.lr, self.head_lr], total_steps=max(steps, 2), pct_start=0.1
         )
-
-        def step_on(batch: list[ModelStack]) -> float:
-            """Take one step on a batch of stacks and return their summed cross entropy."""
-            optimizer.zero_grad()
-            total = 0.0
-            count = sum(len(stack.positions) for stack in batch)
-            for stack in batch:
-                noisy = patterns
-                if self.jitter:
-                    noise = torch.randn(shape, generator=generator, device=device)
-                    noisy = (patterns + self.jitter * noise).clamp(0, 1)
-                features = (self._pooled(stack, noisy, self.dropout) - centre) * scale
-                loss = functional.binary_cross_entropy_with_logits(
-                    features @ weights + bias, truth[stack.positions], reduction="sum"
-                )
-                # One graph a chunk: memory does not grow with the batch.
-                (loss / count).backward()
-                total += float(loss.detach())
-            self._regulariser(patterns, weights).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-            with torch.no_grad():
-                patterns.clamp_(0, 1)
-            return total
-
         losses = []
         step = 0
+        device = patterns.device
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**31)))  # dropout knows no generator
             for _ in range(self.epochs):
                 total = 0.0
                 shuffled = rng.permutation(len(stacks))
                 for first in range(0, len(stacks), per_step):
-                    total += step_on([stacks[i] for i in shuffled[first : first + per_step]])
+                    optimizer.zero_grad()
+                    batch = [stacks[i] for i in shuffled[first : first + per_step]]
+                    total += self._accumulate(patterns, head, batch, truth)
+                    optimizer.step()
+                    schedule.step()
+                    with torch.no_grad():
+                        patterns.clamp_(0, 1)
                     step += 1
                     if on_step is not None:
                         on_step(step, steps)
-                losses.append(total / len(models))
-        self.losses_ = np.array(losses)
-        self.patterns_ = patterns.detach().cpu().numpy()
-        head = (weights * scale).detach()
-        self.weights_ = head.double().cpu().numpy()
-        self.bias_ = float(bias.detach() - (head * centre).sum())
-        self.fitted_features_ = self._features(checked)
+                losses.append(total / len(truth))
+        return np.array(losses)
+
+    def _accumulate(
+        self, patterns: Tensor, head: _Head, batch: list[ModelStack], truth: Tensor
+    ) -> float:
+        """Add the gradients of equation 1 on a batch; return its summed cross entropy."""
+        count = sum(len(stack.positions) for stack in batch)
+        total = 0.0
+        for stack in batch:
+            shown = patterns
+            if self.jitter:
+                shown = (patterns + self.jitter * torch.randn_like(patterns)).clamp(0, 1)
+            loss = functional.binary_cross_entropy_with_logits(
+                head(self._pooled(stack, shown, self.dropout)),
+                truth[stack.positions],
+                reduction="sum",
+            )
+            # One graph a chunk: memory does not grow with the batch.
+            (loss / count).backward()  # type: ignore[no-untyped-call]
+            total += float(loss.detach())
+        rows = (patterns[..., 1:, :] - patterns[..., :-1, :]).abs().sum()
+        columns = (patterns[..., 1:] - patterns[..., :-1]).abs().sum()
+        penalty = self.total_variation * (rows + columns) / patterns.numel()
+        penalty = penalty + self.head_decay * head.weights.square().sum()
+        penalty.backward()  # type: ignore[no-untyped-call]
+        return total
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -195,9 +217,21 @@ class LitmusPatterns(PatternDetector):
     def _pooled(self, stack: ModelStack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
         return pooled(as_features(stack.logits(patterns, dropout), self.features), self.pooling)
 
-    def _regulariser(self, patterns: Tensor, weights: Tensor) -> Tensor:
-        """Return lambda times total variation, plus the classifier's decay."""
-        rows = (patterns[..., 1:, :] - patterns[..., :-1, :]).abs().sum()
-        columns = (patterns[..., 1:] - patterns[..., :-1]).abs().sum()
-        variation = (rows + columns) / patterns.numel()
-        return self.total_variation * variation + self.head_decay * weights.square().sum()
+
+@dataclass(frozen=True)
+class _Head:
+    """The linear classifier over standardised features, while it is learned."""
+
+    centre: Tensor
+    scale: Tensor
+    weights: Tensor
+    bias: Tensor
+
+    def __call__(self, features: Tensor) -> Tensor:
+        return (features - self.centre) * self.scale @ self.weights + self.bias
+
+    def folded(self) -> tuple[Floats, float]:
+        """Return weights [F] and bias for features that are not standardised."""
+        weights = (self.weights * self.scale).detach()
+        bias = float(self.bias.detach() - weights @ self.centre)
+        return weights.double().cpu().numpy(), bias

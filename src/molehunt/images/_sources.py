@@ -133,11 +133,13 @@ def _torchvision(
 def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
     """Load an ImageFolder: ``train/CLASS/*`` and ``test/CLASS/*``, in RGB."""
     parts = {}
+    missing = [split for split in ("train", "test") if not (root / split).is_dir()]
+    if missing:
+        raise DataNotFoundError(
+            f"folder: no {' or '.join(missing)} in {root.resolve()}; "
+            "expected train/CLASS/* and test/CLASS/*"
+        )
     for split in ("train", "test"):
-        if not (root / split).is_dir():
-            raise DataNotFoundError(
-                f"folder: no {split}/ in {root.resolve()}; expected train/CLASS/* and test/CLASS/*"
-            )
         try:
             parts[split] = datasets.ImageFolder(str(root / split))
         except (FileNotFoundError, OSError) as error:

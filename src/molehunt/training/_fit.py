@@ -51,8 +51,9 @@ def train(
         Clean images, or a training set with triggers.
     recipe : Recipe
     seed : int
-        Draws the order of the images, augmentation, triggers' places and dropout. Two sets of equal size are visited in
-        the same order: twins see their copies at the same steps.
+        Draws the order of the images, augmentation, triggers' places and dropout. Two sets
+        of equal size are visited in the same order and augmented alike: twins see their
+        copies at the same steps.
     device : torch.device
     on_step : callable, optional
         Called after each step with the steps done and their total.

@@ -1,0 +1,69 @@
+"""Fixtures: real digits, and one tiny zoo of real trained models a test process."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+import torch
+
+from molehunt.detectors import LitmusPatterns, evaluate, fit_on_zoo, save_detector
+from molehunt.images import TrainTest, load_images
+from molehunt.training import Recipe
+from molehunt.zoo import (
+    BackdoorPlan,
+    ImagePlan,
+    ModelCounts,
+    NetworkPlan,
+    Split,
+    Zoo,
+    ZooPlan,
+    build_zoo,
+)
+
+torch.set_num_threads(1)
+
+
+def tiny_plan(**changes: object) -> ZooPlan:
+    """A zoo of small networks that train in a fraction of a second each."""
+    settings = {
+        "name": "tiny",
+        "seed": 3,
+        "images": ImagePlan(source="digits", size=12),
+        "network": NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
+        "recipe": Recipe(epochs=3, batch_size=64),
+        "backdoors": BackdoorPlan(size=4, count=8, rate=1.0),
+        "models": {
+            Split.FIT: ModelCounts(pairs=4),
+            Split.CALIBRATION: ModelCounts(pairs=1, clean=19),
+            Split.TEST: ModelCounts(pairs=3, placebo=2),
+        },
+    }
+    return ZooPlan(**{**settings, **changes})
+
+
+@pytest.fixture(scope="session")
+def digits() -> TrainTest:
+    return load_images("digits", size=12)
+
+
+@pytest.fixture(scope="session")
+def zoo(tmp_path_factory: pytest.TempPathFactory) -> Zoo:
+    return build_zoo(tiny_plan(), tmp_path_factory.mktemp("zoo"), workers=1)
+
+
+@pytest.fixture(scope="session")
+def detector_file(zoo: Zoo, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    detector = fit_on_zoo(LitmusPatterns(n_patterns=3, epochs=3), zoo)
+    path = tmp_path_factory.mktemp("detector") / "litmus.safetensors"
+    save_detector(detector, path, zoo=zoo.summary(), evaluation=evaluate(detector, zoo))
+    return path
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    root = os.environ.get("MOLEHUNT_DATA")
+    if not root:
+        pytest.skip("MOLEHUNT_DATA is not set: no real MNIST, GTSRB or CIFAR-10 here")
+    return Path(root)

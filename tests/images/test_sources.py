@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError
+from molehunt.images import ImageSet, load_images
+
+
+def test_digits_are_embedded_and_split_without_overlap() -> None:
+    train, test = load_images("digits")
+    assert train.shape == test.shape == (1, 8, 8)
+    assert len(train) + len(test) == 1797
+    assert set(train.labels.tolist()) == set(test.labels.tolist()) == set(range(10))
+    assert int(train.images.max()) == 255
+
+
+def test_resizing_keeps_labels_and_range(digits) -> None:
+    assert digits.train.shape == (1, 12, 12)
+    pixels = digits.train.pixels()
+    assert pixels.dtype == torch.float32
+    assert 0 <= float(pixels.min()) and float(pixels.max()) <= 1
+
+
+def test_mean_and_std_are_those_of_the_pixels(digits) -> None:
+    mean, std = digits.train.mean_and_std()
+    pixels = digits.train.pixels().double()
+    assert mean[0] == pytest.approx(float(pixels.mean()), abs=1e-5)
+    assert std[0] == pytest.approx(float(pixels.std(correction=0)), abs=1e-5)
+
+
+@pytest.mark.parametrize("source", ["mnits", "", "folder:", "npz", "mnist:here"])
+def test_unknown_source_names_what_is_allowed(source: str) -> None:
+    with pytest.raises(InvalidRequestError, match="expected digits, mnist"):
+        load_images(source)
+
+
+@pytest.mark.parametrize("source", ["mnist", "fashion-mnist", "cifar10", "gtsrb"])
+def test_absent_data_say_how_to_get_them(source: str, tmp_path: Path) -> None:
+    with pytest.raises(DataNotFoundError, match="--download"):
+        load_images(source, data_root=tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 3, 5000])
+def test_impossible_size_is_refused(size: int) -> None:
+    with pytest.raises(InvalidRequestError, match="image size"):
+        load_images("digits", size=size)
+
+
+def _write_npz(path: Path, **changes: np.ndarray) -> Path:
+    arrays = {
+        "x_train": np.zeros((6, 9, 9, 3), np.uint8),
+        "y_train": np.array([0, 1, 2, 0, 1, 2]),
+        "x_test": np.zeros((3, 9, 9, 3), np.uint8),
+        "y_test": np.array([[0], [1], [2]]),
+    }
+    np.savez(path, **{**arrays, **changes})
+    return path
+
+
+def test_npz_is_read_channels_first(tmp_path: Path) -> None:
+    train, test = load_images(f"npz:{_write_npz(tmp_path / 'set.npz')}")
+    assert train.shape == (3, 9, 9)
+    assert test.labels.tolist() == [0, 1, 2]
+    assert train.num_classes == 3
+
+
+def test_npz_with_pickled_objects_is_refused_and_not_run(tmp_path: Path) -> None:
+    mark = tmp_path / "executed"
+
+    class Payload:
+        def __reduce__(self):
+            return (Path.touch, (mark,))
+
+    path = _write_npz(tmp_path / "set.npz", x_train=np.array([Payload()], dtype=object))
+    with pytest.raises(UnreadableFileError):
+        load_images(f"npz:{path}")
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"x_train": np.zeros((6, 9, 9), np.float32)}, "uint8"),
+        ({"y_train": np.zeros(6)}, "integers"),
+        ({"y_train": np.array([0, 1])}, r"int64 of shape \[6\]"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "0 to 2"),
+    ],
+)
+def test_wrong_arrays_are_named(tmp_path: Path, changes: dict, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message):
+        load_images(f"npz:{_write_npz(tmp_path / 'set.npz', **changes)}")
+
+
+def test_garbage_npz_is_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "set.npz"
+    path.write_bytes(b"PK\x03\x04 not really")
+    with pytest.raises(UnreadableFileError):
+        load_images(f"npz:{path}")
+
+
+@pytest.fixture
+def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("MOLEHUNT_CACHE", str(tmp_path / "cache"))
+    root = tmp_path / "set"
+    for split in ("train", "test"):
+        for number, name in enumerate(("cat", "dog")):
+            (root / split / name).mkdir(parents=True)
+            for i in range(2):
+                pixels = np.full((10 + i, 12, 3), 100 * number, np.uint8)
+                Image.fromarray(pixels).save(root / split / name / f"{i}.png")
+    return root
+
+
+def test_folder_is_read_resized_and_cached(image_folder: Path) -> None:
+    train, test = load_images(f"folder:{image_folder}")
+    assert train.shape == (3, 32, 32)
+    assert train.class_names == ("cat", "dog")
+    cached = sorted((image_folder.parent / "cache").glob("images-*.safetensors"))
+    assert len(cached) == 2
+    before = [path.stat().st_mtime_ns for path in cached]
+    again, _ = load_images(f"folder:{image_folder}")
+    assert torch.equal(again.images, train.images)
+    assert [path.stat().st_mtime_ns for path in cached] == before
+
+
+def test_a_changed_file_is_read_again(image_folder: Path) -> None:
+    load_images(f"folder:{image_folder}")
+    Image.fromarray(np.full((9, 9, 3), 255, np.uint8)).save(image_folder / "train/cat/0.png")
+    train, _ = load_images(f"folder:{image_folder}")
+    assert int(train.images[0].min()) == 255
+
+
+def test_unreadable_image_is_named(image_folder: Path) -> None:
+    (image_folder / "train/dog/1.png").write_bytes(b"no image")
+    with pytest.raises(UnreadableFileError, match=r"dog/1\.png"):
+        load_images(f"folder:{image_folder}")
+
+
+def test_folder_without_test_part_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    with pytest.raises(DataNotFoundError, match="train/CLASS"):
+        load_images(f"folder:{tmp_path}")
+
+
+def test_image_set_refuses_labels_outside_the_classes() -> None:
+    with pytest.raises(InvalidRequestError, match="expected 0 to 1, got 0 to 2"):
+        ImageSet(torch.zeros(2, 1, 4, 4, dtype=torch.uint8), torch.tensor([0, 2]), ("a", "b"))
+
+
+def test_real_mnist(data_root: Path) -> None:
+    train, test = load_images("mnist", data_root=data_root)
+    assert (len(train), len(test), train.shape) == (60_000, 10_000, (1, 28, 28))
+
+
+def test_real_gtsrb(data_root: Path) -> None:
+    train, test = load_images("gtsrb", data_root=data_root)
+    assert train.num_classes == 43
+    assert train.shape == test.shape == (3, 32, 32)
+    assert train.class_names[14] == "stop"
+
+
+def test_real_cifar10_folder(data_root: Path) -> None:
+    train, test = load_images("folder:cifar10-folder", data_root=data_root)
+    assert (len(train), len(test), train.num_classes) == (15_000, 3_000, 10)
