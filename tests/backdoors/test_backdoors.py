@@ -49,7 +49,7 @@ def test_triggers_are_pure_seeded_and_stay_in_range(trigger, channels: int) -> N
     assert torch.equal(images, before)
     assert torch.equal(first, second)
     assert first.shape == images.shape
-    assert 0 <= float(first.min()) and float(first.max()) <= 1
+    assert float(first.min()) >= 0 and float(first.max()) <= 1
     assert (first != images).flatten(1).any(1).all()
 
 

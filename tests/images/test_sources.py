@@ -23,7 +23,7 @@ def test_resizing_keeps_labels_and_range(digits) -> None:
     assert digits.train.shape == (1, 12, 12)
     pixels = digits.train.pixels()
     assert pixels.dtype == torch.float32
-    assert 0 <= float(pixels.min()) and float(pixels.max()) <= 1
+    assert float(pixels.min()) >= 0 and float(pixels.max()) <= 1
 
 
 def test_mean_and_std_are_those_of_the_pixels(digits) -> None:
@@ -117,7 +117,7 @@ def image_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_folder_is_read_resized_and_cached(image_folder: Path) -> None:
-    train, test = load_images(f"folder:{image_folder}")
+    train, _ = load_images(f"folder:{image_folder}")
     assert train.shape == (3, 32, 32)
     assert train.class_names == ("cat", "dog")
     cached = sorted((image_folder.parent / "cache").glob("images-*.safetensors"))

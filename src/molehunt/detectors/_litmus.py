@@ -23,7 +23,7 @@ from molehunt.detectors._patterns import (
 from molehunt.detectors._stacking import ModelStack, stacks_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.training import one_cycle, pick_device
 
 
 class LitmusPatterns(PatternDetector):
@@ -87,7 +87,7 @@ class LitmusPatterns(PatternDetector):
         pooling: Pooling = "concatenate",
         epochs: int = 30,
         models_per_step: int = 40,
-        lr: float = 0.03,
+        lr: float = 0.1,
         head_lr: float = 0.01,
         total_variation: float = 0.0,
         dropout: float = 0.0,
@@ -156,9 +156,7 @@ class LitmusPatterns(PatternDetector):
         )
         per_step = max(1, self.models_per_step // len(stacks[0].positions))
         steps = self.epochs * -(-len(stacks) // per_step)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimizer, [self.lr, self.head_lr], total_steps=max(steps, 2), pct_start=0.1
-        )
+        schedule = one_cycle(optimizer, [self.lr, self.head_lr], steps, warmup=0.1)
         losses = []
         step = 0
         device = patterns.device

@@ -4,6 +4,7 @@ from molehunt.training._device import pick_device
 from molehunt.training._fit import TrainingRun, train
 from molehunt.training._measure import attack_success, clean_accuracy, logits_of
 from molehunt.training._recipe import Recipe
+from molehunt.training._schedule import one_cycle
 
 __all__ = [
     "Recipe",
@@ -11,6 +12,7 @@ __all__ = [
     "attack_success",
     "clean_accuracy",
     "logits_of",
+    "one_cycle",
     "pick_device",
     "train",
 ]

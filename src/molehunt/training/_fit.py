@@ -21,6 +21,7 @@ from molehunt.networks import Classifier
 from molehunt.training._augment import augmented
 from molehunt.training._device import bfloat16_helps
 from molehunt.training._recipe import Recipe
+from molehunt.training._schedule import one_cycle
 
 
 @dataclass(frozen=True)
@@ -81,9 +82,7 @@ def train(
     generator = torch.Generator().manual_seed(seed)
     placer = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, recipe)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=max(steps, 2), pct_start=recipe.warmup
-    )
+    schedule = one_cycle(optimizer, [recipe.lr], steps, recipe.warmup)
     half = recipe.precision == "bfloat16" or (
         recipe.precision == "auto" and bfloat16_helps(model, device)
     )

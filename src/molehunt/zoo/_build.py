@@ -91,7 +91,7 @@ def build_zoo(
         count = workers or (1 if picked.type == "cuda" else os.cpu_count() or 1)
         builders = min(count, len(missing))
         fresh: Iterator[Record]
-        if builders == 1:
+        if builders <= 1:
             fresh = (build_model(e, plan, images, folder, picked) for e in missing)
         else:
             # The children read the decoded images from the cache or from torchvision's files.

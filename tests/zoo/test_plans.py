@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from molehunt.backdoors import SingleTarget, Treatment
+from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError
+from molehunt.zoo import BackdoorPlan, ModelCounts, Split, ZooPlan, entries_of, read_plan
+
+
+def plan(**changes: object) -> ZooPlan:
+    models = {
+        Split.FIT: ModelCounts(pairs=30),
+        Split.CALIBRATION: ModelCounts(pairs=5, clean=7),
+        Split.TEST: ModelCounts(pairs=12, placebo=6),
+    }
+    return ZooPlan(**{"models": models, "backdoors": BackdoorPlan(count=20), **changes})
+
+
+def test_no_trigger_is_on_two_splits() -> None:
+    triggers = {split: set() for split in Split}
+    for entry in entries_of(plan(), 10):
+        triggers[entry.split].add(entry.backdoor.trigger)
+    assert all(triggers.values())
+    assert not triggers[Split.FIT] & triggers[Split.TEST]
+    assert not triggers[Split.FIT] & triggers[Split.CALIBRATION]
+    assert not triggers[Split.CALIBRATION] & triggers[Split.TEST]
+
+
+def test_twins_share_everything_but_the_treatment() -> None:
+    entries = {entry.id: entry for entry in entries_of(plan(), 10)}
+    assert len(entries) == plan().total
+    backdoored = [e for e in entries.values() if e.treatment is Treatment.BACKDOORED]
+    assert len(backdoored) == 47
+    for entry in backdoored:
+        twin = entries[entry.twin]
+        assert twin.treatment is Treatment.CLEAN and twin.twin == entry.id
+        assert twin.model_dump(exclude={"id", "twin", "treatment"}) == entry.model_dump(
+            exclude={"id", "twin", "treatment"}
+        )
+
+
+def test_placebos_are_third_members_of_test_pairs() -> None:
+    entries = {entry.id: entry for entry in entries_of(plan(), 10)}
+    placebos = [e for e in entries.values() if e.treatment is Treatment.PLACEBO]
+    assert len(placebos) == 6
+    assert all(e.split is Split.TEST for e in placebos)
+    assert all(entries[e.twin].pair == e.pair for e in placebos)
+
+
+def test_ids_do_not_tell_the_treatment() -> None:
+    entries = sorted(entries_of(plan(), 10), key=lambda entry: entry.id)
+    truth = [entry.treatment is Treatment.BACKDOORED for entry in entries]
+    # Neither half of the numbers is the backdoored one, and they do not alternate.
+    assert 10 < sum(truth[: len(truth) // 2]) < 37
+    assert truth != sorted(truth) and any(a == b for a, b in pairwise(truth))
+
+
+def test_a_plan_determines_its_entries_and_seeds_differ() -> None:
+    assert entries_of(plan(), 10) == entries_of(plan(), 10)
+    assert entries_of(plan(seed=1), 10) != entries_of(plan(), 10)
+    pairs = {(entry.pair, entry.seed) for entry in entries_of(plan(), 10)}
+    assert len({seed for _, seed in pairs}) == len({pair for pair, _ in pairs})
+
+
+def test_source_and_target_are_drawn_and_differ() -> None:
+    maps = [entry.backdoor.label_map for entry in entries_of(plan(), 10)]
+    assert all(isinstance(m, SingleTarget) and m.source != m.target for m in maps)
+    assert len({m.source for m in maps}) > 5 and len({m.target for m in maps}) > 5
+
+
+def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
+    toml, yaml = tmp_path / "zoo.toml", tmp_path / "zoo.yaml"
+    toml.write_text('seed = 4\n[images]\nsource = "digits"\n[models]\nfit = { pairs = 2 }\n')
+    yaml.write_text("seed: 4\nimages: {source: digits}\nmodels: {fit: {pairs: 2}}\n")
+    assert read_plan(toml) == read_plan(yaml) == ZooPlan(seed=4, models={"fit": {"pairs": 2}})
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("seed: -1", "seed"),
+        ("colour: red", "colour"),
+        ("backdoors: {rate: 1.5}", "backdoors.rate"),
+        ("backdoors: {rate: 0}", "backdoors.rate"),
+        ("backdoors: {trigger: sticker}", "picture for a sticker"),
+        ("backdoors: {count: 2}", "at least 3"),
+        ("models: {fit: {pairs: 1, placebo: 2}}", "placebo"),
+        ("models: {fit: {pairs: 0}}", "at least one model"),
+        ("models: {train: {pairs: 1}}", "models.train"),
+        ("- a list", "zoo.yaml"),
+    ],
+)
+def test_wrong_fields_are_named_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "zoo.yaml"
+    path.write_text(text)
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        read_plan(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["zoo.toml", "zoo.yaml", "zoo.txt", "missing.toml"])
+def test_unreadable_descriptions_are_errors(tmp_path: Path, name: str) -> None:
+    if not name.startswith("missing"):
+        (tmp_path / name).write_text("{ [ : = \x00")
+    with pytest.raises((UnreadableFileError, InvalidRequestError)) as caught:
+        read_plan(tmp_path / name)
+    assert isinstance(caught.value, MolehuntError)
