@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from tests.conftest import tiny_plan
 
 from molehunt.backdoors import Treatment
 from molehunt.errors import InvalidRequestError, OutputError, UnreadableFileError
 from molehunt.files import sha256_of
 from molehunt.zoo import ModelCounts, Split, Zoo, build_zoo, read_plan
+from tests.conftest import tiny_plan
 
 
 def test_a_zoo_is_whole_and_its_index_true(zoo: Zoo) -> None:

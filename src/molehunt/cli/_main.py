@@ -47,15 +47,22 @@ app.command("scan")(_scan.scan)
 app.command("demo")(_study.demo)
 
 
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", is_eager=True)
-    ] = False,
-) -> None:
-    if version:
+def _print_version(asked: bool) -> None:
+    if asked:
         typer.echo(f"molehunt {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def _options(
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Plant, hunt and prove backdoors in vision models."""
 
 
 def main() -> None:
@@ -67,6 +74,9 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; every error is one line on stderr."""
     try:
         result = app(args=arguments or ["--help"], prog_name="molehunt", standalone_mode=False)
+        # The parser turns Ctrl-C into a code of its own accord.
+        if result == ExitCode.INTERRUPTED:
+            raise KeyboardInterrupt
         return result if isinstance(result, int) else ExitCode.CLEAN
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("MOLEHUNT_DEBUG"):

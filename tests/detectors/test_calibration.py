@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from molehunt.detectors import (
+    LitmusPatterns,
+    WeightStatistics,
+    auc_with_interval,
+    conformal_p_values,
+    conformal_threshold,
+    evaluate,
+    fit_on_zoo,
+    models_needed,
+    shuffled_control,
+)
+from molehunt.detectors._evaluation import _shuffled
+from molehunt.errors import InvalidRequestError
+from molehunt.zoo import Split, Zoo
+
+scores = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_size=60)
+
+
+def test_p_values_by_hand() -> None:
+    assert conformal_p_values([0, 1, 2, 3, 9], [1, 2, 3]).tolist() == [1, 1, 0.75, 0.5, 0.25]
+
+
+@given(clean=scores, subjects=scores, rate=st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.5]))
+def test_threshold_and_p_value_say_the_same(clean, subjects, rate) -> None:
+    flagged = conformal_p_values(subjects, clean) <= rate
+    assert (flagged == (np.array(subjects) > conformal_threshold(clean, rate))).all()
+
+
+@given(rate=st.sampled_from([0.01, 0.05, 0.1, 0.25, 0.5]))
+def test_so_many_models_are_needed(rate: float) -> None:
+    needed = models_needed(rate)
+    assert math.isfinite(conformal_threshold(np.zeros(needed), rate))
+    assert needed == 1 or math.isinf(conformal_threshold(np.zeros(needed - 1), rate))
+
+
+def test_false_alarms_stay_under_the_stated_rate() -> None:
+    rng = np.random.default_rng(0)
+    alarms = [
+        float(conformal_p_values(rng.normal(size=1), rng.normal(size=39))[0]) <= 0.05
+        for _ in range(8000)
+    ]
+    assert np.mean(alarms) == pytest.approx(0.05, abs=0.01)
+
+
+@given(negatives=scores, positives=scores)
+def test_auc_is_that_of_scikit_learn(negatives, positives) -> None:
+    truth = [0] * len(negatives) + [1] * len(positives)
+    found = auc_with_interval(negatives, positives)
+    assert found.auc == pytest.approx(roc_auc_score(truth, negatives + positives))
+    assert 0 <= found.interval[0] <= found.interval[1] <= 1
+
+
+def test_the_interval_narrows_with_the_number_of_models() -> None:
+    rng = np.random.default_rng(0)
+
+    def width(count: int) -> float:
+        found = auc_with_interval(rng.normal(size=count), rng.normal(size=count) + 1)
+        return found.interval[1] - found.interval[0]
+
+    assert width(400) < 0.5 * width(30)
+
+
+def test_shuffled_labels_agree_with_the_truth_on_half() -> None:
+    truth = np.array([0, 1] * 20)
+    rng = np.random.default_rng(0)
+    shuffles = [_shuffled(truth, rng) for _ in range(20)]
+    assert all((shuffle == truth).mean() == 0.5 for shuffle in shuffles)
+    assert len({tuple(shuffle) for shuffle in shuffles}) == 20
+
+
+def test_evaluation_counts_and_rates(zoo: Zoo) -> None:
+    detector = fit_on_zoo(LitmusPatterns(n_patterns=3, epochs=3), zoo)
+    found = evaluate(detector, zoo)
+    assert (found.clean, found.backdoored, found.placebos) == (3, 3, 2)
+    assert found.placebo is not None
+    models, truth = zoo.labelled(Split.TEST)
+    flagged = detector.predict(models)
+    assert found.accuracy == pytest.approx((flagged == truth).mean())
+    assert found.detection_rate == pytest.approx(flagged[np.array(truth) == 1].mean())
+
+
+def test_evaluating_on_the_fitting_models_is_refused(zoo: Zoo) -> None:
+    detector = fit_on_zoo(WeightStatistics(), zoo)
+    with pytest.raises(InvalidRequestError, match="calibration or test"):
+        evaluate(detector, zoo, split=Split.FIT)
+
+
+def test_the_shuffled_control_knows_nothing(zoo: Zoo) -> None:
+    found = shuffled_control(WeightStatistics(), zoo, repeats=10)
+    assert found.interval[0] <= 0.5 <= found.interval[1]
+
+
+def test_too_few_calibration_models_never_give_a_verdict(zoo: Zoo) -> None:
+    detector = fit_on_zoo(WeightStatistics(), zoo, max_false_alarms=0.01)
+    assert math.isinf(detector.threshold_)
+    assert not detector.predict(zoo.labelled(Split.TEST)[0]).any()

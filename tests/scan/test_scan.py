@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molehunt.backdoors import Treatment
+from molehunt.detectors import (
+    LitmusPatterns,
+    WeightStatistics,
+    fit_on_zoo,
+    load_detector,
+    save_detector,
+)
+from molehunt.errors import InvalidRequestError, UnreadableFileError
+from molehunt.images import TrainTest
+from molehunt.networks import build_classifier, load_model, save_model
+from molehunt.scan import (
+    ExitCode,
+    Finding,
+    FittedDetector,
+    ScanResult,
+    Status,
+    exit_code_of,
+    model_files_in,
+    scan_files,
+)
+from molehunt.zoo import Split, Zoo
+
+
+@pytest.fixture(scope="module")
+def fitted(detector_file: Path) -> FittedDetector:
+    return FittedDetector.load(detector_file)
+
+
+def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) -> None:
+    records = zoo.select(Split.TEST, Treatment.BACKDOORED, Treatment.CLEAN)
+    paths = [zoo.path_of(record) for record in records]
+    results = scan_files(paths, [fitted])
+    scores = fitted.detector.decision_function(zoo.models(records))
+    p_values = fitted.detector.p_values(scores)
+    for path, result, score, p in zip(paths, results, scores, p_values, strict=True):
+        (finding,) = result.findings
+        assert result.path == path
+        assert finding.score == pytest.approx(score, abs=1e-4)
+        if finding.status is not Status.INCONCLUSIVE:
+            assert finding.p_value == p
+            assert (finding.status is Status.BACKDOORED) == (p <= 0.05)
+        assert finding.responses.shape == (3, 10)
+
+
+def write_model(path: Path, images, **arguments: object) -> Path:
+    settings = {"width": 4, "stages": [1, 1], **arguments}
+    save_model(build_classifier("vgg", images, arguments=settings, seed=0), path)
+    return path
+
+
+def test_models_that_do_not_fit_are_inconclusive(
+    tmp_path: Path, digits: TrainTest, fitted: FittedDetector
+) -> None:
+    path = write_model(tmp_path / "large.safetensors", digits.train.resized(20))
+    (result,) = scan_files([path], [fitted])
+    assert result.verdict is Status.INCONCLUSIVE
+    assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[0].message
+
+
+def test_an_untrained_network_is_unlike_the_zoo(
+    tmp_path: Path, digits: TrainTest, fitted: FittedDetector
+) -> None:
+    path = write_model(tmp_path / "fresh.safetensors", digits.train)
+    model = load_model(path)
+    with torch.no_grad():
+        model.network.classifier[-1].bias += 100 * torch.arange(10)
+    save_model(model, path)
+    (result,) = scan_files([path], [fitted])
+    assert result.verdict is Status.INCONCLUSIVE
+    assert "unlike every model" in result.findings[0].message
+
+
+def test_nan_weights_are_inconclusive_and_others_are_still_judged(
+    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: FittedDetector
+) -> None:
+    path = write_model(tmp_path / "nan.safetensors", digits.train)
+    model = load_model(path)
+    with torch.no_grad():
+        model.network.features[0].weight.fill_(float("nan"))
+    save_model(model, path)
+    garbage = tmp_path / "garbage.safetensors"
+    garbage.write_bytes(b"nothing at all")
+    good = zoo.path_of(zoo.select(Split.TEST)[0])
+    results = scan_files([path, garbage, good], [fitted])
+    assert [result.verdict for result in results[:2]] == [Status.INCONCLUSIVE, Status.FAILED]
+    assert "finite" in results[0].findings[0].message
+    assert results[2].findings[0].score is not None
+    assert exit_code_of(results) in (ExitCode.FAILED, ExitCode.FOUND)
+
+
+def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Path) -> None:
+    fitted = FittedDetector.load(detector_file)
+    paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
+    results = scan_files(paths, [fitted], max_false_alarms=0.01)
+    assert {result.verdict for result in results} == {Status.INCONCLUSIVE}
+    assert "at least 99" in results[0].findings[0].message
+
+
+def test_two_detectors_share_the_false_alarms(zoo: Zoo, tmp_path: Path) -> None:
+    both = []
+    for detector in (LitmusPatterns(n_patterns=2, epochs=2), WeightStatistics()):
+        path = tmp_path / f"{type(detector).__name__}.safetensors"
+        save_detector(fit_on_zoo(detector, zoo), path)
+        both.append(FittedDetector.load(path))
+    (result,) = scan_files([zoo.path_of(zoo.records[0])], both, max_false_alarms=0.2)
+    assert [finding.threshold for finding in result.findings] == [0.1, 0.1]
+
+
+def test_precedence_of_verdicts_and_exit_codes() -> None:
+    def result(*statuses: Status) -> ScanResult:
+        return ScanResult(Path("m"), None, tuple(Finding("c", s, "") for s in statuses))
+
+    assert result().verdict is Status.INCONCLUSIVE
+    assert result(Status.CLEAN, Status.INCONCLUSIVE).verdict is Status.INCONCLUSIVE
+    assert result(Status.CLEAN, Status.BACKDOORED).verdict is Status.BACKDOORED
+    codes = {
+        Status.CLEAN: 0,
+        Status.BACKDOORED: 1,
+        Status.UNSAFE: 1,
+        Status.FAILED: 2,
+        Status.INCONCLUSIVE: 3,
+    }
+    for status, code in codes.items():
+        assert exit_code_of([result(Status.CLEAN), result(status)]) == code
+    assert exit_code_of([]) == ExitCode.INCONCLUSIVE
+
+
+def test_folders_are_searched_and_empty_ones_refused(zoo: Zoo, tmp_path: Path) -> None:
+    assert len(model_files_in([zoo.folder])) == len(zoo.records)
+    with pytest.raises(UnreadableFileError, match="at least one"):
+        model_files_in([tmp_path])
+    with pytest.raises(UnreadableFileError, match="no such file"):
+        model_files_in([tmp_path / "missing"])
+
+
+def test_a_scan_needs_a_detector_and_a_rate(zoo: Zoo, fitted: FittedDetector) -> None:
+    paths = [zoo.path_of(zoo.records[0])]
+    with pytest.raises(InvalidRequestError, match="detectors"):
+        scan_files(paths, [])
+    with pytest.raises(InvalidRequestError, match="max_false_alarms"):
+        scan_files(paths, [fitted], max_false_alarms=0)
+
+
+def test_a_detector_file_with_foreign_names_is_refused(detector_file: Path, tmp_path: Path) -> None:
+    detector, _ = load_detector(detector_file)
+    path = tmp_path / "odd.safetensors"
+    detector.__dict__["__class___"] = np.zeros(1)
+    save_detector(detector, path)
+    with pytest.raises(UnreadableFileError, match="learned attribute"):
+        load_detector(path)
