@@ -2,6 +2,7 @@
 
 from molehunt.detectors._base import Detector, Need
 from molehunt.detectors._calibration import (
+    Floats,
     conformal_p_values,
     conformal_threshold,
     models_needed,
@@ -33,6 +34,7 @@ __all__ = [
     "Detector",
     "DetectorCard",
     "Evaluation",
+    "Floats",
     "LitmusPatterns",
     "Need",
     "NoisePatterns",

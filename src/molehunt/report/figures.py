@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from PIL import Image
 
 from molehunt.backdoors import Trigger
-from molehunt.detectors import Evaluation
-from molehunt.detectors._calibration import Floats
+from molehunt.detectors import Evaluation, Floats
 from molehunt.files import written_whole
 
 # Okabe and Ito's colours, which most colour-blind people tell apart.
@@ -32,8 +32,6 @@ def as_svg(figure: Figure) -> str:
 
 def as_png_uri(pixels: NDArray[np.uint8], scale: int = 6) -> str:
     """Return an image [H, W, C] as a data URI, each pixel a square of `scale` pixels."""
-    from PIL import Image  # noqa: PLC0415
-
     image = Image.fromarray(pixels.squeeze())
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     stream = io.BytesIO()

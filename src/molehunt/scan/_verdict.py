@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from pathlib import Path
 
-from molehunt.detectors._calibration import Floats
+from molehunt.detectors import Floats
 
 
 class Status(StrEnum):

@@ -156,6 +156,8 @@ def _zoo_figures(zoo: Zoo) -> dict[str, Any]:
     twins = [record for record in zoo.select(None, Treatment.CLEAN) if record.twin is not None]
     return {
         "models": len(zoo.records),
+        "backdoored": len(backdoored),
+        "placebos": len(zoo.select(None, Treatment.PLACEBO)),
         "clean_accuracy": float(np.mean([record.clean_accuracy for record in twins])),
         "backdoored_accuracy": float(np.mean([record.clean_accuracy for record in backdoored])),
         "attack_success": float(np.mean([record.attack_success for record in backdoored])),

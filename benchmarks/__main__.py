@@ -1,0 +1,20 @@
+"""``make bench``: ratios against the plain way, each measured side by side in one run."""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks import _badnets_pairs, _litmus, _scan, _training
+
+BENCHMARKS = {
+    "training": _training.run,
+    "litmus": _litmus.run,
+    "scan": _scan.run,
+    "badnets-pairs": _badnets_pairs.run,
+}
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", default=[*BENCHMARKS], metavar="NAME")
+    for name in parser.parse_args().names:
+        print(f"{name}: {BENCHMARKS[name]()}", flush=True)
