@@ -20,8 +20,8 @@ from molehunt.errors import (
     UnsuitableSubjectError,
     from_validation,
 )
+from molehunt.resumable import BuildInterruptedError
 from molehunt.scan import ExitCode
-from molehunt.zoo import BuildInterruptedError
 
 # The first that fits counts.
 _CODES: dict[type[Exception], ExitCode] = {

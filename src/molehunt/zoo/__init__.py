@@ -1,6 +1,6 @@
 """Zoos: populations of clean and backdoored models, planned, built and read back."""
 
-from molehunt.zoo._build import BuildInterruptedError, build_model, build_zoo
+from molehunt.zoo._build import build_model, build_zoo
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import (
     BackdoorPlan,
@@ -16,7 +16,6 @@ from molehunt.zoo._zoo import Models, Record, Zoo
 
 __all__ = [
     "BackdoorPlan",
-    "BuildInterruptedError",
     "Entry",
     "ImagePlan",
     "ModelCounts",

@@ -2,44 +2,27 @@
 
 from __future__ import annotations
 
-import fcntl
 import math
 import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import IO
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, MolehuntError, OutputError, refused
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
+from molehunt.resumable import Work, build_missing, check_workers
 from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
-from molehunt.zoo._zoo import (
-    INDEX_FILE,
-    MODELS_FOLDER,
-    Record,
-    Zoo,
-    cut_torn_line,
-    line_of,
-)
+from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo
 
 OnModel = Callable[[Record, int, int], None]
-
-
-class BuildInterruptedError(MolehuntError):
-    """A build was interrupted; the finished models are on disk and the same call goes on."""
 
 
 def build_zoo(
@@ -77,42 +60,39 @@ def build_zoo(
     """
     folder = Path(folder)
     picked = pick_device(device)
-    if workers is not None and workers < 1:
-        raise InvalidRequestError(refused("workers", "1 or more", workers))
+    check_workers(workers)
     images = plan.images.load(data_root, download)
     entries = entries_of(plan, images.train.num_classes)
     _rehearse(entries[0], plan, images)
-    zoo = Zoo.start(folder, plan)
+    Zoo.start(folder, plan)
     make_folder(folder / MODELS_FOLDER)
-    with _locked(folder):
-        cut_torn_line(folder / INDEX_FILE)
-        done = {record.id for record in zoo.records}
-        missing = [entry for entry in entries if entry.id not in done]
-        count = workers or (1 if picked.type == "cuda" else os.cpu_count() or 1)
-        builders = min(count, len(missing))
-        fresh: Iterator[Record]
-        if builders <= 1:
-            fresh = (build_model(e, plan, images, folder, picked) for e in missing)
-        else:
-            # The children read the decoded images from the cache or from torchvision's files.
-            fresh = _in_processes(missing, plan, folder, str(picked), data_root, builders)
-        finished = len(done)
-        try:
-            with (folder / INDEX_FILE).open("a", encoding="utf-8") as index:
-                for record in fresh:
-                    _append(index, record)
-                    finished += 1
-                    if on_model is not None:
-                        on_model(record, finished, len(entries))
-        except (KeyboardInterrupt, BrokenProcessPool) as error:
-            cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker died"
-            raise BuildInterruptedError(
-                f"{folder}: {cause}; {finished} of {len(entries)} models are whole on disk; "
-                "the same command goes on from there"
-            ) from error
-        except OSError as error:
-            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    build_missing(
+        entries,
+        folder / INDEX_FILE,
+        Work(_build, Record, _setup, (plan, folder, str(picked), data_root)),
+        context=_Workshop(plan, images, folder, picked),
+        workers=workers or (1 if picked.type == "cuda" else os.cpu_count() or 1),
+        on_record=on_model,
+    )
     return Zoo(folder)
+
+
+class _Workshop(NamedTuple):
+    """What every model of a build needs."""
+
+    plan: ZooPlan
+    images: TrainTest
+    folder: Path
+    device: torch.device
+
+
+def _setup(plan: ZooPlan, folder: Path, device: str, data_root: str | Path | None) -> _Workshop:
+    """Read the images in a worker, from the cache or from torchvision's files."""
+    return _Workshop(plan, plan.images.load(data_root), folder, torch.device(device))
+
+
+def _build(entry: Entry, workshop: _Workshop) -> Record:
+    return build_model(entry, *workshop)
 
 
 def build_model(
@@ -186,80 +166,3 @@ def _rehearse(entry: Entry, plan: ZooPlan, images: TrainTest) -> None:
     training_set(entry, plan, images.train)
     build_classifier(plan.network.name, images.train, arguments=plan.network.arguments)
     entry.backdoor.triggered(images.test, generator=torch.Generator())
-
-
-def _append(index: IO[str], record: Record) -> None:
-    index.write(line_of(record))
-    index.flush()
-    os.fsync(index.fileno())
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one build; the lock goes with the process, however it ends."""
-    try:
-        stream = (folder / ".lock").open("w")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    with stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise OutputError(f"{folder}: another build is at work in it") from error
-        yield
-
-
-def _in_processes(
-    entries: list[Entry],
-    plan: ZooPlan,
-    folder: Path,
-    device: str,
-    data_root: str | Path | None,
-    workers: int,
-) -> Iterator[Record]:
-    """Yield the records of models that `workers` processes build, as they are finished."""
-    pool = ProcessPoolExecutor(
-        workers,
-        mp_context=torch.multiprocessing.get_context("spawn"),
-        initializer=_start_worker,
-        initargs=(plan, folder, device, data_root, os.getpid()),
-    )
-    try:
-        for future in as_completed([pool.submit(_build_in_worker, entry) for entry in entries]):
-            yield future.result()
-    finally:
-        # A build that ends early does not wait for the models in flight.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
-class _Worker:
-    """What a worker process keeps from one model to the next."""
-
-    plan: ZooPlan
-    folder: Path
-    images: TrainTest
-    device: torch.device
-
-
-def _start_worker(
-    plan: ZooPlan, folder: Path, device: str, data_root: str | Path | None, parent: int
-) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_end_with, args=(parent,), daemon=True).start()
-    torch.set_num_threads(1)
-    _Worker.plan, _Worker.folder = plan, folder
-    _Worker.images = plan.images.load(data_root)
-    _Worker.device = torch.device(device)
-
-
-def _build_in_worker(entry: Entry) -> Record:
-    return build_model(entry, _Worker.plan, _Worker.images, _Worker.folder, _Worker.device)
-
-
-def _end_with(parent: int) -> None:
-    """End this process when its parent is gone: a killed build leaves nothing behind."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from itertools import accumulate, pairwise
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
 
 from molehunt.backdoors import (
     AllToAll,
@@ -21,19 +20,17 @@ from molehunt.backdoors import (
     Treatment,
     random_patches,
 )
+from molehunt.resumable import Task
 from molehunt.zoo._plan import BackdoorPlan, Split, ZooPlan
 
 
-class Entry(BaseModel):
+class Entry(Task):
     """One model that a zoo is to contain.
 
     `seed` is shared by the members of a pair, `twin` is the id of the backdoored model's
     clean partner and the reverse (a placebo's twin is the clean model too).
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    id: str
     split: Split
     pair: int
     seed: int

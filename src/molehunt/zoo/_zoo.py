@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
@@ -13,6 +12,7 @@ from molehunt.backdoors import Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.files import sha256_of, write_text
 from molehunt.networks import Classifier, load_model
+from molehunt.resumable import read_records
 from molehunt.zoo._entries import Entry
 from molehunt.zoo._plan import Split, ZooPlan
 
@@ -77,7 +77,7 @@ class Zoo:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.plan = read_stored_plan(self.folder)
-        self.records = read_index(self.folder)
+        self.records = read_records(self.folder / INDEX_FILE, Record)
 
     def path_of(self, record: Entry) -> Path:
         """Return the model file of a record."""
@@ -196,36 +196,3 @@ def read_stored_plan(folder: Path) -> ZooPlan:
     except (ValidationError, UnicodeDecodeError) as error:
         detail = from_validation(error, str(path)) if isinstance(error, ValidationError) else error
         raise UnreadableFileError(f"not a readable plan: {detail}") from error
-
-
-def read_index(folder: Path) -> list[Record]:
-    """Read the finished models; a last line that a kill cut short does not count."""
-    path = folder / INDEX_FILE
-    try:
-        lines = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return []
-    records = []
-    for number, line in enumerate(lines[:-1], start=1):  # whole lines end in a newline
-        try:
-            records.append(Record.model_validate_json(line))
-        except ValidationError as error:
-            raise UnreadableFileError(
-                str(from_validation(error, f"{path}, line {number}"))
-            ) from error
-    return records
-
-
-def cut_torn_line(path: Path) -> None:
-    """Cut a last line without its newline off the index, so that the next one stands alone."""
-    if path.exists():
-        content = path.read_bytes()
-        whole = content.rfind(b"\n") + 1
-        if whole != len(content):
-            with path.open("r+b") as stream:
-                stream.truncate(whole)
-
-
-def line_of(record: Record) -> str:
-    """Return the record as one line of JSON."""
-    return json.dumps(record.model_dump(mode="json"), separators=(",", ":")) + "\n"
