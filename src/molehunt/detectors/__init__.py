@@ -15,6 +15,7 @@ from molehunt.detectors._detector_file import (
     new_detector,
     save_detector,
 )
+from molehunt.detectors._dormant import DormantUnits, dormant_units
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
@@ -33,6 +34,7 @@ __all__ = [
     "AucResult",
     "Detector",
     "DetectorCard",
+    "DormantUnits",
     "Evaluation",
     "Floats",
     "LitmusPatterns",
@@ -43,6 +45,7 @@ __all__ = [
     "auc_with_interval",
     "conformal_p_values",
     "conformal_threshold",
+    "dormant_units",
     "evaluate",
     "fit_on_zoo",
     "load_detector",
