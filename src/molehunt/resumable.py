@@ -148,6 +148,33 @@ def check_workers(workers: int | None) -> None:
         raise InvalidRequestError(refused("workers", "1 or more", workers))
 
 
+def check_same_plan(path: Path, asked: BaseModel) -> None:
+    """Refuse to go on with a build whose plan, stored at `path`, is not `asked`.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing or not a plan of that type.
+    InvalidRequestError
+        If the plans differ; the message names the fields.
+    """
+    try:
+        stored = type(asked).model_validate_json(path.read_bytes())
+    except OSError as error:
+        raise UnreadableFileError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        detail = from_validation(error, str(path))
+        raise UnreadableFileError(f"not a readable plan: {detail}") from error
+    differing = [
+        name for name in type(asked).model_fields if getattr(stored, name) != getattr(asked, name)
+    ]
+    if differing:
+        raise InvalidRequestError(
+            f"{path.parent}: holds another plan's models (it differs in {', '.join(differing)}); "
+            "expected the same plan to go on with it, or another folder"
+        )
+
+
 def read_records(index: Path, record: type[R]) -> list[R]:
     """Read the finished records; a last line that a kill cut short does not count.
 

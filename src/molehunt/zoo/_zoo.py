@@ -12,7 +12,7 @@ from molehunt.backdoors import Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.files import sha256_of, write_text
 from molehunt.networks import Classifier, load_model
-from molehunt.resumable import read_records
+from molehunt.resumable import check_same_plan, read_records
 from molehunt.zoo._entries import Entry
 from molehunt.zoo._plan import Split, ZooPlan
 
@@ -171,16 +171,8 @@ class Zoo:
         path = folder / PLAN_FILE
         if not path.exists():
             write_text(path, plan.model_dump_json(indent=2) + "\n")
-        elif (stored := read_stored_plan(folder)) != plan:
-            differing = [
-                name
-                for name in ZooPlan.model_fields
-                if getattr(stored, name) != getattr(plan, name)
-            ]
-            raise InvalidRequestError(
-                f"{folder}: holds a zoo of another plan (it differs in {', '.join(differing)}); "
-                "expected the same plan to go on with it, or another folder"
-            )
+        else:
+            check_same_plan(path, plan)
         return cls(folder)
 
 
