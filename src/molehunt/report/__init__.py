@@ -2,10 +2,22 @@
 
 from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
 from molehunt.report._json import scan_as_json
+from molehunt.report._study_page import (
+    Section,
+    StudyFigure,
+    StudyPage,
+    StudyTable,
+    write_study_docs,
+    write_study_page,
+)
 from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
 from molehunt.report.figures import save_roc, save_triggers
 
 __all__ = [
+    "Section",
+    "StudyFigure",
+    "StudyPage",
+    "StudyTable",
     "evaluation_table",
     "save_roc",
     "save_triggers",
@@ -14,5 +26,7 @@ __all__ = [
     "triggers_of",
     "write_demo_page",
     "write_scan_page",
+    "write_study_docs",
+    "write_study_page",
     "zoo_tables",
 ]

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
+from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
 from molehunt import __version__
@@ -36,15 +36,11 @@ def write_scan_page(
     OutputError
         If the file cannot be written.
     """
-    page = (
-        _environment()
-        .get_template("scan.html")
-        .render(
-            version=__version__,
-            exit_code=int(exit_code_of(results)),
-            max_false_alarms=max_false_alarms,
-            **scan_context(results, detectors),
-        )
+    page = template("scan.html").render(
+        version=__version__,
+        exit_code=int(exit_code_of(results)),
+        max_false_alarms=max_false_alarms,
+        **scan_context(results, detectors),
     )
     write_text(path, page)
 
@@ -74,19 +70,15 @@ def write_demo_page(
         ]
         for split in Split
     }
-    page = (
-        _environment()
-        .get_template("demo.html")
-        .render(
-            version=__version__,
-            results=results,
-            evaluations=evaluations,
-            roc=Markup(figures.as_svg(figures.roc_figure(evaluations))),
-            triggers=triggers,
-            trigger_counts={split.value: len(triggers_of(zoo, split)) for split in Split},
-            plan=zoo.plan,
-            **scan_context(scans, detectors),
-        )
+    page = template("demo.html").render(
+        version=__version__,
+        results=results,
+        evaluations=evaluations,
+        roc=Markup(figures.as_svg(figures.roc_figure(evaluations))),
+        triggers=triggers,
+        trigger_counts={split.value: len(triggers_of(zoo, split)) for split in Split},
+        plan=zoo.plan,
+        **scan_context(scans, detectors),
     )
     write_text(path, page)
 
@@ -175,11 +167,13 @@ def _detector_context(fitted: FittedDetector) -> dict[str, Any]:
     }
 
 
-def _environment() -> Environment:
-    return Environment(
+def template(name: str) -> Template:
+    """Return a template of this package; those of HTML escape what they are given."""
+    environment = Environment(
         loader=PackageLoader("molehunt.report"),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(name)

@@ -64,7 +64,7 @@ def roc_figure(evaluations: Mapping[str, Evaluation]) -> Figure:
 
 def save_roc(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     """Write the ROC figure as PNG."""
-    _save(roc_figure(evaluations), path)
+    save_figure(roc_figure(evaluations), path)
 
 
 def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) -> Figure:
@@ -127,7 +127,7 @@ def save_triggers(
             axes.imshow(
                 trigger_on_grey(trigger, shape).transpose(1, 2, 0), cmap="gray", vmin=0, vmax=1
             )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def trigger_on_grey(trigger: Trigger, shape: Sequence[int]) -> Floats:
@@ -137,6 +137,7 @@ def trigger_on_grey(trigger: Trigger, shape: Sequence[int]) -> Floats:
     return drawn.numpy().astype(np.float64)
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
+    """Write a figure as PNG, whole or not at all."""
     with written_whole(path) as temporary:
         figure.savefig(temporary, format="png", dpi=150, bbox_inches="tight", facecolor="white")
