@@ -45,6 +45,7 @@ app.command("fit")(_detect.fit)
 app.command("evaluate")(_detect.evaluate_command)
 app.command("scan")(_scan.scan)
 app.command("demo")(_study.demo)
+app.add_typer(_study.app, name="study")
 
 
 def _print_version(asked: bool) -> None:

@@ -1,4 +1,4 @@
-"""``molehunt demo``."""
+"""``molehunt demo`` and ``molehunt study``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
-from molehunt.cli._shared import Workers, output, progress
-from molehunt.report import evaluation_table, scan_table
-from molehunt.studies import run_demo
+from molehunt.cli._shared import DataRoot, Workers, output, progress
+from molehunt.report import evaluation_table, scan_table, study_table
+from molehunt.studies import SCALES, run_badnets_mnist, run_demo
+
+app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
 
 def demo(
@@ -27,5 +29,29 @@ def demo(
     output.print(
         f"{result.figures['seconds']:.0f} s. Report: {result.report}\n"
         f"Scan a model of your own with: molehunt scan MODEL --detector {result.detector}",
+        highlight=False,
+    )
+
+
+@app.command("badnets-mnist")
+def badnets_mnist(
+    folder: Annotated[
+        Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
+    ] = Path("runs/studies/badnets-mnist"),
+    scale: Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")] = "quick",
+    docs: Annotated[
+        Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
+    ] = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """BadNets on MNIST: single target, all-to-all, poison rates, filters, dormant units."""
+    result = run_badnets_mnist(
+        folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
+    )
+    output.print(study_table(result.summary))
+    output.print(
+        f"{result.trained} of {result.figures['models']} models trained now. "
+        f"Report: {result.report}",
         highlight=False,
     )

@@ -10,7 +10,7 @@ from molehunt.report._study_page import (
     write_study_docs,
     write_study_page,
 )
-from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
+from molehunt.report._terminal import evaluation_table, scan_table, study_table, zoo_tables
 from molehunt.report.figures import save_roc, save_triggers
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "save_triggers",
     "scan_as_json",
     "scan_table",
+    "study_table",
     "triggers_of",
     "write_demo_page",
     "write_scan_page",

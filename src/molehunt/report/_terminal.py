@@ -10,6 +10,7 @@ from rich.text import Text
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
+from molehunt.report._study_page import StudyTable
 from molehunt.scan import ScanResult, Status
 from molehunt.zoo import Split, Zoo
 
@@ -63,6 +64,17 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
             f"{1000 * found.seconds_per_model:.1f}",
         )
     return table
+
+
+def study_table(table: StudyTable) -> Table:
+    """Return a table of a study's report."""
+    head, *others = table.head
+    shown = Table(head)
+    for name in others:
+        shown.add_column(name, justify="right")
+    for row in table.rows:
+        shown.add_row(*row)
+    return shown
 
 
 def zoo_tables(zoo: Zoo) -> list[Table]:

@@ -1,0 +1,184 @@
+"""BadNets on MNIST: training, saving and measuring the study's models."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molehunt.backdoors import AllToOne, Backdoor, SingleTarget, TrainingSet
+from molehunt.files import make_folder, sha256_of, write_text
+from molehunt.images import ImageSet, TrainTest, load_images
+from molehunt.networks import Classifier, build_classifier, load_model, save_model
+from molehunt.resumable import Work, build_missing, check_same_plan
+from molehunt.studies._badnets_plan import BASELINE, BadNetsPlan, ModelPlan
+from molehunt.training import logits_of, train
+
+PLAN_FILE = "study.json"
+INDEX_FILE = "index.jsonl"
+MODELS_FOLDER = "models"
+NETWORK = "badnets-mnist"
+
+
+class ModelRecord(ModelPlan):
+    """One finished model and how often it was wrong on test images, by true class.
+
+    `backdoor_wrong` counts triggered images of eligible classes that did not get the
+    attacker's label; it is None for the baseline. With a single target, `others` are the
+    triggered images of neither source nor target, and `others_to_target` those of them
+    that are called the target too. `seconds` are the model's own.
+    """
+
+    clean_wrong: tuple[int, ...]
+    backdoor_wrong: tuple[int, ...] | None
+    others: int = 0
+    others_to_target: int = 0
+    images: int
+    steps: int
+    seconds: float
+    sha256: str
+
+
+class Workshop(NamedTuple):
+    """What every model of the study needs."""
+
+    plan: BadNetsPlan
+    folder: Path
+    images: TrainTest
+
+
+def open_workshop(plan: BadNetsPlan, folder: Path, data_root: str | Path | None) -> Workshop:
+    """Load MNIST, cut to the plan's limits.
+
+    Raises
+    ------
+    DataNotFoundError, UnreadableFileError
+        As `molehunt.images.load_images`.
+    """
+    loaded = load_images("mnist", data_root=data_root)
+    parts = [
+        part if limit is None else part.sample(limit, torch.Generator().manual_seed(plan.seed))
+        for part, limit in zip(loaded, (plan.train_limit, plan.test_limit), strict=True)
+    ]
+    return Workshop(plan, folder, TrainTest(*parts))
+
+
+def build_models(
+    shop: Workshop,
+    *,
+    workers: int | None,
+    data_root: str | Path | None,
+    on_model: Callable[[ModelRecord, int, int], None] | None = None,
+) -> list[ModelRecord]:
+    """Train what is missing of the study's models: the baseline, then all that start from it.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the folder holds a study of another plan.
+    OutputError, BuildInterruptedError
+        As `molehunt.resumable.build_missing`.
+    """
+    plan, folder, _ = shop
+    make_folder(folder / MODELS_FOLDER)
+    stored = folder / PLAN_FILE
+    if stored.exists():
+        check_same_plan(stored, plan)
+    else:
+        write_text(stored, plan.model_dump_json(indent=2) + "\n")
+    work = Work(build_model, ModelRecord, open_workshop, (plan, folder, data_root))
+    models = plan.models()
+
+    def build(part: list[ModelPlan], before: int, processes: int) -> list[ModelRecord]:
+        def report(record: ModelRecord, done: int, _total: int) -> None:
+            if on_model is not None:
+                on_model(record, before + done, len(models))
+
+        index = folder / INDEX_FILE
+        return build_missing(part, index, work, context=shop, workers=processes, on_record=report)
+
+    first = build(models[:1], 0, 1)
+    return first + build(models[1:], 1, workers or os.cpu_count() or 1)
+
+
+def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:
+    """Train, save, read back and measure one model."""
+    started = time.perf_counter()
+    train_images = shop.images.train
+    path = model_path(shop.folder, task.id)
+    if task.backdoor is None:
+        data = TrainingSet.of(train_images)
+        recipe = task.stages[0].recipe.model_dump()
+        model = build_classifier(NETWORK, train_images, recipe=recipe, seed=task.seed)
+    else:
+        data = task.backdoor.poison(
+            train_images, task.rate, treatment=task.treatment, generator=_generator(task)
+        )
+        model = load_model(model_path(shop.folder, BASELINE))
+    steps = 0
+    for number, stage in enumerate(task.stages):
+        model.requires_grad_(True)  # a model that was read is frozen
+        other = data.trigger is not None and stage.trigger is not None
+        staged = replace(data, trigger=stage.trigger) if other else data
+        steps += train(model, staged, stage.recipe, seed=task.seed + number).steps
+    save_model(model, path)
+    saved = load_model(path)
+    return ModelRecord(
+        **dict(task),
+        clean_wrong=wrong_by_class(saved, shop.images.test),
+        backdoor_wrong=_backdoor_wrong(saved, task, shop.images.test),
+        **_spread_to_others(saved, task, shop.images.test),
+        images=len(data),
+        steps=steps,
+        seconds=round(time.perf_counter() - started, 3),
+        sha256=sha256_of(path),
+    )
+
+
+def model_path(folder: Path, name: str) -> Path:
+    """Return the file of a model of the study in `folder`."""
+    return folder / MODELS_FOLDER / f"{name}.safetensors"
+
+
+def wrong_by_class(model: Classifier, test: ImageSet) -> tuple[int, ...]:
+    """Return how many test images of each class are not recognised."""
+    wrong = logits_of(model, test.images).argmax(1) != test.labels
+    return _counts(test.labels[wrong], test.num_classes)
+
+
+def _backdoor_wrong(model: Classifier, task: ModelPlan, test: ImageSet) -> tuple[int, ...] | None:
+    if task.backdoor is None:
+        return None
+    triggered = task.backdoor.triggered(test, generator=_generator(task))
+    predictions = logits_of(model, triggered.images.images).argmax(1)
+    done = task.backdoor.label_map.succeeded(
+        predictions, triggered.images.labels, triggered.true_labels
+    )
+    return _counts(triggered.true_labels[~done], test.num_classes)
+
+
+def _spread_to_others(model: Classifier, task: ModelPlan, test: ImageSet) -> dict[str, int]:
+    """Count what the trigger does to images that a single-target attack is not about."""
+    if task.backdoor is None or not isinstance(task.backdoor.label_map, SingleTarget):
+        return {}
+    source, target = task.backdoor.label_map.source, task.backdoor.label_map.target
+    others = test.take((test.labels != source) & (test.labels != target))
+    # All-to-one gives every class but the target the trigger.
+    every = Backdoor(trigger=task.backdoor.trigger, label_map=AllToOne(target=target))
+    triggered = every.triggered(others, generator=_generator(task)).images
+    called = int((logits_of(model, triggered.images).argmax(1) == target).sum())
+    return {"others": len(others), "others_to_target": called}
+
+
+def _counts(labels: Tensor, classes: int) -> tuple[int, ...]:
+    return tuple(int(count) for count in torch.bincount(labels, minlength=classes))
+
+
+def _generator(task: ModelPlan) -> torch.Generator:
+    return torch.Generator().manual_seed(task.seed)
