@@ -103,8 +103,14 @@ def build_models(
         index = folder / INDEX_FILE
         return build_missing(part, index, work, context=shop, workers=processes, on_record=report)
 
-    first = build(models[:1], 0, 1)
-    return first + build(models[1:], 1, workers or os.cpu_count() or 1)
+    # With one thread, as in the processes: numbers do not depend on the number of cores.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        first = build(models[:1], 0, 1)
+        return first + build(models[1:], 1, workers or os.cpu_count() or 1)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:
