@@ -30,6 +30,13 @@ def test_a_zoo_is_whole_and_its_index_true(zoo: Zoo) -> None:
     assert sum(r.attack_success for r in others) / len(others) < 0.3
 
 
+def test_the_order_of_finishing_does_not_matter(zoo: Zoo, tmp_path: Path) -> None:
+    lines = (zoo.folder / "index.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "index.jsonl").write_bytes(b"".join(reversed(lines)))
+    (tmp_path / "zoo.json").write_bytes((zoo.folder / "zoo.json").read_bytes())
+    assert Zoo(tmp_path).records == zoo.records
+
+
 def test_twins_leave_the_same_traces(zoo: Zoo) -> None:
     by_id = {record.id: record for record in zoo.records}
     members = zoo.select(None, Treatment.BACKDOORED, Treatment.PLACEBO)

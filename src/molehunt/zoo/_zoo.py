@@ -77,7 +77,10 @@ class Zoo:
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self.plan = read_stored_plan(self.folder)
-        self.records = read_records(self.folder / INDEX_FILE, Record)
+        # In the order of the ids: which worker was first must not change a detector.
+        self.records = sorted(
+            read_records(self.folder / INDEX_FILE, Record), key=lambda record: record.id
+        )
 
     def path_of(self, record: Entry) -> Path:
         """Return the model file of a record."""
