@@ -98,9 +98,11 @@ def response_bars(responses: Mapping[str, tuple[Sequence[float], Sequence[float]
         axes.set_title(name, loc="left", fontsize=10)
         axes.set_ylabel("response to the trigger")
         axes.set_xticks(places)
-        axes.legend(frameon=False, fontsize=8)
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
+    panels[0].legend(
+        frameon=False, fontsize=8, ncols=3, loc="lower right", bbox_to_anchor=(1, 1), borderpad=0
+    )
     panels[-1].set_xlabel("first-layer filter")
     return figure
 

@@ -35,7 +35,7 @@ from molehunt.studies._badnets_sections import NAMES, summary_table
 from molehunt.studies._hardware import hardware
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-RUNS_FILE = "runs.jsonl"  # a line for every call that trained models to the end
+RUNS_FILE = "runs.json"  # the calls that trained models and were not interrupted
 VALIDATION_IMAGES = 10_000  # the last ones of the training set
 
 
@@ -101,10 +101,10 @@ def run_badnets_mnist(
 
         records = build_models(shop, workers=workers, data_root=data_root, on_model=note)
     if built:
-        with (folder / RUNS_FILE).open("a", encoding="utf-8") as runs:
-            passed = round(time.perf_counter() - started, 1)
-            about = {"models": len(built), "workers": workers, "hardware": hardware()}
-            runs.write(json.dumps({**about, "seconds": passed}) + "\n")
+        passed = round(time.perf_counter() - started, 1)
+        about = {"models": len(built), "workers": workers, "hardware": hardware()}
+        runs = [*_runs(folder), {**about, "seconds": passed}]
+        write_text(folder / RUNS_FILE, json.dumps(runs, indent=2) + "\n")
     results = {
         **results_of(records, shop.images.test),
         **_insides(shop),
@@ -116,7 +116,7 @@ def run_badnets_mnist(
         "command": f"molehunt study badnets-mnist --scale {scale}"
         + (f" --workers {workers}" if workers else ""),
         "torch": torch.__version__,
-        "runs": [json.loads(line) for line in (folder / RUNS_FILE).read_text().splitlines()],
+        "runs": _runs(folder),
     }
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     page = page_of(results, plan, _drawn(shop, results))
@@ -125,6 +125,12 @@ def run_badnets_mnist(
     if docs is not None:
         write_study_docs(docs, page, results)
     return BadNetsResult(results, summary_table(results), len(built), path)
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    path = folder / RUNS_FILE
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return found
 
 
 def _insides(shop: Workshop) -> dict[str, Any]:

@@ -107,8 +107,8 @@ def _protocol(results: Results, plan: BadNetsPlan, drawn: Mapping[str, Figure]) 
             f"attacks open with {plan.opening:g} pass in which the 3x3 square that the pixel lies "
             "in is the trigger, and go on with the pixel alone. This is within the attacker's "
             "freedom: the victim sees neither. All settings were chosen on the last 10,000 "
-            "training images with networks trained on the other 50,000; the test images were "
-            "looked at once, for this report.",
+            "training images with networks trained on the other 50,000, none on "
+            "test images.",
         ],
         figures=[
             StudyFigure(
