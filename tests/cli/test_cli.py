@@ -43,6 +43,13 @@ def test_fit_evaluate_scan(zoo: Zoo, tmp_path: Path, capfd) -> None:
     assert "Traceback" not in capfd.readouterr().err
 
 
+def test_settings_are_chosen_on_the_calibration_part(zoo: Zoo, detector_file, capfd) -> None:
+    # One backdoored calibration model and twenty clean ones: tests are left alone.
+    assert run(["evaluate", str(zoo.folder), str(detector_file), "--split", "calibration"]) == 0
+    assert "20 clean and 1 backdoored" in " ".join(capfd.readouterr().out.split())
+    assert run(["evaluate", str(zoo.folder), str(detector_file), "--split", "fit"]) == 4
+
+
 def test_zoo_show(zoo: Zoo, tmp_path: Path, capfd) -> None:
     picture = tmp_path / "triggers.png"
     assert run(["zoo", "show", str(zoo.folder), "--pictures", str(picture), "--verify"]) == 0

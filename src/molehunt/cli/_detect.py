@@ -59,6 +59,9 @@ def evaluate_command(
             help=f"Detector files, or names ({', '.join(DETECTORS)}) to fit on this zoo first."
         ),
     ],
+    split: Annotated[
+        Split, typer.Option(help="test; or calibration, to choose settings by.")
+    ] = Split.TEST,
     max_false_alarms: MaxFalseAlarms = 0.05,
     shuffled: Annotated[
         int, typer.Option(help="Fit the named detectors on so many shuffles of the labels too.")
@@ -83,7 +86,9 @@ def evaluate_command(
             raise InvalidRequestError(
                 refused("detector", f"a file or one of {', '.join(DETECTORS)}", repr(name))
             )
-        found[Path(name).stem] = evaluate(fitted, opened, max_false_alarms=max_false_alarms)
+        found[Path(name).stem] = evaluate(
+            fitted, opened, split=split, max_false_alarms=max_false_alarms
+        )
     output.print(evaluation_table(found))
     for name, control in controls.items():
         output.print(f"{name} on shuffled labels: AUC {control}", highlight=False)
