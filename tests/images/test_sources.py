@@ -87,6 +87,8 @@ def test_npz_with_pickled_objects_is_refused_and_not_run(tmp_path: Path) -> None
     [
         ({"x_train": np.zeros((6, 9, 9), np.float32)}, "uint8"),
         ({"y_train": np.zeros(6)}, "integers"),
+        ({"y_train": np.array(["a"] * 6)}, "integers"),
+        ({"y_train": np.array([], np.int64)}, "integers"),
         ({"y_train": np.array([0, 1])}, r"int64 of shape \[6\]"),
         ({"y_train": np.array([0, 1, 2, 0, 1, -1])}, "0 to 2"),
     ],

@@ -97,6 +97,54 @@ def test_nan_weights_are_inconclusive_and_others_are_still_judged(
     assert exit_code_of(results) in (ExitCode.FAILED, ExitCode.FOUND)
 
 
+@pytest.mark.parametrize(("name", "value"), [("running_var", -1.0), ("weight", 1e38)])
+def test_finite_weights_with_answers_that_are_not_are_inconclusive(
+    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: FittedDetector, name: str, value: float
+) -> None:
+    path = write_model(tmp_path / "overflow.safetensors", digits.train)
+    model = load_model(path)
+    with torch.no_grad():
+        for layer in (1, 5):  # both batch normalisations
+            getattr(model.network.features[layer - 1], name, torch.zeros(1)).fill_(value)
+            getattr(model.network.features[layer], name).fill_(value)
+    save_model(model, path)
+    good = zoo.path_of(zoo.select(Split.TEST)[0])
+    bad, other = scan_files([path, good], [fitted])
+    assert bad.verdict is Status.INCONCLUSIVE
+    assert "NaN or infinity" in bad.findings[0].message
+    assert other.findings[0].score is not None
+
+
+def test_a_model_that_breaks_the_computation_fails_alone(
+    zoo: Zoo, fitted: FittedDetector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)[:3]]
+    broken = load_model(paths[1])
+    forward = type(broken.network).forward
+
+    def explode(self, images):
+        if torch.equal(self.features[0].weight, broken.network.features[0].weight):
+            raise RuntimeError("out of order")
+        return forward(self, images)
+
+    expected = [result.findings[0].score for result in scan_files(paths, [fitted])]
+    monkeypatch.setattr(type(broken.network), "forward", explode)
+    monkeypatch.setattr("molehunt.detectors._stacking.CHUNK_ON_CPU", 1)
+    monkeypatch.setattr(
+        torch,
+        "vmap",
+        lambda function: (
+            lambda *args: function(
+                *({name: tensor[0] for name, tensor in part.items()} for part in args)
+            )[None]
+        ),
+    )
+    results = scan_files(paths, [fitted])
+    assert [result.verdict is Status.FAILED for result in results] == [False, True, False]
+    assert "out of order" in results[1].findings[0].message
+    assert results[0].findings[0].score == pytest.approx(expected[0], abs=1e-3)
+
+
 def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Path) -> None:
     fitted = FittedDetector.load(detector_file)
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]

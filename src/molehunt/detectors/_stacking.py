@@ -75,7 +75,7 @@ def stacks_of(
     """Yield stacks of at most `chunk` models of one architecture each.
 
     Models are taken from the iterable as stacks fill, so that a lazy sequence is never
-    whole in memory unless the caller keeps the stacks.
+    whole in memory unless the caller keeps the stacks. Models are put in evaluation mode.
     """
     size = chunk or (CHUNK_ON_CUDA if device.type == "cuda" else CHUNK_ON_CPU)
     waiting: dict[str, list[tuple[int, Classifier]]] = {}

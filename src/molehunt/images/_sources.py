@@ -175,11 +175,12 @@ def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:
             raise
         raise UnreadableFileError(f"{path}: not a readable npz file: {error}") from error
     x_train, y_train, x_test, y_test = arrays
-    classes = int(max(y_train.max(), y_test.max())) + 1
+    train_labels, test_labels = _labels(y_train, path), _labels(y_test, path)
+    classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     names = tuple(str(number) for number in range(classes))
     return TrainTest(
-        ImageSet(_channels_first(x_train, path), _labels(y_train, path), names),
-        ImageSet(_channels_first(x_test, path), _labels(y_test, path), names),
+        ImageSet(_channels_first(x_train, path), train_labels, names),
+        ImageSet(_channels_first(x_test, path), test_labels, names),
     )
 
 
@@ -194,7 +195,7 @@ def _channels_first(array: np.ndarray, path: Path) -> Tensor:
 
 
 def _labels(array: np.ndarray, path: Path) -> Tensor:
-    if not np.issubdtype(array.dtype, np.integer) or array.size != len(array):
+    if not np.issubdtype(array.dtype, np.integer) or not 0 < array.size == len(array):
         got = f"{array.dtype} of shape {array.shape}"
         raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
     return torch.from_numpy(array.reshape(-1).astype(np.int64))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from molehunt.detectors import (
     Detector,
     DetectorCard,
@@ -141,7 +143,7 @@ def _scan_group(
             except UnsuitableSubjectError as error:
                 findings[path].append(Finding(fitted.name, Status.INCONCLUSIVE, str(error)))
         if suitable:
-            judged = _judge(
+            judged = _judge_each(
                 fitted, [models[p] for p in suitable], max_false_alarms / len(detectors)
             )
             for path, finding in zip(suitable, judged, strict=True):
@@ -182,6 +184,19 @@ def open_subject(path: Path) -> Classifier:
     return load_model(path)
 
 
+def _judge_each(
+    fitted: FittedDetector, models: Sequence[Classifier], threshold: float
+) -> list[Finding]:
+    """Return a finding a model, also when one of them breaks the computation for all."""
+    try:
+        return list(_judge(fitted, models, threshold))
+    except Exception as error:  # a stranger's network may fail in any way
+        if len(models) > 1:
+            return [_judge_each(fitted, [model], threshold)[0] for model in models]
+        message = f"the model fails on the detector's images: {type(error).__name__}: {error}"
+        return [Finding(fitted.name, Status.FAILED, " ".join(message.split())[:300])]
+
+
 def _judge(
     fitted: FittedDetector, models: Sequence[Classifier], threshold: float
 ) -> Iterator[Finding]:
@@ -197,7 +212,10 @@ def _judge(
     needed = models_needed(threshold)
     for position, score in enumerate(scores):
         p_value = None
-        if calibrated < needed:
+        if not np.isfinite(features[position]).all():
+            status = Status.INCONCLUSIVE
+            message = refused("answers of the model", "finite numbers", "NaN or infinity")
+        elif calibrated < needed:
             status = Status.INCONCLUSIVE
             message = refused(
                 f"clean calibration models for a false-alarm rate of {threshold:.3g}",
@@ -213,7 +231,7 @@ def _judge(
             fitted.name,
             status,
             message,
-            score=float(score),
+            score=float(score) if np.isfinite(score) else None,
             p_value=p_value,
             threshold=threshold,
             responses=None if responses is None else responses[position],
