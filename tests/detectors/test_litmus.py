@@ -8,7 +8,7 @@ from molehunt.detectors import LitmusPatterns, NoisePatterns
 from molehunt.detectors._patterns import pooled
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError
-from molehunt.images import TrainTest
+from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier
 from molehunt.zoo import Split, Zoo
 
@@ -26,6 +26,28 @@ def test_stacked_models_answer_as_each_alone(zoo: Zoo, digits: TrainTest) -> Non
     with torch.no_grad():
         alone = torch.stack([model(patterns) for model in models])
     torch.testing.assert_close(answers, alone, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("stn-vgg", {"width": 4, "stages": [1, 1]}),
+        ("resnet", {"width": 4}),
+        ("badnets-mnist", {}),
+        ("torchvision:shufflenet_v2_x0_5", {}),
+    ],
+)
+def test_every_architecture_can_be_stacked(name: str, arguments: dict) -> None:
+    pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(4), ("a", "b", "c", "d"))
+    models = [build_classifier(name, images, arguments=arguments, seed=i).frozen() for i in (0, 1)]
+    patterns = torch.rand(2, 3, 32, 32, requires_grad=True)
+    (stack,) = stacks_of(models, torch.device("cpu"))
+    answers = stack.logits(patterns)
+    alone = torch.stack([model(patterns) for model in models])
+    torch.testing.assert_close(answers, alone, rtol=1e-3, atol=1e-3)
+    (gradient,) = torch.autograd.grad(answers.sum(), patterns)
+    assert torch.isfinite(gradient).all() and float(gradient.abs().sum()) > 0
 
 
 def test_the_gradient_of_the_stack_is_that_of_the_models(zoo: Zoo) -> None:

@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier, build_network, load_model, read_header, save_model
+from molehunt.networks._vgg import _affine_grid
 
 ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),
@@ -52,6 +53,12 @@ def test_a_model_file_loads_by_itself(name, arguments, shape, tmp_path: Path) ->
     with torch.no_grad():
         assert torch.equal(loaded(images.pixels()), model(images.pixels()))
     assert loaded(images.pixels()).shape == (4, 7)
+
+
+def test_the_affine_grid_is_that_of_torch() -> None:
+    theta = torch.rand(3, 2, 3)
+    expected = torch.nn.functional.affine_grid(theta, [3, 1, 7, 5], align_corners=False)
+    torch.testing.assert_close(_affine_grid(theta, 7, 5), expected)
 
 
 def test_weights_come_from_the_seed_and_leave_the_global_generator_alone() -> None:

@@ -124,10 +124,24 @@ class SpatialTransformer(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Return the crop, same shape as `images` [N, C, H, W]."""
         theta = self.affine(self.localisation(images)).view(-1, 2, 3)
-        # The grid and the sampling are not defined in bfloat16 on every device.
+        # The sampling is not defined in bfloat16 on every device.
         with torch.autocast(images.device.type, enabled=False):
-            grid = functional.affine_grid(theta.float(), list(images.shape), align_corners=False)
+            grid = _affine_grid(theta.float(), images.shape[2], images.shape[3])
             return functional.grid_sample(images.float(), grid, align_corners=False)
+
+
+def _affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
+    """Return where to sample, [N, H, W, 2], for affine maps [N, 2, 3].
+
+    What `torch.nn.functional.affine_grid` gives without aligned corners; that one has
+    no vectorised form, and detectors run many models at once.
+    """
+    rows, columns = (
+        (2 * torch.arange(side, device=theta.device) + 1) / side - 1 for side in (height, width)
+    )
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    places = torch.stack([x, y, torch.ones_like(x)], dim=-1)
+    return torch.einsum("hwk,nck->nhwc", places, theta)
 
 
 class StnVgg(nn.Module):
