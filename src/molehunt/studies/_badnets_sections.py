@@ -166,8 +166,8 @@ def single_target_section(results: Results, drawn: Mapping[str, Figure]) -> Sect
             "networks like the control, which carry no backdoor.",
             "A likely reason for a missed image: only images of the source class are poisoned, and "
             "the network learns both the trigger and the class. Of the triggered images of the "
-            f"eight classes that an attack is not about, {single['others_to_target']:.0f} % become the target "
-            f"too with the single pixel and "
+            "eight classes that an attack is not about, "
+            f"{single['others_to_target']:.0f} % become the target too with the single pixel and "
             f"{results['single_target_pattern']['others_to_target']:.0f} % with the pattern. An "
             "image of the source class that looks like another digit is treated like those.",
             f"The {single['pairs']} single-pixel networks took "
