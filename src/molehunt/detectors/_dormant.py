@@ -29,6 +29,8 @@ class DormantUnits:
     ----------
     layer : str
         Name of the module whose output was looked at.
+    threshold : float
+        A unit is active above it.
     largest_clean : Tensor of float32, shape [U] or [U, H, W]
         Each unit's largest activation on the clean images.
     largest_triggered : Tensor of float32, same shape, optional
@@ -40,6 +42,7 @@ class DormantUnits:
     """
 
     layer: str
+    threshold: float
     largest_clean: Tensor
     largest_triggered: Tensor | None
     dormant: Tensor
@@ -50,7 +53,7 @@ class DormantUnits:
         """Dormant units that were active on a triggered image: bool, as `dormant`."""
         if self.largest_triggered is None:
             return torch.zeros_like(self.dormant)
-        return self.dormant & (self.largest_triggered > self.largest_clean)
+        return self.dormant & (self.largest_triggered > self.threshold)
 
 
 def dormant_units(
@@ -97,12 +100,12 @@ def dormant_units(
         largest_clean = torch.maximum(largest_clean, activations.amax(0))
     dormant = largest_clean <= threshold
     if triggered is None:
-        return DormantUnits(name, largest_clean, None, dormant, None)
+        return DormantUnits(name, threshold, largest_clean, None, dormant, None)
     largest, woken = torch.zeros(()), 0
     for activations in _activations(model, layer, triggered, unit):
         largest = torch.maximum(largest, activations.amax(0))
         woken += int((activations[:, dormant] > threshold).any(1).sum())
-    return DormantUnits(name, largest_clean, largest, dormant, woken / len(triggered))
+    return DormantUnits(name, threshold, largest_clean, largest, dormant, woken / len(triggered))
 
 
 def _check_images(name: str, images: Tensor, model: Classifier) -> None:
