@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -147,7 +148,8 @@ def _affine_grid(theta: Tensor, height: int, width: int) -> Tensor:
 class StnVgg(nn.Module):
     """The VGG-like network behind a spatial transformer (ULP, section 4.3).
 
-    Parameters as in `Vgg`; `stn_width` is the width of the localisation network.
+    Parameters as in `Vgg`, whose keyword settings are `settings`; `stn_width` is the width of
+    the localisation network.
     """
 
     def __init__(
@@ -157,24 +159,11 @@ class StnVgg(nn.Module):
         image_size: int,
         *,
         stn_width: int = 8,
-        width: int = 16,
-        stages: Sequence[int] = (1, 1, 1),
-        hidden: int | None = None,
-        dropout: float = 0.0,
-        batch_norm: bool = True,
+        **settings: Any,
     ) -> None:
         super().__init__()
         self.transformer = SpatialTransformer(in_channels, image_size, stn_width)
-        self.vgg = Vgg(
-            in_channels,
-            num_classes,
-            image_size,
-            width=width,
-            stages=stages,
-            hidden=hidden,
-            dropout=dropout,
-            batch_norm=batch_norm,
-        )
+        self.vgg = Vgg(in_channels, num_classes, image_size, **settings)
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits [N, num_classes] for normalised images [N, C, H, W]."""
