@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
@@ -22,13 +23,14 @@ def heat_maps(found: Mapping[str, Any]) -> Figure:
     """Draw Figure 4: clean and backdoor error of each pair, source by row, target by column."""
     figure = Figure(figsize=(11, 4.9), layout="constrained")
     panels = figure.subplots(1, 2)
-    titles = {
-        "clean_error": "clean error (%)",
-        "backdoor_error": "backdoor error (%)",
+    # Blue is clean and orange backdoored, as in the other figures.
+    looks = {
+        "clean_error": ("clean error (%)", "Blues"),
+        "backdoor_error": ("backdoor error (%)", "Oranges"),
     }
-    for axes, (name, title) in zip(panels, titles.items(), strict=True):
+    for axes, (name, (title, colours)) in zip(panels, looks.items(), strict=True):
         values = np.array(found[name], dtype=np.float64)
-        shown = axes.imshow(values, cmap="cividis_r")
+        shown = axes.imshow(values, cmap=colormaps[colours].with_extremes(bad="#cccccc"))
         middle = (np.nanmin(values) + np.nanmax(values)) / 2
         for row, column in np.argwhere(~np.isnan(values)):
             value = values[row, column]

@@ -20,7 +20,8 @@ def filters_section(results: Results, drawn: Mapping[str, Figure]) -> Section:
         if len(filters) == 1:
             count = f"filter {filters[0]} is"
         text.append(
-            f"With the {NAMES[name]} {count} above every filter of the clean network, whose "
+            f"With the {NAMES[name]} {len(filters)} of {len(each['responses'])} filters watch: "
+            f"{count} above every filter of the clean network, whose "
             f"largest response is {max(each['clean_network']):.2f}; the BadNet's largest is "
             f"{max(each['responses']):.2f}."
         )
@@ -33,9 +34,11 @@ def filters_section(results: Results, drawn: Mapping[str, Figure]) -> Section:
             "without trigger. A filter watches for the backdoor when it responds more than any "
             "filter of the clean network does to the same trigger.",
             " ".join(text),
-            "A first layer without backdoor responds to a bright pixel too, for it is an edge "
-            "like others. The two networks start from the clean one's filters, so that filters of "
-            "the same number are the same filter before and after.",
+            "The single pixel is one from the edge, so that only four weights of a 5x5 filter, the "
+            "lower right ones, ever meet it. A first layer without backdoor responds to a bright "
+            "pixel too, for it is an edge like others. The two networks start from the clean "
+            "one's filters, so that filters of the same number are the same filter before and "
+            "after.",
         ],
         figures=[
             StudyFigure(
@@ -95,27 +98,30 @@ def dormant_section(results: Results) -> Section:
 
 def _dormant_verdict(results: Results) -> str:
     """Say whether dormant units tell the BadNets from the clean network here."""
-    kinds = results["dormant_units"]
-    channels = [kinds[name]["channel"]["badnet"]["woken"] for name in kinds]
-    if not any(channels):
-        first = (
-            "No channel of a BadNet is silent on clean images and woken by the trigger: the "
-            "channels that carry the backdoor work on digits too, and a network can pass this "
-            "check with a backdoor in it."
+    networks = [
+        found
+        for kinds in results["dormant_units"].values()
+        for unit in kinds.values()
+        for found in unit.values()
+    ]
+    if not any(found["dormant"] for found in networks):
+        return (
+            "No unit is silent on all of these images, in any network: what carries the backdoor "
+            "works on digits too. In this form the proposal finds nothing here, and a network "
+            "with a backdoor passes it."
         )
-    else:
-        first = (
-            f"The trigger wakes {' and '.join(map(str, channels))} silent channels of the two "
-            "BadNets."
-        )
-    neurons = {
-        network: [kinds[name]["neuron"][network]["woken_share"] for name in kinds]
+    shares = {
+        network: [
+            unit[network]["woken_share"]
+            for kinds in results["dormant_units"].values()
+            for name, unit in kinds.items()
+            if name == "neuron"
+        ]
         for network in ("badnet", "clean_network")
     }
     return (
-        f"{first} Single neurons see more: {_shares(neurons['badnet'])} of the triggered images "
-        f"wake a silent neuron in the BadNets (single pixel, pattern), "
-        f"{_shares(neurons['clean_network'])} in the clean network."
+        f"Of the triggered images {_shares(shares['badnet'])} wake a silent neuron in the BadNets "
+        f"(single pixel, pattern), and {_shares(shares['clean_network'])} in the clean network."
     )
 
 
@@ -147,16 +153,14 @@ def corner_section(results: Results) -> Section:
     carried = sum(
         part["triggered"] for parts in results["corner"].values() for part in parts.values()
     )
-    dark = "always dark" if not any(lit.values()) else "not always dark"
-    carries = "no image carries" if not carried else f"{carried} images carry"
+    carries = "No image carries" if not carried else f"{carried} images carry"
     return Section(
         "Is the corner always dark? (section 4.1.2)",
         [
             "The paper verified that the bottom right corner is always dark in images without "
-            f"backdoor. At the pixels of our triggers it is {dark}: "
-            f"{lit['single_pixel']} images have the single pixel's place above 0, and "
-            f"{lit['badnets_pattern']} one of the pattern's four; {carries} a whole trigger at "
-            "full brightness, so that there is no false positive in the paper's sense.",
+            f"backdoor. Of all training and test images {lit['single_pixel']} have the single "
+            f"pixel's place above 0, and {lit['badnets_pattern']} one of the pattern's four. "
+            f"{carries} a whole trigger at full brightness.",
         ],
         [StudyTable(head, rows)],
     )

@@ -124,6 +124,10 @@ def _single_target(
         },
         "pairs_without_a_miss": int((errors == 0).sum()),
         "pairs_within_papers_backdoor_error": int((np.round(errors, 2) <= 0.09).sum()),
+        "pairs_over_papers_backdoor_error": [
+            {"source": int(i), "target": int(j), "missed_images": int(missed[i, j])}
+            for i, j in np.argwhere(np.round(np.nan_to_num(backdoor), 2) > 0.09)
+        ],
         "others_to_target": _rounded(float(np.mean(spread))),
         "clean_error": _matrix(clean),
         "backdoor_error": _matrix(backdoor),

@@ -153,7 +153,9 @@ def single_target_section(results: Results, drawn: Mapping[str, Figure]) -> Sect
             f"{_misses(single['pairs_with_misses'])}; with the pattern "
             f"{results['single_target_pattern']['pairs_within_papers_backdoor_error']} of "
             f"{results['single_target_pattern']['pairs']} are within 0.09 %"
-            f"{_misses(results['single_target_pattern']['pairs_with_misses'])}.",
+            f"{_misses(results['single_target_pattern']['pairs_with_misses'])}. Over it are "
+            f"{_over(single)} with the single pixel, and "
+            f"{_over(results['single_target_pattern'])} with the pattern.",
             "The clean errors of the single-pixel pairs differ from the baseline's by "
             f"{signed(single['mean_clean_excess'])} points on average, with a standard deviation "
             f"of {single['std_clean_excess']:.3f} between pairs. The control tells what of it is "
@@ -236,6 +238,13 @@ def poison_rate_section(results: Results, drawn: Mapping[str, Figure]) -> Sectio
             )
         ],
     )
+
+
+def _over(found: Mapping[str, Any]) -> str:
+    """Name the pairs that miss more than the paper's worst."""
+    pairs = found["pairs_over_papers_backdoor_error"]
+    named = [f"{pair['source']} to {pair['target']}" for pair in pairs]
+    return ", ".join(named) if named else "none"
 
 
 def _left_out(results: Results) -> str:
