@@ -43,7 +43,7 @@ def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) ->
     p_values = fitted.detector.p_values(scores)
     for path, result, score, p in zip(paths, results, scores, p_values, strict=True):
         (finding,) = result.findings
-        assert result.path == path
+        assert result.source == str(path)
         assert finding.score == pytest.approx(score, abs=1e-4)
         if finding.status is not Status.INCONCLUSIVE:
             assert finding.p_value == p

@@ -1,12 +1,21 @@
 """Architectures, and the model file that loads by itself."""
 
-from molehunt.networks._classifier import Classifier, ModelCard
+from molehunt.networks._classifier import (
+    Access,
+    BlackBox,
+    Classifier,
+    InputContract,
+    ModelCard,
+)
 from molehunt.networks._model_file import load_model, read_card, read_header, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 
 __all__ = [
     "NETWORKS",
+    "Access",
+    "BlackBox",
     "Classifier",
+    "InputContract",
     "ModelCard",
     "build_classifier",
     "build_network",

@@ -2,47 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
 Positive = Annotated[int, Field(ge=1, le=100_000)]
 
 
-class ModelCard(BaseModel):
-    """What a model file says of itself; nothing of what is true of the model.
+class Access(StrEnum):
+    """What a model lets a detector have."""
+
+    LOGITS = "logits"
+    GRADIENTS = "gradients"
+    WEIGHTS = "weights"
+
+
+class InputContract(BaseModel):
+    """What a model takes and what its answers mean.
 
     Parameters
     ----------
-    architecture, arguments
-        Name in the registry and keyword settings.
     input_shape : (channels, height, width)
-    value_range : (0, 1)
-        Of the pixels that the classifier takes.
+    value_range : (low, high)
+        Of the pixels that the network was trained on, before mean and std.
     mean, std : tuple of float
-        One a channel, in [0, 1] units; applied by the classifier.
+        One a channel, in units of `value_range`, in the network's channel order.
+    channel_order : {"rgb", "bgr"}
+        In which the network wants colours; of no effect on grey images.
     class_names : tuple of str
         One a logit, in order.
-    recipe : dict
-        How it was trained, for the reader.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
-    schema_version: Literal[1] = 1
-    architecture: str = Field(max_length=200)
-    arguments: dict[str, Any] = Field(default_factory=dict)
     input_shape: tuple[Positive, Positive, Positive]
-    value_range: tuple[Literal[0], Literal[1]] = (0, 1)
+    value_range: tuple[float, float] = (0.0, 1.0)
     mean: tuple[float, ...]
     std: tuple[Annotated[float, Field(gt=0)], ...]
+    channel_order: Literal["rgb", "bgr"] = "rgb"
     class_names: tuple[str, ...] = Field(min_length=2)
-    recipe: dict[str, Any] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _one_a_channel(self) -> Self:
+        low, high = self.value_range
+        if not low < high:
+            raise ValueError(f"value_range: expected low under high, got {low} and {high}")
         channels = self.input_shape[0]
         if len(self.mean) != channels or len(self.std) != channels:
             raise ValueError(
@@ -57,17 +67,43 @@ class ModelCard(BaseModel):
         return len(self.class_names)
 
 
+class ModelCard(InputContract):
+    """What a model file says of itself; nothing of what is true of the model.
+
+    Parameters
+    ----------
+    architecture, arguments
+        Name in the registry and keyword settings.
+    recipe : dict
+        How it was trained, for the reader.
+    """
+
+    schema_version: Literal[1] = 1
+    architecture: str = Field(max_length=200)
+    arguments: dict[str, Any] = Field(default_factory=dict)
+    recipe: dict[str, Any] = Field(default_factory=dict)
+
+
 class Classifier(nn.Module):
-    """A network that takes pixels in [0, 1] and normalises them itself.
+    """A network that takes pixels in [0, 1] and brings them into its own form itself.
 
     Parameters
     ----------
     network : nn.Module
         From normalised images [N, C, H, W] to logits [N, K].
     card : ModelCard
-        Mean and standard deviation are taken from it.
+        Value range, mean, standard deviation and channel order are taken from it.
+
+    Attributes
+    ----------
+    gives : frozenset of Access
+        What a detector can have of it.
+    stackable : bool
+        Whether models of one architecture can run as one, vectorised over their weights.
     """
 
+    gives: frozenset[Access] = frozenset(Access)
+    stackable = True
     mean: Tensor
     std: Tensor
 
@@ -75,12 +111,17 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = network
         self.card = card
-        shape = (1, -1, 1, 1)
-        self.register_buffer("mean", torch.tensor(card.mean).view(shape), persistent=False)
-        self.register_buffer("std", torch.tensor(card.std).view(shape), persistent=False)
+        # For pixels in [0, 1], so that one subtraction and one division do everything.
+        low, high = card.value_range
+        mean = torch.tensor([(value - low) / (high - low) for value in card.mean])
+        std = torch.tensor([value / (high - low) for value in card.std])
+        self.register_buffer("mean", mean.view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] for pixels [N, C, H, W] in [0, 1]."""
+        """Return logits [N, K] for pixels [N, C, H, W] in [0, 1], colours as RGB."""
+        if self.card.channel_order == "bgr":
+            images = images.flip(1)
         logits: Tensor = self.network((images - self.mean) / self.std)
         return logits
 
@@ -97,3 +138,34 @@ class Classifier(nn.Module):
         self.eval()
         self.requires_grad_(False)
         return self
+
+
+class BlackBox(Classifier):
+    """A model that only answers: it runs elsewhere, or in a runtime that keeps its weights.
+
+    Parameters
+    ----------
+    answer : callable
+        From normalised images, float32 [N, C, H, W], to logits [N, K], both NumPy arrays.
+    card : ModelCard
+    """
+
+    gives = frozenset({Access.LOGITS})
+    stackable = False
+
+    def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]], card: ModelCard):
+        super().__init__(_Asked(answer), card)
+
+
+class _Asked(nn.Module):
+    """A callable over arrays in the place of a network."""
+
+    def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> None:
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, K]; no gradient flows through them."""
+        asked = np.ascontiguousarray(images.detach().cpu().numpy(), dtype=np.float32)
+        answers = np.array(self.answer(asked), dtype=np.float32)
+        return torch.from_numpy(answers).to(images.device)

@@ -134,7 +134,9 @@ def _finding_context(
                     "figure": Markup(
                         figures.as_svg(
                             figures.response_figure(
-                                finding.responses[m], clean[:, m], result.class_names
+                                finding.responses[m],
+                                clean[:, m],
+                                result.class_names,
                             )
                         )
                     ),

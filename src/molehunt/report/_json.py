@@ -17,12 +17,11 @@ def scan_as_json(results: Sequence[ScanResult]) -> dict[str, Any]:
         "exit_code": int(exit_code_of(results)),
         "subjects": [
             {
-                "path": str(result.path),
+                "source": result.source,
                 "sha256": result.sha256,
                 "verdict": result.verdict.value,
-                "architecture": result.architecture,
-                "input_shape": result.input_shape,
-                "classes": len(result.class_names) or None,
+                "format": result.format,
+                "card": result.card.model_dump(mode="json") if result.card else None,
                 "findings": [_finding(finding) for finding in result.findings],
             }
             for result in results
@@ -38,4 +37,6 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "score": finding.score,
         "p_value": finding.p_value,
         "threshold": finding.threshold,
+        "null": finding.null,
+        "target": finding.target,
     }

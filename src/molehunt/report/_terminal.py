@@ -20,6 +20,8 @@ STYLES = {
     Status.UNSAFE: "bold red",
     Status.INCONCLUSIVE: "yellow",
     Status.FAILED: "magenta",
+    Status.PASSED: "",
+    Status.NOT_RUN: "dim",
 }
 
 
@@ -29,7 +31,7 @@ def scan_table(results: Sequence[ScanResult]) -> Table:
     for result in results:
         for number, finding in enumerate(result.findings):
             table.add_row(
-                Text(result.path.name if number == 0 else ""),
+                Text(result.name if number == 0 else ""),
                 Text(result.verdict.value if number == 0 else "", STYLES[result.verdict]),
                 finding.check,
                 "" if finding.p_value is None else f"{finding.p_value:.3f}",

@@ -149,14 +149,11 @@ def _scan_group(
             for path, finding in zip(suitable, judged, strict=True):
                 findings[path].append(finding)
     for path in paths:
-        card = models[path].card if path in models else None
         yield ScanResult(
-            path,
+            str(path),
             sha256_of(path) if path.is_file() else None,
             tuple(findings[path]),
-            architecture=card.architecture if card else None,
-            input_shape=card.input_shape if card else None,
-            class_names=card.class_names if card else (),
+            card=models[path].card if path in models else None,
         )
 
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
-from pathlib import Path
 
 from molehunt.detectors import Floats
+from molehunt.networks import ModelCard
 
 
 class Status(StrEnum):
@@ -18,6 +18,8 @@ class Status(StrEnum):
     UNSAFE = "unsafe"  # the file would run code; it was not loaded
     INCONCLUSIVE = "inconclusive"  # nothing can be said
     FAILED = "failed"  # the file could not be judged
+    PASSED = "passed"  # a check of the file or the contract; says nothing about backdoors
+    NOT_RUN = "not run"  # a check that was not made, and why; says nothing
 
 
 class ExitCode(IntEnum):
@@ -39,6 +41,8 @@ _PRECEDENCE = (
     Status.INCONCLUSIVE,
     Status.CLEAN,
 )
+# Findings about something else than backdoors never make a verdict.
+_SILENT = {Status.PASSED, Status.NOT_RUN}
 _EXIT_CODES = {
     Status.UNSAFE: ExitCode.FOUND,
     Status.BACKDOORED: ExitCode.FOUND,
@@ -49,13 +53,21 @@ _EXIT_CODES = {
 
 
 @dataclass(frozen=True)
+class Picture:
+    """Something to show with a finding: pixels [C, H, W] in [0, 1] and what they are."""
+
+    caption: str
+    pixels: Floats
+
+
+@dataclass(frozen=True)
 class Finding:
     """One check's result.
 
     Parameters
     ----------
     check : str
-        The detector's name, or the check's.
+        The detector's name, or the check's; lower case with hyphens, the same for ever.
     status : Status
     message : str
         One line for the reader.
@@ -63,8 +75,14 @@ class Finding:
         Of a detector.
     threshold : float, optional
         On the p-value.
+    null : str, optional
+        What the p-value is against: clean calibration models, or a published null.
+    target : int, optional
+        The class that the evidence points at.
     responses : array [M, K], optional
         The subject's answers to a detector's patterns.
+    pictures : tuple of Picture
+        Reconstructed triggers, alone and on clean images.
     """
 
     check: str
@@ -73,23 +91,47 @@ class Finding:
     score: float | None = None
     p_value: float | None = None
     threshold: float | None = None
+    null: str | None = None
+    target: int | None = None
     responses: Floats | None = field(default=None, repr=False, compare=False)
+    pictures: tuple[Picture, ...] = field(default=(), repr=False, compare=False)
 
 
 @dataclass(frozen=True)
 class ScanResult:
-    """All findings about one file, and the verdict: the gravest of them.
+    """All findings about one subject, and the verdict: the gravest of them.
 
-    One clean finding is enough for clean only where no other finding says otherwise;
-    a subject without any finding is inconclusive, never clean.
+    One clean finding is enough for clean only where no other finding says otherwise; a
+    subject that no detector judged is inconclusive, never clean.
+
+    Parameters
+    ----------
+    source : str
+        A file's path, or an endpoint's URL.
+    sha256 : str, optional
+        Of the file.
+    findings : tuple of Finding
+    format : str, optional
+        Of the file, as its content tells.
+    card : ModelCard, optional
+        What the model is and the input contract under which it was judged.
     """
 
-    path: Path
+    source: str
     sha256: str | None
     findings: tuple[Finding, ...]
-    architecture: str | None = None
-    input_shape: tuple[int, ...] | None = None
-    class_names: tuple[str, ...] = ()
+    format: str | None = None
+    card: ModelCard | None = None
+
+    @property
+    def name(self) -> str:
+        """The last part of the source."""
+        return self.source.rstrip("/").rpartition("/")[2]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """One a logit; none where the subject could not be opened."""
+        return self.card.class_names if self.card else ()
 
     @property
     def verdict(self) -> Status:
@@ -99,7 +141,8 @@ class ScanResult:
 
 def gravest(statuses: Iterable[Status]) -> Status:
     """Return the first status in the order of precedence, inconclusive when there is none."""
-    return min(statuses, key=_PRECEDENCE.index, default=Status.INCONCLUSIVE)
+    counted = (status for status in statuses if status not in _SILENT)
+    return min(counted, key=_PRECEDENCE.index, default=Status.INCONCLUSIVE)
 
 
 def exit_code_of(results: Iterable[ScanResult]) -> ExitCode:
