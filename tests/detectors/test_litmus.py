@@ -7,9 +7,9 @@ import torch
 from molehunt.detectors import LitmusPatterns, NoisePatterns
 from molehunt.detectors._patterns import pooled
 from molehunt.detectors._stacking import stacks_of
-from molehunt.errors import InvalidRequestError
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
 from molehunt.images import ImageSet, TrainTest
-from molehunt.networks import build_classifier
+from molehunt.networks import BlackBox, build_classifier
 from molehunt.zoo import Split, Zoo
 
 
@@ -127,6 +127,20 @@ def test_optimised_patterns_fit_better_than_the_noise_they_start_from(zoo: Zoo) 
     models, truth = zoo.labelled(Split.FIT)
     detector = LitmusPatterns(n_patterns=2, epochs=20).fit(models, truth)
     assert detector.losses_[-1] < 0.5 * np.log(2)
+
+
+def test_patterns_cannot_be_fitted_on_models_that_only_answer(zoo: Zoo) -> None:
+    models, truth = zoo.labelled(Split.FIT)
+    hidden = [BlackBox(lambda images: np.zeros((len(images), 10)), m.card) for m in models]
+    with pytest.raises(UnsuitableSubjectError, match="gradients"):
+        LitmusPatterns(epochs=1).fit(hidden, truth)
+
+
+def test_answers_of_another_shape_are_refused(zoo: Zoo) -> None:
+    card = zoo.models(zoo.records)[0].card
+    (stack,) = stacks_of([BlackBox(lambda images: images, card)], torch.device("cpu"))
+    with pytest.raises(UnsuitableSubjectError, match="answers"):
+        stack.logits(torch.rand(2, 1, 12, 12))
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from molehunt.detectors import (
     DETECTORS,
     Detector,
     Evaluation,
+    Need,
     evaluate,
     fit_on_zoo,
     load_detector,
@@ -22,6 +23,7 @@ from molehunt.detectors import (
 )
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, write_text
+from molehunt.images import ImageSet
 from molehunt.report import evaluation_table, save_roc
 from molehunt.zoo import Split, Zoo
 
@@ -82,6 +84,8 @@ def evaluate_command(
                 controls[name] = shuffled_control(fitted, opened, repeats=shuffled)
         elif Path(name).is_file():
             fitted, _ = load_detector(name)
+            if Need.CLEAN_IMAGES in fitted.needs:
+                fitted.set_params(images=_images_of(opened))
         else:
             raise InvalidRequestError(
                 refused("detector", f"a file or one of {', '.join(DETECTORS)}", repr(name))
@@ -105,11 +109,19 @@ def _fitted(
     zoo: Zoo, name: str, settings: dict[str, Any], max_false_alarms: float, device: str
 ) -> Detector:
     """Return a detector that is fitted and calibrated on a zoo."""
-    if name != "statistics":
+    accepted = DETECTORS[name]._get_param_names() if name in DETECTORS else []
+    if "device" in accepted:
         settings = {"device": device, **settings}
+    if "images" in accepted:
+        settings = {"images": _images_of(zoo), **settings}
     detector = new_detector(name, **settings)
     with progress(f"fitting {name}") as report:
         return fit_on_zoo(detector, zoo, max_false_alarms=max_false_alarms, on_step=report)
+
+
+def _images_of(zoo: Zoo) -> ImageSet:
+    """Return the clean images that detectors are given: those that no model trained on."""
+    return zoo.plan.images.load().test
 
 
 def _parsed(settings: list[str] | None) -> dict[str, Any]:

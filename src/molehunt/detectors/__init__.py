@@ -1,6 +1,6 @@
 """Detectors: they decide about a model, not about an image."""
 
-from molehunt.detectors._base import Detector, Need
+from molehunt.detectors._base import Detector, Need, ZooDetector
 from molehunt.detectors._calibration import (
     Floats,
     conformal_p_values,
@@ -19,6 +19,7 @@ from molehunt.detectors._dormant import DormantUnits, dormant_units
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
+    NullRates,
     auc_with_interval,
     evaluate,
     fit_on_zoo,
@@ -28,6 +29,7 @@ from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
 __all__ = [
     "DETECTORS",
@@ -36,12 +38,17 @@ __all__ = [
     "DetectorCard",
     "DormantUnits",
     "Evaluation",
+    "Examination",
     "Floats",
+    "ImageDetector",
     "LitmusPatterns",
     "Need",
     "NoisePatterns",
+    "NullRates",
     "PatternDetector",
     "WeightStatistics",
+    "ZooDetector",
+    "ZooFreeDetector",
     "auc_with_interval",
     "conformal_p_values",
     "conformal_threshold",

@@ -15,7 +15,7 @@ from sklearn.neighbors import NearestNeighbors
 
 from molehunt.detectors._calibration import Floats, conformal_p_values, conformal_threshold
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
+from molehunt.networks import Access, Classifier
 
 OnStep = Callable[[int, int], None]
 
@@ -33,25 +33,116 @@ class Need(StrEnum):
 class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
     """Decides about models: 1 backdoored, 0 clean.
 
-    ``__init__`` only stores keyword settings; learned attributes end in ``_``. A subclass
-    gives `_learn` and `_features`, and sets `weights_`, `bias_`: the score is linear
-    in the features and is the log odds of a backdoor on the fitting zoo.
+    ``__init__`` only stores keyword settings; learned attributes end in ``_``. There are
+    two kinds: `ZooDetector` learns from a zoo, `ZooFreeDetector` judges at once.
 
     Attributes
     ----------
     input_shape_ : (channels, height, width)
     num_classes_ : int
+    threshold_ : float
+        ``predict`` says 1 above it; the conformal one after `calibrate`.
+    calibration_scores_ : array [n], scores of the clean calibration models
+    """
+
+    needs: ClassVar[frozenset[Need]]
+    # What a detector must have learned to be worth a file.
+    learns: ClassVar[str]
+
+    @abstractmethod
+    def fit(
+        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
+    ) -> Self:
+        """Learn from models and their truth."""
+
+    @abstractmethod
+    def calibrate(
+        self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
+    ) -> Self:
+        """Learn what is normal from clean models that were not fitted on."""
+
+    @abstractmethod
+    def decision_function(self, models: Sequence[Classifier]) -> Floats:
+        """Return a score for each model, [N], higher for more suspicious."""
+
+    @abstractmethod
+    def predict_proba(self, models: Sequence[Classifier]) -> Floats:
+        """Return the probabilities [N, 2] of clean and backdoored."""
+
+    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
+        """Return 1 where the score is above `threshold_`, else 0."""
+        above = self.decision_function(models) > float(self.threshold_)
+        return above.astype(np.int64)
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """Return the conformal p-value of each score; needs `calibrate`."""
+        self._check_is_fitted("calibration_scores_")
+        return conformal_p_values(scores, self.calibration_scores_)
+
+    @property
+    def null(self) -> str | None:
+        """In words, what the p-values are against; None where there can be none yet."""
+        if hasattr(self, "calibration_scores_"):
+            return f"{len(self.calibration_scores_)} clean reference models"
+        return None
+
+    def check_subject(self, model: Classifier) -> None:
+        """Refuse a model that this detector cannot judge.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            With the property that does not fit.
+        """
+        wanted = {Access(need.value) for need in self.needs if need.value in set(Access)}
+        missing = sorted(wanted - model.gives)
+        if missing:
+            given = ", ".join(sorted(model.gives))
+            raise UnsuitableSubjectError(
+                refused("access to the model", ", ".join(missing), f"{given} only")
+            )
+        card = model.card
+        shape = getattr(self, "input_shape_", card.input_shape)
+        if card.input_shape != shape:
+            raise UnsuitableSubjectError(
+                refused("input shape of the model", shape, card.input_shape)
+            )
+        classes = getattr(self, "num_classes_", card.num_classes)
+        if card.num_classes != classes:
+            raise UnsuitableSubjectError(refused("classes of the model", classes, card.num_classes))
+        if not model.is_finite():
+            raise UnsuitableSubjectError(
+                refused("weights of the model", "finite numbers", "NaN or infinity")
+            )
+
+    def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
+        """Return the same models, each checked when it is taken."""
+        return _Checked(self, models)
+
+    def _check_is_fitted(self, attribute: str) -> None:
+        if not hasattr(self, attribute):
+            step = "calibrate" if attribute.startswith(("calibration", "typical")) else "fit"
+            raise NotFittedError(f"{type(self).__name__}: call {step} first")
+
+
+class ZooDetector(Detector):
+    """A detector that learned a linear head over what it looks at, from a zoo.
+
+    A subclass gives `_learn` and `_features`, and sets `weights_`, `bias_`: the score is
+    linear in the features and is the log odds of a backdoor on the fitting zoo.
+
+    Attributes
+    ----------
     weights_, bias_ : linear head over the features, [F] and []
     threshold_ : float
-        ``predict`` says 1 above it: 0 after `fit`, the conformal one after `calibrate`.
-    calibration_scores_ : array [n], scores of the clean calibration models
-    calibration_features_ : array [n, F], their features
+        0 after `fit`, the conformal one after `calibrate`.
+    calibration_features_ : array [n, F], features of the clean calibration models
     fitted_features_ : array [N, F], features of all fitting models
     typical_distance_ : float
         Largest distance of a calibration model's features from the fitting models'.
     """
 
-    needs: ClassVar[frozenset[Need]]
+    learns = "weights_"
 
     # ---- what a detector gives
 
@@ -88,16 +179,13 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         UnsuitableSubjectError
             If a model differs in shape or classes from the first, or is not finite.
         """
-        truth = np.asarray(y)
-        if truth.shape != (len(models),) or not np.isin(truth, (0, 1)).all():
-            allowed = f"{len(models)} labels in {{0, 1}}"
-            raise InvalidRequestError(refused("y", allowed, f"shape {truth.shape}"))
+        truth = truth_of(models, y)
         if len(np.unique(truth)) < 2:
             raise InvalidRequestError(refused("y", "clean and backdoored models", truth.tolist()))
         card = models[0].card
         self.input_shape_ = card.input_shape
         self.num_classes_ = card.num_classes
-        self._learn(models, truth.astype(np.int64), on_step)
+        self._learn(models, truth, on_step)
         self.threshold_ = 0.0
         return self
 
@@ -114,15 +202,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         InvalidRequestError
             If there is no clean model, or the rate is outside (0, 1).
         """
-        if not 0 < max_false_alarms < 1:
-            raise InvalidRequestError(
-                refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
-            )
-        clean = np.asarray(y) == 0
-        if clean.shape != (len(models),) or not clean.any():
-            raise InvalidRequestError(
-                refused("calibration", "some clean models", np.asarray(y).tolist())
-            )
+        clean = clean_among(models, y, max_false_alarms)
         features = self.transform(models)
         self.calibration_features_ = features[clean]
         self.calibration_scores_ = self.score_features(self.calibration_features_)
@@ -132,7 +212,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
 
     def transform(self, models: Sequence[Classifier]) -> Floats:
         """Return what the detector looks at, [N, F]; raises as `decision_function` does."""
-        self._check_is_fitted()
+        self._check_is_fitted("weights_")
         return self._features(self._checked(models))
 
     def decision_function(self, models: Sequence[Classifier]) -> Floats:
@@ -151,15 +231,6 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         backdoored = 0.5 * (1 + np.tanh(self.decision_function(models) / 2))
         return np.stack([1 - backdoored, backdoored], axis=1)
 
-    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
-        """Return 1 where the score is above `threshold_`, else 0."""
-        return (self.decision_function(models) > self.threshold_).astype(np.int64)
-
-    def p_values(self, scores: ArrayLike) -> Floats:
-        """Return the conformal p-value of each score; needs `calibrate`."""
-        self._check_is_fitted("calibration_scores_")
-        return conformal_p_values(scores, self.calibration_scores_)
-
     def is_typical(self, features: Floats) -> NDArray[np.bool_]:
         """Tell which features [N, F] are no farther from the zoo than calibration models are.
 
@@ -168,32 +239,6 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         """
         self._check_is_fitted("typical_distance_")
         return self._distance(features) <= self.typical_distance_
-
-    def check_subject(self, model: Classifier) -> None:
-        """Refuse a model that this detector cannot judge.
-
-        Raises
-        ------
-        UnsuitableSubjectError
-            With the property that does not fit.
-        """
-        card = model.card
-        if card.input_shape != self.input_shape_:
-            raise UnsuitableSubjectError(
-                refused("input shape of the model", self.input_shape_, card.input_shape)
-            )
-        if card.num_classes != self.num_classes_:
-            raise UnsuitableSubjectError(
-                refused("classes of the model", self.num_classes_, card.num_classes)
-            )
-        if not model.is_finite():
-            raise UnsuitableSubjectError(
-                refused("weights of the model", "finite numbers", "NaN or infinity")
-            )
-
-    def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
-        """Return the same models, each checked when it is taken."""
-        return _Checked(self, models)
 
     def score_features(self, features: Floats) -> Floats:
         """Return the scores [N] of features [N, F] that `transform` gave."""
@@ -208,10 +253,42 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         distances: Floats = neighbours.kneighbors(features / spread)[0][:, 0]
         return distances
 
-    def _check_is_fitted(self, attribute: str = "weights_") -> None:
-        if not hasattr(self, attribute):
-            step = "fit" if attribute == "weights_" else "calibrate"
-            raise NotFittedError(f"{type(self).__name__}: call {step} first")
+
+def truth_of(models: Sequence[Classifier], y: ArrayLike) -> NDArray[np.int64]:
+    """Return labels as int64 [N], one a model.
+
+    Raises
+    ------
+    InvalidRequestError
+        If there are more or fewer than models, or others than 0 and 1.
+    """
+    truth = np.asarray(y)
+    if truth.shape != (len(models),) or not np.isin(truth, (0, 1)).all():
+        allowed = f"{len(models)} labels in {{0, 1}}"
+        raise InvalidRequestError(refused("y", allowed, f"shape {truth.shape}"))
+    return truth.astype(np.int64)
+
+
+def clean_among(
+    models: Sequence[Classifier], y: ArrayLike, max_false_alarms: float
+) -> NDArray[np.bool_]:
+    """Return which calibration models are clean, bool [N].
+
+    Raises
+    ------
+    InvalidRequestError
+        If none is, or the rate is outside (0, 1).
+    """
+    if not 0 < max_false_alarms < 1:
+        raise InvalidRequestError(
+            refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
+        )
+    clean: NDArray[np.bool_] = np.asarray(y) == 0
+    if clean.shape != (len(models),) or not clean.any():
+        raise InvalidRequestError(
+            refused("calibration", "some clean models", np.asarray(y).tolist())
+        )
+    return clean
 
 
 class _Checked(Sequence[Classifier]):

@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from molehunt.detectors._base import Detector
+from molehunt.detectors._base import Detector, Need
 from molehunt.detectors._evaluation import Evaluation
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.files import written_whole
+from molehunt.images import ImageSet
 from molehunt.networks import read_header
 
 DETECTORS: dict[str, type[Detector]] = {
@@ -45,7 +46,8 @@ class DetectorCard(BaseModel):
         What it scored on the zoo's test models.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # A threshold is infinite where the calibration models are too few for the rate.
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 
     schema_version: Literal[1] = 1
     detector: str
@@ -85,7 +87,9 @@ def save_detector(
     zoo: Mapping[str, Any] | None = None,
     evaluation: Evaluation | None = None,
 ) -> None:
-    """Write a fitted detector, whole or not at all.
+    """Write a fitted or calibrated detector, whole or not at all.
+
+    Clean images that it was given stay out of the file.
 
     Raises
     ------
@@ -100,7 +104,11 @@ def save_detector(
             others[name] = value
     card = DetectorCard(
         detector=name_of(detector),
-        settings=detector.get_params(),
+        settings={
+            name: value
+            for name, value in detector.get_params().items()
+            if not isinstance(value, ImageSet)
+        },
         learned=others,
         zoo=dict(zoo or {}),
         evaluation=evaluation,
@@ -109,8 +117,17 @@ def save_detector(
         save_file(arrays, temporary, metadata={CARD_KEY: card.model_dump_json()})
 
 
-def load_detector(path: str | Path) -> tuple[Detector, DetectorCard]:
+def load_detector(
+    path: str | Path, *, images: ImageSet | None = None
+) -> tuple[Detector, DetectorCard]:
     """Read a fitted detector and its card. Nothing in the file is executed.
+
+    Parameters
+    ----------
+    path : path of the file
+    images : ImageSet, optional
+        Clean images for a detector that needs them; others leave them alone. They can be
+        given later, too: ``detector.set_params(images=...)``.
 
     Raises
     ------
@@ -127,6 +144,8 @@ def load_detector(path: str | Path) -> tuple[Detector, DetectorCard]:
     try:
         card = DetectorCard.model_validate_json(metadata[CARD_KEY])
         detector = new_detector(card.detector, **card.settings)
+        if Need.CLEAN_IMAGES in detector.needs:
+            detector.set_params(images=images)
         arrays = load_file(path)
     except ValidationError as error:
         raise UnreadableFileError(str(from_validation(error, f"{path}: card"))) from error
@@ -139,6 +158,6 @@ def load_detector(path: str | Path) -> tuple[Detector, DetectorCard]:
             )
         # JSON has no tuples; shapes are compared with the cards' tuples.
         setattr(detector, name, tuple(value) if isinstance(value, list) else value)
-    if not hasattr(detector, "weights_"):
+    if not hasattr(detector, detector.learns):
         raise UnreadableFileError(f"{path}: the detector in it is not fitted")
     return detector, card

@@ -13,6 +13,7 @@ from sklearn.metrics import roc_curve
 from molehunt.backdoors import Treatment
 from molehunt.detectors._base import Detector, OnStep
 from molehunt.detectors._calibration import Floats
+from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.zoo import Split, Zoo
 
@@ -31,6 +32,19 @@ class AucResult(BaseModel):
         return f"{self.auc:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
 
 
+class NullRates(BaseModel):
+    """What a detector's own null gives at the stated rate, without any reference model.
+
+    `null` says in words what it is; rates are shares of clean and backdoored models.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    null: str
+    false_alarm_rate: float
+    detection_rate: float
+
+
 class Evaluation(BaseModel):
     """What a detector scored on test models.
 
@@ -42,6 +56,10 @@ class Evaluation(BaseModel):
         `auc` of backdoored against clean, `placebo` of placebo against clean (0.5 is
         ideal), and at the threshold calibrated for `max_false_alarms`: `accuracy`,
         `false_alarm_rate` (share of clean models flagged) and `detection_rate`.
+    null : str
+        What the p-values behind these rates are against.
+    uncalibrated : NullRates, optional
+        The rates by the null of a detector that needs no zoo, where it has one.
     roc : (false positive rates, true positive rates)
     seconds_per_model : float
         Reading the file and judging, wall time.
@@ -58,6 +76,8 @@ class Evaluation(BaseModel):
     accuracy: float
     false_alarm_rate: float
     detection_rate: float
+    null: str | None = None
+    uncalibrated: NullRates | None = None
     roc: tuple[list[float], list[float]]
     seconds_per_model: float
 
@@ -91,13 +111,16 @@ def fit_on_zoo(
 ) -> Detector:
     """Fit `detector` on a zoo's fitting models and calibrate it on its calibration models.
 
+    A detector that needs no zoo is only calibrated; the zoo needs no fitting models.
+
     Raises
     ------
     InvalidRequestError
         If one of these parts lacks clean or backdoored models.
     """
-    models, truth = zoo.labelled(Split.FIT)
-    detector.fit(models, truth, on_step=on_step)
+    if not isinstance(detector, ZooFreeDetector):
+        models, truth = zoo.labelled(Split.FIT)
+        detector.fit(models, truth, on_step=on_step)
     models, truth = zoo.labelled(Split.CALIBRATION)
     return detector.calibrate(models, truth, max_false_alarms=max_false_alarms)
 
@@ -106,6 +129,8 @@ def evaluate(
     detector: Detector, zoo: Zoo, *, split: Split = Split.TEST, max_false_alarms: float = 0.05
 ) -> Evaluation:
     """Score a fitted and calibrated detector on a split of a zoo.
+
+    A detector that needs no zoo may be fresh, if it has a null of its own.
 
     Raises
     ------
@@ -138,8 +163,23 @@ def evaluate(
         accuracy=float((flagged == backdoored).mean()),
         false_alarm_rate=float(flagged[~backdoored].mean()),
         detection_rate=float(flagged[backdoored].mean()),
+        null=detector.null,
+        uncalibrated=_by_own_null(detector, scores, backdoored, max_false_alarms),
         roc=(rates.tolist(), hits.tolist()),
         seconds_per_model=seconds,
+    )
+
+
+def _by_own_null(
+    detector: Detector, scores: Floats, backdoored: NDArray[np.bool_], rate: float
+) -> NullRates | None:
+    if not isinstance(detector, ZooFreeDetector) or detector.own_null is None:
+        return None
+    flagged = detector.own_p_values(scores) <= rate
+    return NullRates(
+        null=detector.own_null,
+        false_alarm_rate=float(flagged[~backdoored].mean()),
+        detection_rate=float(flagged[backdoored].mean()),
     )
 
 
@@ -157,7 +197,16 @@ def shuffled_control(
     can know nothing. A single shuffle finds some direction or other and may land far
     from 0.5 by chance, so several are averaged, and the bootstrap draws shuffles as
     well as models.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the detector learns from no labels, or a part lacks a kind of model.
     """
+    if isinstance(detector, ZooFreeDetector):
+        raise InvalidRequestError(
+            refused("shuffled labels", "a detector that learns from them", type(detector).__name__)
+        )
     models, truth = zoo.labelled(Split.FIT)
     fitting = list(models)
     tests, test_truth = zoo.labelled(Split.TEST)

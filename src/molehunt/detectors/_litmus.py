@@ -20,9 +20,9 @@ from molehunt.detectors._patterns import (
     as_features,
     pooled,
 )
-from molehunt.detectors._stacking import ModelStack, stacks_of
-from molehunt.errors import InvalidRequestError, refused
-from molehunt.networks import Classifier
+from molehunt.detectors._stacking import SingleModel, Stack, stacks_of
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.networks import Access, Classifier
 from molehunt.training import one_cycle, pick_device
 
 
@@ -119,6 +119,11 @@ class LitmusPatterns(PatternDetector):
         order = rng.permutation(len(models))
         checked = self._checked(models)
         stacks = list(stacks_of((checked[int(position)] for position in order), device))
+        for stack in stacks:
+            if isinstance(stack, SingleModel) and Access.GRADIENTS not in stack.model.gives:
+                raise UnsuitableSubjectError(
+                    refused("models to fit patterns on", "gradients", "one that only answers")
+                )
         truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
         shape = (self.n_patterns, *self.input_shape_)
         start = torch.as_tensor(rng.random(shape), dtype=torch.float32, device=device)
@@ -142,7 +147,7 @@ class LitmusPatterns(PatternDetector):
         self,
         patterns: Tensor,
         head: _Head,
-        stacks: list[ModelStack],
+        stacks: list[Stack],
         truth: Tensor,
         rng: np.random.Generator,
         on_step: OnStep | None,
@@ -180,7 +185,7 @@ class LitmusPatterns(PatternDetector):
         return np.array(losses)
 
     def _accumulate(
-        self, patterns: Tensor, head: _Head, batch: list[ModelStack], truth: Tensor
+        self, patterns: Tensor, head: _Head, batch: list[Stack], truth: Tensor
     ) -> float:
         """Add the gradients of equation 1 on a batch; return its summed cross entropy."""
         count = sum(len(stack.positions) for stack in batch)
@@ -212,7 +217,7 @@ class LitmusPatterns(PatternDetector):
         if not 0 <= self.dropout < 1:
             raise InvalidRequestError(refused("dropout", "0 to under 1", self.dropout))
 
-    def _pooled(self, stack: ModelStack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
+    def _pooled(self, stack: Stack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
         return pooled(as_features(stack.logits(patterns, dropout), self.features), self.pooling)
 
 

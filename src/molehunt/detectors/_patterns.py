@@ -8,7 +8,7 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
-from molehunt.detectors._base import Detector, Need
+from molehunt.detectors._base import Need, ZooDetector
 from molehunt.detectors._calibration import Floats
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError, refused
@@ -19,7 +19,7 @@ FeatureKind = Literal["log_softmax", "logits"]
 Pooling = Literal["concatenate", "max", "mean"]
 
 
-class PatternDetector(Detector):
+class PatternDetector(ZooDetector):
     """A detector that feeds M patterns to a model and classifies its pooled answers.
 
     Attributes
@@ -37,7 +37,7 @@ class PatternDetector(Detector):
 
     def responses(self, models: Sequence[Classifier]) -> Floats:
         """Return each model's answer to each pattern, [N, M, K], before pooling."""
-        self._check_is_fitted()
+        self._check_is_fitted("weights_")
         return self._answers(self._checked(models)).double().numpy()
 
     def pool(self, responses: Floats) -> Floats:

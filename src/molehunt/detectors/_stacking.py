@@ -6,16 +6,55 @@ import copy
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.func import functional_call, stack_module_state
 
+from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier
 
 # On CPU chunks of about 10 models are fastest; on CUDA the more the better.
 CHUNK_ON_CPU = 10
 CHUNK_ON_CUDA = 100
+
+
+class Stack(Protocol):
+    """Models that answer together; `positions` are their places where they come from."""
+
+    @property
+    def positions(self) -> list[int]: ...
+
+    def logits(self, patterns: Tensor, drop: float = 0.0) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class SingleModel:
+    """A model that cannot be stacked, such as one that only answers, by itself."""
+
+    positions: list[int]
+    model: Classifier
+
+    def logits(self, patterns: Tensor, drop: float = 0.0) -> Tensor:
+        """Return logits [1, M, K] for patterns [M, C, H, W], pixels in [0, 1].
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            If units are to be dropped, or the answers have another shape.
+        """
+        if drop:
+            raise UnsuitableSubjectError(
+                refused("model", "one of our own architectures for dropout", "one that is not")
+            )
+        logits: Tensor = self.model(patterns)
+        shape = (len(patterns), self.model.card.num_classes)
+        if tuple(logits.shape) != shape:
+            raise UnsuitableSubjectError(
+                refused("shape of the model's answers", shape, tuple(logits.shape))
+            )
+        return logits[None]
 
 
 @dataclass(frozen=True)
@@ -71,8 +110,10 @@ class ModelStack:
 
 def stacks_of(
     models: Iterable[Classifier], device: torch.device, chunk: int | None = None
-) -> Iterator[ModelStack]:
+) -> Iterator[Stack]:
     """Yield stacks of at most `chunk` models of one architecture each.
+
+    A model that cannot be stacked is yielded by itself.
 
     Models are taken from the iterable as stacks fill, so that a lazy sequence is never
     whole in memory unless the caller keeps the stacks. Models are put in evaluation mode.
@@ -80,6 +121,9 @@ def stacks_of(
     size = chunk or (CHUNK_ON_CUDA if device.type == "cuda" else CHUNK_ON_CPU)
     waiting: dict[str, list[tuple[int, Classifier]]] = {}
     for position, model in enumerate(models):
+        if not model.stackable:
+            yield SingleModel([position], model.to(device).frozen())
+            continue
         key = architecture_key(model)
         group = waiting.setdefault(key, [])
         group.append((position, model))

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from molehunt.detectors._base import Detector, Need, OnStep
+from molehunt.detectors._base import Need, OnStep, ZooDetector
 from molehunt.detectors._calibration import Floats
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.detectors._stacking import architecture_key
@@ -17,7 +17,7 @@ from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier
 
 
-class WeightStatistics(Detector):
+class WeightStatistics(ZooDetector):
     """A linear classifier over each tensor's norm, mean, deviation, extremes and kurtosis.
 
     A baseline and a control: what it scores on a zoo is no merit of litmus patterns,

@@ -1,0 +1,264 @@
+"""Detectors that need no zoo: they examine one model and judge it by itself."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.exceptions import NotFittedError
+
+from molehunt.detectors._base import Detector, OnStep, clean_among, truth_of
+from molehunt.detectors._calibration import Floats, conformal_threshold
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What a detector without a zoo found in one model.
+
+    Parameters
+    ----------
+    score : float
+        Higher for more suspicious.
+    p_value : float, optional
+        Against the detector's own null; None where it has none.
+    statistics : array of float64, shape [K]
+        One a class, higher for more suspicious; what they are, the detector says.
+    target : int
+        The class that the evidence points at.
+    source : int, optional
+        The class that is turned into the target, where one is known.
+    pattern : array of float32, shape [C, H, W], optional
+        The reconstructed trigger, pixels in [0, 1].
+    mask : array of float32, shape [H, W], optional
+        How much of each of an image's pixels the trigger replaces, in [0, 1].
+    """
+
+    score: float
+    p_value: float | None
+    statistics: Floats = field(repr=False, compare=False)
+    target: int
+    source: int | None = None
+    pattern: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    mask: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+
+class ZooFreeDetector(Detector):
+    """A detector that examines a model by itself and says something about a first one.
+
+    A fresh instance judges at once. `calibrate` on clean reference models of the same kind
+    gives conformal p-values, whatever the scores' distribution; until then the p-values
+    are those of the detector's own null, where it has one, and hold as far as that does.
+
+    A subclass gives `_examine`, and `own_null`, `_own_p_values` and `_own_threshold` if it
+    has a null of its own.
+
+    Attributes
+    ----------
+    own_null : str or None
+        The null that is in use before `calibrate`, in words.
+    threshold_ : float
+        After `fit` the score at which the own null's p-value is 0.05, infinite where there
+        is none.
+    """
+
+    learns = "calibration_scores_"
+    own_null: ClassVar[str | None] = None
+
+    @abstractmethod
+    def _examine(self, model: Classifier) -> Examination:
+        """Return what there is to say of a model that was checked."""
+
+    def _own_p_values(self, scores: Floats) -> Floats:
+        """Return the own null's p-values of scores [N]."""
+        raise NotFittedError(f"{type(self).__name__}: it has no null of its own; call calibrate")
+
+    def _own_threshold(self, max_false_alarms: float) -> float:
+        """Return the score at which the own null's p-value is `max_false_alarms`."""
+        return np.inf
+
+    def _check_settings(self) -> None:
+        """Refuse settings that make no sense."""
+
+    def examine(self, model: Classifier) -> Examination:
+        """Return the score of one model and what it rests on.
+
+        Raises
+        ------
+        InvalidRequestError
+            If a setting makes no sense, or clean images are needed and missing.
+        UnsuitableSubjectError
+            If the model does not give what the detector needs, has another shape or number
+            of classes, or gives answers that are not finite.
+        """
+        self._check_settings()
+        self.check_subject(model)
+        model.frozen()
+        examination = self._examine(model)
+        if not np.isfinite(examination.score):
+            raise UnsuitableSubjectError(
+                refused("answers of the model", "finite numbers", "NaN or infinity")
+            )
+        return examination
+
+    def fit(
+        self,
+        models: Sequence[Classifier],
+        y: ArrayLike | None = None,
+        *,
+        on_step: OnStep | None = None,
+    ) -> Self:
+        """Learn nothing but the shape and the number of classes that subjects must have.
+
+        Raises
+        ------
+        InvalidRequestError
+            If a setting makes no sense, there is no model, or `y` does not fit the models.
+        UnsuitableSubjectError
+            If the first model cannot be judged.
+        """
+        self._check_settings()
+        if y is not None:
+            truth_of(models, y)
+        if not len(models):
+            raise InvalidRequestError(refused("models", "at least one", "none"))
+        self._take_kind_of(models[0])
+        if hasattr(self, "calibration_scores_"):
+            del self.calibration_scores_
+        self.threshold_ = self._own_threshold(0.05)
+        return self
+
+    def calibrate(
+        self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
+    ) -> Self:
+        """Score clean reference models (0 in `y`), whose scores become the null.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no clean model, or the rate is outside (0, 1).
+        UnsuitableSubjectError
+            If a reference model cannot be judged.
+        """
+        self._check_settings()
+        clean = np.flatnonzero(clean_among(models, y, max_false_alarms)).tolist()
+        self._take_kind_of(models[clean[0]])
+        self.calibration_scores_ = np.array([self.examine(models[n]).score for n in clean])
+        self.threshold_ = conformal_threshold(self.calibration_scores_, max_false_alarms)
+        return self
+
+    def decision_function(self, models: Sequence[Classifier]) -> Floats:
+        """Return the scores [N] of the models' examinations; raises as `examine` does."""
+        return np.array(
+            [self.examine(models[position]).score for position in range(len(models))],
+            dtype=np.float64,
+        )
+
+    def predict_proba(self, models: Sequence[Classifier]) -> Floats:
+        """Return [N, 2]: a logistic curve over the score that is 0.5 at the threshold.
+
+        No more than an order from 0 to 1: without a zoo there are no odds.
+        """
+        distance = self.decision_function(models) - self._threshold()
+        suspicion = 0.5 * (1 + np.tanh(distance / 2))
+        return np.stack([1 - suspicion, suspicion], axis=1)
+
+    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
+        """Return 1 where the score is above the threshold, else 0.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the detector has no null of its own and was not calibrated.
+        """
+        return (self.decision_function(models) > self._threshold()).astype(np.int64)
+
+    def p_values(self, scores: ArrayLike) -> Floats:
+        """Return each score's p-value: conformal after `calibrate`, else by the own null.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the detector has no null of its own and was not calibrated.
+        """
+        if hasattr(self, "calibration_scores_"):
+            return super().p_values(scores)
+        return self.own_p_values(scores)
+
+    def own_p_values(self, scores: ArrayLike) -> Floats:
+        """Return each score's p-value by the own null, also after `calibrate`."""
+        return self._own_p_values(np.asarray(scores, dtype=np.float64))
+
+    @property
+    def null(self) -> str | None:
+        """In words, what the p-values are against; None where there can be none yet."""
+        return super().null or self.own_null
+
+    def _threshold(self) -> float:
+        if hasattr(self, "calibration_scores_"):
+            return self.threshold_
+        self._own_p_values(np.zeros(0))  # refuses where there is no null
+        return self._own_threshold(0.05)
+
+    def _take_kind_of(self, model: Classifier) -> None:
+        self.input_shape_ = model.card.input_shape
+        self.num_classes_ = model.card.num_classes
+        self.check_subject(model)
+
+
+class ImageDetector(ZooFreeDetector):
+    """A detector without a zoo that is given clean images of the model's classes.
+
+    Parameters
+    ----------
+    images : ImageSet
+        Clean images with their labels; kept out of the detector's file.
+    """
+
+    images: ImageSet | None
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if not isinstance(self.images, ImageSet) or not len(self.images):
+            got = "none" if self.images is None else type(self.images).__name__
+            if isinstance(self.images, ImageSet):
+                got = "an empty one"
+            raise InvalidRequestError(
+                refused(f"images of {type(self).__name__}", "an ImageSet of clean images", got)
+            )
+
+    def check_subject(self, model: Classifier) -> None:
+        """Refuse a model that this detector cannot judge, also one of other images.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there are no clean images.
+        UnsuitableSubjectError
+            With the property that does not fit.
+        """
+        super().check_subject(model)
+        images = self._clean_images()
+        if images.shape != model.card.input_shape:
+            raise UnsuitableSubjectError(
+                refused(
+                    "input shape of the model", f"{images.shape} (images)", model.card.input_shape
+                )
+            )
+        if images.num_classes != model.card.num_classes:
+            raise UnsuitableSubjectError(
+                refused(
+                    "classes of the model", f"{images.num_classes} (images)", model.card.num_classes
+                )
+            )
+
+    def _clean_images(self) -> ImageSet:
+        self._check_settings()
+        assert self.images is not None
+        return self.images
