@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks._litmus import PLAN
 from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
-from molehunt.scan import FittedDetector, model_files_in, scan_files
+from molehunt.scan import FittedDetector, model_files_in, scan_subjects
 from molehunt.zoo import ModelCounts, Split, build_zoo
 
 COUNTS = {
@@ -28,13 +28,13 @@ def run() -> str:
         file = Path(folder) / "litmus.safetensors"
         save_detector(detector, file)
         paths, fitted = model_files_in([zoo.folder]), [FittedDetector.load(file)]
-        scan_files(paths[:5], fitted)  # start-up
+        scan_subjects(paths[:5], fitted)  # start-up
         started = time.perf_counter()
-        scan_files(paths, fitted)
+        scan_subjects(paths, fitted)
         together = len(paths) / (time.perf_counter() - started)
         started = time.perf_counter()
         for path in paths:
-            scan_files([path], fitted)
+            scan_subjects([path], fitted)
         alone = len(paths) / (time.perf_counter() - started)
     return (
         f"{together:.0f} models a second, {together / alone:.1f}x one call a model "

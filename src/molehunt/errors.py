@@ -29,6 +29,10 @@ class UnsafeFileError(MolehuntError):
     """A file that would run code if it were loaded; it was not loaded."""
 
 
+class CodeNotTrustedError(MolehuntError):
+    """A model file that is code by nature; nobody said that it may run, so it did not."""
+
+
 class UnsuitableSubjectError(MolehuntError):
     """A model that a detector cannot judge: other input shape, other classes, not finite."""
 

@@ -10,7 +10,7 @@ from PIL import Image
 
 from molehunt.backdoors import RandomPatch
 from molehunt.report import save_triggers, scan_as_json, scan_table, write_scan_page, zoo_tables
-from molehunt.scan import FittedDetector, scan_files
+from molehunt.scan import FittedDetector, scan_subjects
 from molehunt.zoo import Split, Zoo
 
 
@@ -18,7 +18,7 @@ from molehunt.zoo import Split, Zoo
 def scanned(zoo: Zoo, detector_file: Path):
     fitted = FittedDetector.load(detector_file)
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
-    return scan_files(paths, [fitted]), [fitted]
+    return scan_subjects(paths, [fitted]), [fitted]
 
 
 def test_json_holds_every_finding(scanned) -> None:
@@ -52,12 +52,13 @@ def test_names_from_files_are_escaped(scanned, tmp_path: Path) -> None:
     hostile = tmp_path / "<script>alert(1)</script>.safetensors".replace("/", "_")
     hostile.write_bytes(b"garbage")
     path = tmp_path / "report.html"
-    write_scan_page(path, scan_files([hostile], detectors), detectors, max_false_alarms=0.05)
+    write_scan_page(path, scan_subjects([hostile], detectors), detectors, max_false_alarms=0.05)
     assert "<script" not in path.read_text(encoding="utf-8").lower()
 
 
 def test_tables_render(scanned, zoo: Zoo) -> None:
-    assert scan_table(scanned[0]).row_count == len(scanned[0])
+    # A row for the detector, and one that the passed checks of the file share.
+    assert scan_table(scanned[0]).row_count == 2 * len(scanned[0])
     assert zoo_tables(zoo)[0].row_count >= 4
 
 

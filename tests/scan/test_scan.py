@@ -25,7 +25,7 @@ from molehunt.scan import (
     Status,
     exit_code_of,
     model_files_in,
-    scan_files,
+    scan_subjects,
 )
 from molehunt.zoo import Split, Zoo
 
@@ -38,7 +38,7 @@ def fitted(detector_file: Path) -> FittedDetector:
 def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) -> None:
     records = zoo.select(Split.TEST, Treatment.BACKDOORED, Treatment.CLEAN)
     paths = [zoo.path_of(record) for record in records]
-    results = scan_files(paths, [fitted])
+    results = scan_subjects(paths, [fitted])
     scores = fitted.detector.decision_function(zoo.models(records))
     p_values = fitted.detector.p_values(scores)
     for path, result, score, p in zip(paths, results, scores, p_values, strict=True):
@@ -61,7 +61,7 @@ def test_models_that_do_not_fit_are_inconclusive(
     tmp_path: Path, digits: TrainTest, fitted: FittedDetector
 ) -> None:
     path = write_model(tmp_path / "large.safetensors", digits.train.resized(20))
-    (result,) = scan_files([path], [fitted])
+    (result,) = scan_subjects([path], [fitted])
     assert result.verdict is Status.INCONCLUSIVE
     assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[0].message
 
@@ -74,7 +74,7 @@ def test_an_untrained_network_is_unlike_the_zoo(
     with torch.no_grad():
         model.network.classifier[-1].bias += 100 * torch.arange(10)
     save_model(model, path)
-    (result,) = scan_files([path], [fitted])
+    (result,) = scan_subjects([path], [fitted])
     assert result.verdict is Status.INCONCLUSIVE
     assert "unlike every model" in result.findings[0].message
 
@@ -90,7 +90,7 @@ def test_nan_weights_are_inconclusive_and_others_are_still_judged(
     garbage = tmp_path / "garbage.safetensors"
     garbage.write_bytes(b"nothing at all")
     good = zoo.path_of(zoo.select(Split.TEST)[0])
-    results = scan_files([path, garbage, good], [fitted])
+    results = scan_subjects([path, garbage, good], [fitted])
     assert [result.verdict for result in results[:2]] == [Status.INCONCLUSIVE, Status.FAILED]
     assert "finite" in results[0].findings[0].message
     assert results[2].findings[0].score is not None
@@ -109,7 +109,7 @@ def test_finite_weights_with_answers_that_are_not_are_inconclusive(
             getattr(model.network.features[layer], name).fill_(value)
     save_model(model, path)
     good = zoo.path_of(zoo.select(Split.TEST)[0])
-    bad, other = scan_files([path, good], [fitted])
+    bad, other = scan_subjects([path, good], [fitted])
     assert bad.verdict is Status.INCONCLUSIVE
     assert "NaN or infinity" in bad.findings[0].message
     assert other.findings[0].score is not None
@@ -127,7 +127,7 @@ def test_a_model_that_breaks_the_computation_fails_alone(
             raise RuntimeError("out of order")
         return forward(self, images)
 
-    expected = [result.findings[0].score for result in scan_files(paths, [fitted])]
+    expected = [result.findings[0].score for result in scan_subjects(paths, [fitted])]
     monkeypatch.setattr(type(broken.network), "forward", explode)
     monkeypatch.setattr("molehunt.detectors._stacking.CHUNK_ON_CPU", 1)
     monkeypatch.setattr(
@@ -139,7 +139,7 @@ def test_a_model_that_breaks_the_computation_fails_alone(
             )[None]
         ),
     )
-    results = scan_files(paths, [fitted])
+    results = scan_subjects(paths, [fitted])
     assert [result.verdict is Status.FAILED for result in results] == [False, True, False]
     assert "out of order" in results[1].findings[0].message
     assert results[0].findings[0].score == pytest.approx(expected[0], abs=1e-3)
@@ -148,7 +148,7 @@ def test_a_model_that_breaks_the_computation_fails_alone(
 def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Path) -> None:
     fitted = FittedDetector.load(detector_file)
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
-    results = scan_files(paths, [fitted], max_false_alarms=0.01)
+    results = scan_subjects(paths, [fitted], max_false_alarms=0.01)
     assert {result.verdict for result in results} == {Status.INCONCLUSIVE}
     assert "at least 99" in results[0].findings[0].message
 
@@ -159,7 +159,7 @@ def test_two_detectors_share_the_false_alarms(zoo: Zoo, tmp_path: Path) -> None:
         path = tmp_path / f"{type(detector).__name__}.safetensors"
         save_detector(fit_on_zoo(detector, zoo), path)
         both.append(FittedDetector.load(path))
-    (result,) = scan_files([zoo.path_of(zoo.records[0])], both, max_false_alarms=0.2)
+    (result,) = scan_subjects([zoo.path_of(zoo.records[0])], both, max_false_alarms=0.2)
     assert [finding.threshold for finding in result.findings] == [0.1, 0.1]
 
 
@@ -193,9 +193,9 @@ def test_folders_are_searched_and_empty_ones_refused(zoo: Zoo, tmp_path: Path) -
 def test_a_scan_needs_a_detector_and_a_rate(zoo: Zoo, fitted: FittedDetector) -> None:
     paths = [zoo.path_of(zoo.records[0])]
     with pytest.raises(InvalidRequestError, match="detectors"):
-        scan_files(paths, [])
+        scan_subjects(paths, [])
     with pytest.raises(InvalidRequestError, match="max_false_alarms"):
-        scan_files(paths, [fitted], max_false_alarms=0)
+        scan_subjects(paths, [fitted], max_false_alarms=0)
 
 
 def test_a_detector_file_with_foreign_names_is_refused(detector_file: Path, tmp_path: Path) -> None:

@@ -4,41 +4,212 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from molehunt.cli._shared import MaxFalseAlarms, output
+from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, write_text
-from molehunt.report import scan_as_json, scan_table, write_scan_page
-from molehunt.scan import FittedDetector, exit_code_of, model_files_in, scan_files
+from molehunt.images import load_test_images
+from molehunt.report import (
+    contract_line,
+    scan_as_bom,
+    scan_as_json,
+    scan_as_sarif,
+    scan_table,
+    write_scan_page,
+)
+from molehunt.scan import (
+    Endpoint,
+    FittedDetector,
+    Opening,
+    ScanResult,
+    StatedContract,
+    exit_code_of,
+    model_files_in,
+    numbers,
+    read_contract,
+    scan_subjects,
+    stated,
+)
+
+# Of any model that gives its gradients or weights; with clean images a search for triggers.
+CHECKS = ("margin", "final-layer")
+CHECKS_WITH_IMAGES = ("neural-cleanse",)
+
+_CONTRACT = "Input contract"
+_ENDPOINT = "Endpoint"
+_OUTPUT = "Output"
 
 
 def scan(
-    models: Annotated[list[Path], typer.Argument(help="Model files, or folders of them.")],
-    detector: Annotated[
-        list[Path], typer.Option("--detector", "-d", help="A detector file; may be repeated.")
-    ],
-    max_false_alarms: MaxFalseAlarms = 0.05,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the findings as JSON; - for the terminal.")
+    models: Annotated[
+        list[Path] | None, typer.Argument(help="Model files, or folders of them.")
     ] = None,
-    html: Annotated[Path | None, typer.Option(help="Write a self-contained page.")] = None,
+    detector: Annotated[
+        list[Path] | None,
+        typer.Option("--detector", "-d", help="A fitted detector's file; may be repeated."),
+    ] = None,
+    check: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A detector that needs no zoo; may be repeated. Without any --check and "
+            f"--detector: {', '.join(CHECKS)}, and with --clean {', '.join(CHECKS_WITH_IMAGES)}."
+        ),
+    ] = None,
+    clean: Annotated[
+        str | None,
+        typer.Option(help="Labelled clean images, as folder:PATH or a data set's name."),
+    ] = None,
+    max_false_alarms: MaxFalseAlarms = 0.05,
+    trust_code: Annotated[
+        bool,
+        typer.Option(
+            "--trust-code", help="Run TorchScript and pickled modules in a limited process."
+        ),
+    ] = False,
+    contract: Annotated[
+        Path | None, typer.Option(help="A TOML file with the contract.", rich_help_panel=_CONTRACT)
+    ] = None,
+    arch: Annotated[
+        str | None,
+        typer.Option(
+            help="Of files with weights only: torchvision:NAME or package.module:Class.",
+            rich_help_panel=_CONTRACT,
+        ),
+    ] = None,
+    input_shape: Annotated[
+        str | None, typer.Option(help="As 3x224x224.", rich_help_panel=_CONTRACT)
+    ] = None,
+    classes: Annotated[
+        int | None, typer.Option(help="Number of logits.", rich_help_panel=_CONTRACT)
+    ] = None,
+    value_range: Annotated[
+        str | None,
+        typer.Option(help="Of the pixels, as 0,1 or 0,255.", rich_help_panel=_CONTRACT),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(help="One for all channels, or one each.", rich_help_panel=_CONTRACT),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(help="One for all channels, or one each.", rich_help_panel=_CONTRACT),
+    ] = None,
+    channel_order: Annotated[
+        str | None, typer.Option(help="rgb or bgr.", rich_help_panel=_CONTRACT)
+    ] = None,
+    endpoint: Annotated[
+        str | None, typer.Option(help="A model behind HTTP.", rich_help_panel=_ENDPOINT)
+    ] = None,
+    protocol: Annotated[
+        str,
+        typer.Option(
+            help="v2 (Open Inference Protocol) or v1 (instances).", rich_help_panel=_ENDPOINT
+        ),
+    ] = "v2",
+    batch: Annotated[int, typer.Option(help="Images a request.", rich_help_panel=_ENDPOINT)] = 32,
+    requests_per_second: Annotated[
+        float | None, typer.Option(help="At most so many.", rich_help_panel=_ENDPOINT)
+    ] = None,
+    timeout: Annotated[
+        float, typer.Option(help="Seconds for an answer.", rich_help_panel=_ENDPOINT)
+    ] = 30.0,
+    retries: Annotated[
+        int, typer.Option(help="After errors and 429.", rich_help_panel=_ENDPOINT)
+    ] = 3,
+    json_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--json", help="Findings as JSON; - for the terminal.", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A self-contained page.", rich_help_panel=_OUTPUT)
+    ] = None,
+    sarif: Annotated[
+        Path | None, typer.Option(help="SARIF 2.1.0, for code scanning.", rich_help_panel=_OUTPUT)
+    ] = None,
+    bom: Annotated[
+        Path | None, typer.Option(help="A CycloneDX ML-BOM.", rich_help_panel=_OUTPUT)
+    ] = None,
+    data_root: DataRoot = None,
 ) -> int:
-    """Judge model files. Exit code: 0 clean, 1 backdoor or unsafe, 2 failed, 3 inconclusive."""
-    for target in (html, json_file):
+    """Judge models. Exit code: 0 clean, 1 backdoor or unsafe file, 2 failed, 3 inconclusive."""
+    if not models and endpoint is None:
+        raise InvalidRequestError(refused("scan", "model files, folders or --endpoint", "none"))
+    for target in (html, json_file, sarif, bom):
         if target is not None:
             make_folder(target.parent)  # before the work, not after it
-    detectors = [FittedDetector.load(path) for path in detector]
-    results = scan_files(model_files_in(models), detectors, max_false_alarms=max_false_alarms)
+    opening = Opening(
+        _stated(
+            contract,
+            architecture=arch,
+            input_shape=input_shape and numbers("--input-shape", input_shape, int),
+            classes=classes,
+            value_range=value_range and numbers("--value-range", value_range),
+            mean=mean and numbers("--mean", mean),
+            std=std and numbers("--std", std),
+            channel_order=channel_order,
+        ),
+        trust_code,
+    )
+    sources: list[Path | Endpoint] = [*model_files_in(models or [])]
+    if endpoint is not None:
+        sources.append(
+            Endpoint(
+                endpoint,
+                protocol=protocol,  # type: ignore[arg-type]  # it refuses the rest itself
+                batch=batch,
+                requests_per_second=requests_per_second,
+                timeout=timeout,
+                retries=retries,
+            )
+        )
+    detectors = _detectors(detector or [], check or [], clean is not None)
+    results = scan_subjects(
+        sources,
+        detectors,
+        opening=opening,
+        clean=load_test_images(clean, data_root=data_root) if clean else None,
+        max_false_alarms=max_false_alarms,
+    )
     content = json.dumps(scan_as_json(results), indent=2)
     if json_file is not None and str(json_file) == "-":
         typer.echo(content)
     else:
-        output.print(scan_table(results))
+        _show(results)
         if json_file is not None:
             write_text(json_file, content + "\n")
+    if sarif is not None:
+        write_text(sarif, json.dumps(scan_as_sarif(results), indent=2) + "\n")
+    if bom is not None:
+        write_text(bom, scan_as_bom(results))
     if html is not None:
         write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms)
         output.print(f"Report: {html}", highlight=False)
     return int(exit_code_of(results))
+
+
+def _stated(file: Path | None, **flags: Any) -> StatedContract:
+    """Return what flags and a file say of the models, the flags first."""
+    given = stated("flags", {name: value for name, value in flags.items() if value is not None})
+    return given.over(read_contract(file)) if file is not None else given
+
+
+def _detectors(files: list[Path], checks: list[str], images: bool) -> list[FittedDetector]:
+    """Return the detectors that were asked for; where none was, those that need no zoo."""
+    asked = [FittedDetector.load(path) for path in files]
+    asked += [FittedDetector.without_zoo(name) for name in checks]
+    if asked:
+        return asked
+    usual = [*CHECKS, *(CHECKS_WITH_IMAGES if images else ())]
+    return [FittedDetector.without_zoo(name, asked_for=False) for name in usual]
+
+
+def _show(results: list[ScanResult]) -> None:
+    cards = {contract_line(result.card): None for result in results if result.card}
+    for line in cards:  # models of one kind share a line
+        output.print(line, highlight=False, markup=False)
+    output.print(scan_table(results))

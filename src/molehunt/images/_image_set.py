@@ -105,6 +105,44 @@ class ImageSet:
         images = image_ops.resize(self.images, [size, size], antialias=True)
         return replace(self, images=images)
 
+    def shaped(self, shape: tuple[int, int, int]) -> ImageSet:
+        """Return the set with images of (channels, height, width), colours made grey or back."""
+        images = self.images
+        if shape[0] != images.shape[1]:
+            if shape[0] == 1 and images.shape[1] == 3:
+                images = image_ops.rgb_to_grayscale(images)
+            elif shape[0] == 3 and images.shape[1] == 1:
+                images = images.expand(-1, 3, -1, -1).contiguous()
+            else:
+                raise InvalidRequestError(refused("channels of images", shape[0], images.shape[1]))
+        if images.shape[2:] != shape[1:]:
+            images = image_ops.resize(images, list(shape[1:]), antialias=True)
+        return replace(self, images=images)
+
+    def named(self, class_names: tuple[str, ...]) -> ImageSet:
+        """Return the set with its labels counted by other names of the same classes.
+
+        Classes are matched by name; where the names differ, numbers as names count as the
+        numbers of the classes, and else the same number of classes in the same order.
+
+        Raises
+        ------
+        InvalidRequestError
+            If they cannot be matched.
+        """
+        mine = self.class_names
+        if set(mine) <= set(class_names):
+            places = [class_names.index(name) for name in mine]
+        elif all(name.isdecimal() and int(name) < len(class_names) for name in mine):
+            places = [int(name) for name in mine]
+        elif len(mine) == len(class_names):
+            places = [*range(len(mine))]
+        else:
+            allowed = f"the model's {len(class_names)} ({', '.join(class_names[:5])}, …)"
+            got = f"{len(mine)} ({', '.join(mine[:5])}, …)"
+            raise InvalidRequestError(refused("classes of the clean images", allowed, got))
+        return replace(self, labels=torch.tensor(places)[self.labels], class_names=class_names)
+
 
 class TrainTest(NamedTuple):
     """The training images and the test images of one source."""

@@ -69,6 +69,29 @@ def load_images(
     return found if size is None else TrainTest(*(part.resized(size) for part in found))
 
 
+def load_test_images(
+    source: str, *, data_root: str | Path | None = None, size: int | None = None
+) -> ImageSet:
+    """Load labelled images to judge models with.
+
+    Parameters
+    ----------
+    source, data_root, size
+        As in `load_images`, whose test images are returned. A ``folder:PATH`` may have its
+        class folders directly in it.
+
+    Raises
+    ------
+    InvalidRequestError, DataNotFoundError, UnreadableFileError
+        As `load_images`.
+    """
+    name, _, path = source.partition(":")
+    folder = Path(path).expanduser()
+    if name != "folder" or not folder.is_dir() or (folder / "test").is_dir():
+        return load_images(source, data_root=data_root, size=size).test
+    return _read_folder(_image_folder(folder), size)
+
+
 def _digits(_root: Path, _size: int | None, _download: bool) -> TrainTest:
     """Load 1,797 real handwritten digits, 8x8; a stratified quarter is the test set."""
     digits = load_digits()
@@ -140,22 +163,26 @@ def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
             "expected train/CLASS/* and test/CLASS/*"
         )
     for split in ("train", "test"):
-        try:
-            parts[split] = datasets.ImageFolder(str(root / split))
-        except (FileNotFoundError, OSError) as error:
-            raise DataNotFoundError(f"folder: {root / split}: {error}") from error
-    names = tuple(parts["train"].classes)
-    if tuple(parts["test"].classes) != names:
+        parts[split] = _image_folder(root / split)
+    names = parts["train"].classes
+    if parts["test"].classes != names:
         raise InvalidRequestError(
-            refused(f"classes in {root / 'test'}", list(names), parts["test"].classes)
+            refused(f"classes in {root / 'test'}", names, parts["test"].classes)
         )
+    return TrainTest(_read_folder(parts["train"], size), _read_folder(parts["test"], size))
 
-    def read(part: datasets.ImageFolder) -> ImageSet:
-        paths, labels = zip(*part.samples, strict=True)
-        images = decode_files([Path(path) for path in paths], size or 32)
-        return ImageSet(images, torch.tensor(labels), names)
 
-    return TrainTest(read(parts["train"]), read(parts["test"]))
+def _image_folder(root: Path) -> datasets.ImageFolder:
+    try:
+        return datasets.ImageFolder(str(root))
+    except OSError as error:
+        raise DataNotFoundError(f"folder: {root}: {error}") from error
+
+
+def _read_folder(part: datasets.ImageFolder, size: int | None) -> ImageSet:
+    paths, labels = zip(*part.samples, strict=True)
+    images = decode_files([Path(path) for path in paths], size or 32)
+    return ImageSet(images, torch.tensor(labels), tuple(part.classes))
 
 
 def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:

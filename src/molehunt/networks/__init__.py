@@ -7,10 +7,11 @@ from molehunt.networks._classifier import (
     InputContract,
     ModelCard,
 )
-from molehunt.networks._model_file import load_model, read_card, read_header, save_model
+from molehunt.networks._model_file import CARD_KEY, load_model, read_card, read_header, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 
 __all__ = [
+    "CARD_KEY",
     "NETWORKS",
     "Access",
     "BlackBox",

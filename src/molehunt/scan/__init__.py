@@ -1,6 +1,11 @@
-"""The scan: subjects from files, checks, findings, and the verdict."""
+"""The scan: subjects from files and endpoints, checks, findings, and the verdict."""
 
-from molehunt.scan._scan import FittedDetector, model_files_in, scan_files
+from molehunt.scan._contract import StatedContract, numbers, read_contract, stated
+from molehunt.scan._contract_check import check_contract
+from molehunt.scan._endpoint import Endpoint, open_endpoint
+from molehunt.scan._judging import FittedDetector
+from molehunt.scan._scan import MODEL_SUFFIXES, model_files_in, scan_subjects
+from molehunt.scan._subjects import Opening, open_subject
 from molehunt.scan._verdict import (
     ExitCode,
     Finding,
@@ -11,13 +16,23 @@ from molehunt.scan._verdict import (
 )
 
 __all__ = [
+    "MODEL_SUFFIXES",
+    "Endpoint",
     "ExitCode",
     "Finding",
     "FittedDetector",
+    "Opening",
     "Picture",
     "ScanResult",
+    "StatedContract",
     "Status",
+    "check_contract",
     "exit_code_of",
     "model_files_in",
-    "scan_files",
+    "numbers",
+    "open_endpoint",
+    "open_subject",
+    "read_contract",
+    "scan_subjects",
+    "stated",
 ]

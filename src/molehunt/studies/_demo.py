@@ -28,7 +28,7 @@ from molehunt.detectors import (
 )
 from molehunt.files import make_folder, write_text
 from molehunt.report import write_demo_page
-from molehunt.scan import FittedDetector, ScanResult, scan_files
+from molehunt.scan import FittedDetector, ScanResult, scan_subjects
 from molehunt.studies._hardware import hardware
 from molehunt.training import Recipe
 from molehunt.zoo import (
@@ -128,7 +128,7 @@ def run_demo(
     pair = [record for record in zoo.records if record.id in (first.twin, first.id)]
     pair.sort(key=lambda record: record.treatment is Treatment.BACKDOORED)
     fitted = FittedDetector.load(file)
-    scans = scan_files([zoo.path_of(record) for record in pair], [fitted])
+    scans = scan_subjects([zoo.path_of(record) for record in pair], [fitted])
     measured = {name: _detector_figures(found) for name, found in evaluations.items()}
     figures = {
         "zoo": _zoo_figures(zoo),

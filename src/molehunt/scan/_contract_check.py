@@ -1,0 +1,56 @@
+"""Is the input contract right? Clean images tell."""
+
+from __future__ import annotations
+
+import torch
+from scipy.stats import binom
+
+from molehunt.errors import MolehuntError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+from molehunt.scan._verdict import Finding, Status
+from molehunt.training import logits_of
+
+# How seldom a model that guesses may pass for one that knows.
+_LEVEL = 0.01
+_MOST_IMAGES = 500
+_DOUBTFUL = 0.5
+
+
+def check_contract(model: Classifier, clean: ImageSet) -> Finding:
+    """Measure the model's accuracy on clean images; at chance the contract is wrong.
+
+    A wrong normalisation, channel order or list of classes makes detectors judge another
+    function than the one that will be used. Chance is the share of the most frequent class;
+    the model must beat it in a binomial test at 1 %.
+
+    Returns
+    -------
+    Finding
+        Passed with the accuracy, or inconclusive: then nothing else should judge.
+    """
+    try:
+        images = clean.shaped(model.card.input_shape).named(model.card.class_names)
+    except MolehuntError as error:
+        return Finding("contract", Status.INCONCLUSIVE, str(error))
+    if len(images) > _MOST_IMAGES:
+        images = images.sample(_MOST_IMAGES, torch.Generator().manual_seed(0))
+    try:
+        answers = logits_of(model, images.images)
+    except Exception as error:  # a stranger's network may fail in any way
+        message = f"the model fails on clean images: {error}"
+        return Finding("contract", Status.FAILED, " ".join(message.split())[:300])
+    right = int((answers.argmax(1) == images.labels).sum())
+    count = len(images)
+    said = f"accuracy {right / count:.1%} on {count} clean images"
+    chance = int(images.labels.bincount().max()) / count
+    if binom.sf(right - 1, count, chance) > _LEVEL:
+        return Finding(
+            "contract",
+            Status.INCONCLUSIVE,
+            refused("input contract", f"better than chance ({chance:.1%})", said)
+            + "; shape, value range, mean and std, channel order or class order is wrong",
+        )
+    if right / count < _DOUBTFUL:
+        said += ": low; is the contract right?"
+    return Finding("contract", Status.PASSED, said)

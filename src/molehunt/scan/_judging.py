@@ -1,0 +1,261 @@
+"""What each detector says of each model."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from molehunt.detectors import (
+    Detector,
+    DetectorCard,
+    Examination,
+    Need,
+    PatternDetector,
+    ZooDetector,
+    ZooFreeDetector,
+    load_detector,
+    models_needed,
+    new_detector,
+)
+from molehunt.errors import InvalidRequestError, MolehuntError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+from molehunt.scan._verdict import Finding, Picture, Status
+
+_PICTURED_IMAGES = 3
+
+
+@dataclass(frozen=True)
+class FittedDetector:
+    """A detector as a scan uses it.
+
+    Parameters
+    ----------
+    name : str
+        Under which findings list it.
+    detector : Detector
+    card : DetectorCard, optional
+        Of its file; none for one that needs no fitting.
+    asked_for : bool
+        Whether the user named it. Where one that was named cannot judge, the subject is
+        inconclusive; of the others the scan says that they were not run.
+    """
+
+    name: str
+    detector: Detector
+    card: DetectorCard | None = None
+    asked_for: bool = True
+
+    @classmethod
+    def load(cls, path: str | Path) -> FittedDetector:
+        """Read a detector file; see `molehunt.detectors.load_detector` for what is raised."""
+        detector, card = load_detector(path)
+        return cls(card.detector, detector, card)
+
+    @classmethod
+    def without_zoo(cls, name: str, *, asked_for: bool = True) -> FittedDetector:
+        """Return a detector that needs no zoo, by name.
+
+        Raises
+        ------
+        InvalidRequestError
+            For an unknown name, or one that has to be fitted first.
+        """
+        detector = new_detector(name)
+        if not isinstance(detector, ZooFreeDetector):
+            raise InvalidRequestError(
+                refused("check", "one that needs no zoo", f"{name}, which: molehunt fit")
+            )
+        return cls(name, detector, asked_for=asked_for)
+
+
+def judged(
+    models: Sequence[Classifier],
+    detectors: Sequence[FittedDetector],
+    clean: ImageSet | None,
+    max_false_alarms: float,
+) -> list[list[Finding]]:
+    """Return the findings of each model, in the order of the detectors.
+
+    Each detector is held to `max_false_alarms` divided by the number of detectors that fit
+    the model, which is known before any of them has scored it.
+    """
+    table: list[list[Finding | Detector]] = [
+        [_suitable(fitted, model, clean) for fitted in detectors] for model in models
+    ]
+    rates = [
+        max_false_alarms / max(1, sum(isinstance(cell, Detector) for cell in row)) for row in table
+    ]
+    findings: list[list[Finding]] = [[] for _ in models]
+    for column, fitted in enumerate(detectors):
+        fits = [n for n, row in enumerate(table) if isinstance(row[column], Detector)]
+        said = iter(
+            _judge_each(
+                fitted.name,
+                [_as_detector(table[n][column]) for n in fits],
+                [models[n] for n in fits],
+                [rates[n] for n in fits],
+            )
+        )
+        for row_number, row in enumerate(table):
+            cell = row[column]
+            findings[row_number].append(cell if isinstance(cell, Finding) else next(said))
+    return findings
+
+
+def _as_detector(cell: Finding | Detector) -> Detector:
+    assert isinstance(cell, Detector)
+    return cell
+
+
+def _suitable(
+    fitted: FittedDetector, model: Classifier, clean: ImageSet | None
+) -> Finding | Detector:
+    """Return the detector, with images if it needs any, or why it cannot judge the model."""
+    detector = fitted.detector
+    try:
+        if Need.CLEAN_IMAGES in detector.needs:
+            if clean is None:
+                raise InvalidRequestError("needs labelled clean images: --clean folder:PATH")
+            images = clean.shaped(model.card.input_shape).named(model.card.class_names)
+            detector = copy.copy(detector).set_params(images=images)
+        detector.check_subject(model)
+        return detector
+    except MolehuntError as error:
+        status = Status.INCONCLUSIVE if fitted.asked_for else Status.NOT_RUN
+        return Finding(fitted.name, status, str(error))
+
+
+def _judge_each(
+    name: str,
+    detectors: Sequence[Detector],
+    models: Sequence[Classifier],
+    rates: Sequence[float],
+) -> list[Finding]:
+    """Return a finding a model, also when one of them breaks the computation for all."""
+    if not models:
+        return []
+    try:
+        if isinstance(detectors[0], ZooDetector):  # one for all: it needs no images
+            return list(_by_zoo(name, detectors[0], models, rates))
+        return [
+            _by_itself(name, detector, model, rate)
+            for detector, model, rate in zip(detectors, models, rates, strict=True)
+        ]
+    except Exception as error:  # a stranger's network may fail in any way
+        if len(models) > 1:
+            return [
+                _judge_each(name, [detector], [model], [rate])[0]
+                for detector, model, rate in zip(detectors, models, rates, strict=True)
+            ]
+        kind = "" if isinstance(error, MolehuntError) else f"{type(error).__name__}: "
+        message = f"the model fails on the detector's images: {kind}{error}"
+        return [Finding(name, Status.FAILED, " ".join(message.split())[:300])]
+
+
+def _by_zoo(
+    name: str, detector: ZooDetector, models: Sequence[Classifier], rates: Sequence[float]
+) -> Iterator[Finding]:
+    """Yield what a detector that learned from a zoo finds, all models at once."""
+    responses = None
+    if isinstance(detector, PatternDetector):
+        responses = detector.responses(models)
+        features = detector.pool(responses)
+    else:
+        features = detector.transform(models)
+    scores = detector.score_features(features)
+    for position, (score, rate) in enumerate(zip(scores, rates, strict=True)):
+        if not np.isfinite(features[position]).all():
+            status = Status.INCONCLUSIVE
+            message = refused("answers of the model", "finite numbers", "NaN or infinity")
+            p_value = None
+        else:
+            status, message, p_value = _read(detector, float(score), rate)
+            typical = detector.null is None or bool(
+                detector.is_typical(features[position : position + 1])[0]
+            )
+            if p_value is not None and not typical:
+                status = Status.INCONCLUSIVE
+                message = (
+                    f"unlike every model of the detector's zoo, so p = {p_value:.3f} means nothing"
+                )
+        yield Finding(
+            name,
+            status,
+            message,
+            score=float(score) if np.isfinite(score) else None,
+            p_value=p_value,
+            threshold=rate,
+            null=detector.null,
+            responses=None if responses is None else responses[position],
+        )
+
+
+def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) -> Finding:
+    """Return what a detector without a zoo finds in one model."""
+    assert isinstance(detector, ZooFreeDetector)
+    found = detector.examine(model)
+    status, message, p_value = _read(detector, found.score, rate)
+    names = model.card.class_names
+    if status is Status.BACKDOORED:
+        source = "" if found.source is None else f"from class {names[found.source]!r} "
+        message += f"; points {source}at class {names[found.target]!r}"
+    return Finding(
+        name,
+        status,
+        message,
+        score=found.score,
+        p_value=p_value,
+        threshold=rate,
+        null=detector.null,
+        target=found.target,
+        pictures=tuple(_pictures(found, detector, model)),
+    )
+
+
+def _read(detector: Detector, score: float, rate: float) -> tuple[Status, str, float | None]:
+    """Return what a score means at a false-alarm rate, and its p-value if it has one."""
+    if detector.null is None:
+        return (
+            Status.INCONCLUSIVE,
+            "no p-value: it has no null of its own and was calibrated on no reference models",
+            None,
+        )
+    calibrated = len(getattr(detector, "calibration_scores_", ()))
+    needed = models_needed(rate)
+    if (calibrated or isinstance(detector, ZooDetector)) and calibrated < needed:
+        what = f"clean calibration models for a false-alarm rate of {rate:.3g}"
+        return Status.INCONCLUSIVE, refused(what, f"at least {needed}", calibrated), None
+    p_value = float(detector.p_values([score])[0])
+    if p_value <= rate:
+        return Status.BACKDOORED, f"p = {p_value:.3f}, at most {rate:.3g}", p_value
+    return Status.CLEAN, f"p = {p_value:.3f}, above {rate:.3g}", p_value
+
+
+def _pictures(
+    found: Examination, detector: ZooFreeDetector, model: Classifier
+) -> Iterator[Picture]:
+    """Yield the reconstructed trigger, alone and on clean images."""
+    if found.pattern is None or found.mask is None:
+        return
+    mask = found.mask[None]
+    name = model.card.class_names[found.target]
+    yield Picture(
+        f"reconstructed trigger for class {name}", found.pattern * mask + 0.5 * (1 - mask)
+    )
+    images: ImageSet | None = getattr(detector, "images", None)
+    if images is not None:
+        others = images.take(images.labels != found.target)
+        chosen = others if found.source is None else others.take(others.labels == found.source)
+        for pixels in chosen.take(_spread(len(chosen))).pixels().numpy():
+            yield Picture("on a clean image", found.pattern * mask + pixels * (1 - mask))
+
+
+def _spread(count: int) -> torch.Tensor:
+    """Return a few positions far apart, so that the images are of several classes."""
+    return torch.linspace(0, count - 1, min(count, _PICTURED_IMAGES)).long()
