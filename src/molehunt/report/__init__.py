@@ -1,7 +1,9 @@
-"""Renderers of findings and figures: terminal, JSON and HTML."""
+"""Renderers of findings and figures: terminal, JSON, SARIF, ML-BOM and HTML."""
 
+from molehunt.report._bom import scan_as_bom
 from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
-from molehunt.report._json import scan_as_json
+from molehunt.report._json import scan_as_json, scan_json_schema
+from molehunt.report._sarif import scan_as_sarif
 from molehunt.report._study_page import (
     Section,
     StudyFigure,
@@ -11,6 +13,7 @@ from molehunt.report._study_page import (
     write_study_page,
 )
 from molehunt.report._terminal import evaluation_table, scan_table, study_table, zoo_tables
+from molehunt.report._words import contract_line
 from molehunt.report.figures import save_roc, save_triggers
 
 __all__ = [
@@ -18,10 +21,14 @@ __all__ = [
     "StudyFigure",
     "StudyPage",
     "StudyTable",
+    "contract_line",
     "evaluation_table",
     "save_roc",
     "save_triggers",
+    "scan_as_bom",
     "scan_as_json",
+    "scan_as_sarif",
+    "scan_json_schema",
     "scan_table",
     "study_table",
     "triggers_of",

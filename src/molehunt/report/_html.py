@@ -6,20 +6,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
 from molehunt import __version__
-from molehunt.detectors import Evaluation, PatternDetector, models_needed
+from molehunt.detectors import Evaluation
 from molehunt.files import write_text
 from molehunt.report import figures
+from molehunt.report._scan_context import scan_context
+from molehunt.report._words import EXIT_MEANINGS, counted, numbers, printable, verdict_of
 from molehunt.scan import FittedDetector, ScanResult, exit_code_of
 from molehunt.zoo import Split, Zoo
-
-# Beyond this many subjects only the table is written: a page must open.
-_DETAILED_SUBJECTS = 30
-_SHOWN_PATTERNS = 20
 
 
 def write_scan_page(
@@ -36,9 +33,13 @@ def write_scan_page(
     OutputError
         If the file cannot be written.
     """
+    code = exit_code_of(results)
     page = template("scan.html").render(
         version=__version__,
-        exit_code=int(exit_code_of(results)),
+        exit_code=int(code),
+        exit_meaning=EXIT_MEANINGS[code],
+        verdict=verdict_of(results),
+        counts=counted(results),
         max_false_alarms=max_false_alarms,
         **scan_context(results, detectors),
     )
@@ -74,7 +75,7 @@ def write_demo_page(
         version=__version__,
         results=results,
         evaluations=evaluations,
-        roc=Markup(figures.as_svg(figures.roc_figure(evaluations))),
+        roc=Markup(figures.as_svg(figures.roc_figure(evaluations), "ROC curves")),
         triggers=triggers,
         trigger_counts={split.value: len(triggers_of(zoo, split)) for split in Split},
         plan=zoo.plan,
@@ -88,87 +89,6 @@ def triggers_of(zoo: Zoo, split: Split) -> list[Any]:
     return list(dict.fromkeys(record.backdoor.trigger for record in zoo.select(split)))
 
 
-def scan_context(
-    results: Sequence[ScanResult], detectors: Sequence[FittedDetector]
-) -> dict[str, Any]:
-    """Return what the templates need to show a scan."""
-    subjects = [
-        {
-            "result": result,
-            "details": [_finding_context(result, finding, detectors) for finding in result.findings]
-            if len(results) <= _DETAILED_SUBJECTS
-            else [],
-        }
-        for result in results
-    ]
-    return {
-        "subjects": subjects,
-        "detailed": len(results) <= _DETAILED_SUBJECTS,
-        "detectors": [_detector_context(fitted) for fitted in detectors],
-    }
-
-
-def _finding_context(
-    result: ScanResult, finding: Any, detectors: Sequence[FittedDetector]
-) -> dict[str, Any]:
-    context: dict[str, Any] = {"finding": finding, "score": None, "responses": []}
-    fitted = next((item for item in detectors if item.name == finding.check), None)
-    if fitted is None or finding.score is None:
-        return context
-    detector = fitted.detector
-    context["score"] = Markup(
-        figures.as_svg(figures.score_figure(finding.score, detector.calibration_scores_))
-    )
-    if isinstance(detector, PatternDetector) and finding.responses is not None:
-        # The clean models' answers to each pattern are kept only when they were concatenated.
-        clean = np.asarray(detector.calibration_features_)
-        if detector.pooling == "concatenate":
-            clean = clean.reshape(len(clean), *finding.responses.shape)
-            # Patterns on which the subject is farthest from the clean models come first.
-            spread = clean.std(axis=0) + 1e-6
-            strange = np.abs((finding.responses - clean.mean(axis=0)) / spread).max(axis=1)
-            context["responses"] = [
-                {
-                    "number": int(m) + 1,
-                    "picture": figures.picture_uri(detector.patterns_[m]),
-                    "figure": Markup(
-                        figures.as_svg(
-                            figures.response_figure(
-                                finding.responses[m],
-                                clean[:, m],
-                                result.class_names,
-                            )
-                        )
-                    ),
-                }
-                for m in np.argsort(-strange)[:_SHOWN_PATTERNS]
-            ]
-    return context
-
-
-def _detector_context(fitted: FittedDetector) -> dict[str, Any]:
-    detector, card = fitted.detector, fitted.card
-    calibrated = len(getattr(detector, "calibration_scores_", ()))
-    return {
-        "name": fitted.name,
-        "zoo": card.zoo,
-        "evaluation": card.evaluation,
-        "roc": (
-            Markup(figures.as_svg(figures.roc_figure({fitted.name: card.evaluation})))
-            if card.evaluation
-            else None
-        ),
-        "patterns": (
-            [figures.picture_uri(pattern) for pattern in detector.patterns_[:_SHOWN_PATTERNS]]
-            if isinstance(detector, PatternDetector)
-            else []
-        ),
-        "calibrated": calibrated,
-        "least_p": 1 / (calibrated + 1),
-        "needed_at_5": models_needed(0.05),
-    }
-
-
 def template(name: str) -> Template:
     """Return a template of this package; those of HTML escape what they are given."""
     environment = Environment(
@@ -178,4 +98,6 @@ def template(name: str) -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["printable"] = printable
+    environment.filters["numbers"] = numbers
     return environment.get_template(name)

@@ -1,42 +1,131 @@
-"""Findings as JSON, for pipelines."""
+"""Findings as JSON, for pipelines; the schema is published as ``docs/scan.schema.json``."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field
 
 from molehunt import __version__
-from molehunt.scan import Finding, ScanResult, exit_code_of
+from molehunt.networks import ModelCard
+from molehunt.report._words import class_name, counted, verdict_of
+from molehunt.scan import Finding, ScanResult, Status, exit_code_of
+
+# A finding has one of all statuses, a verdict only one of these.
+Verdict = Literal[
+    Status.CLEAN, Status.BACKDOORED, Status.UNSAFE, Status.INCONCLUSIVE, Status.FAILED
+]
+
+
+class FindingDocument(BaseModel):
+    """One check's result."""
+
+    check: str = Field(description="Name of the detector or check; the same for ever.")
+    status: Status = Field(
+        description="What the check found. 'passed' (a check of the file or the contract) and "
+        "'not run' say nothing about backdoors and never make a verdict."
+    )
+    message: str = Field(description="One line for the reader; its wording may change.")
+    score: float | None = Field(description="The detector's score; higher is more suspicious.")
+    p_value: float | None = Field(ge=0, le=1, description="Share of clean models as suspicious.")
+    threshold: float | None = Field(description="Flagged at this p-value or less.")
+    null: str | None = Field(description="What the p-value is against.")
+    target: int | None = Field(ge=0, description="Number of the class the evidence points at.")
+    target_class: str | None = Field(description="Name of that class.")
+
+
+class SubjectDocument(BaseModel):
+    """One model under scan: what it is, the verdict, and all findings."""
+
+    source: str = Field(description="The file's path as it was given, or an endpoint's URL.")
+    name: str = Field(description="The last part of the source.")
+    sha256: str | None = Field(pattern="^[0-9a-f]{64}$", description="Of the file.")
+    format: str | None = Field(description="Of the file, as its content tells.")
+    verdict: Verdict = Field(description="The gravest status among the findings.")
+    card: ModelCard | None = Field(
+        description="What the model is, and the input contract under which it was judged; "
+        "null where it was not opened."
+    )
+    findings: list[FindingDocument]
+
+
+class ScanDocument(BaseModel):
+    """A scan of one or more models by Molehunt."""
+
+    schema_version: Literal[1] = Field(
+        default=1, description="Raised when a field goes or changes its meaning, not for new ones."
+    )
+    molehunt: str = Field(description="The version that scanned.")
+    exit_code: Literal[0, 1, 2, 3] = Field(
+        description="0 clean, 1 backdoor or unsafe file found, 2 a file could not be judged, "
+        "3 inconclusive."
+    )
+    verdict: Verdict = Field(description="The gravest of all subjects' verdicts.")
+    counts: dict[Verdict, int] = Field(description="How many subjects have each verdict.")
+    subjects: list[SubjectDocument]
 
 
 def scan_as_json(results: Sequence[ScanResult]) -> dict[str, Any]:
-    """Return the results of a scan as a dict that `json.dumps` takes."""
-    return {
-        "schema_version": 1,
+    """Return the results of a scan as a dict that `json.dumps` takes.
+
+    Numbers that JSON has not (NaN, infinity) are null; bytes of names that are no UTF-8
+    are escaped.
+    """
+    content = {
         "molehunt": __version__,
         "exit_code": int(exit_code_of(results)),
-        "subjects": [
-            {
-                "source": result.source,
-                "sha256": result.sha256,
-                "verdict": result.verdict.value,
-                "format": result.format,
-                "card": result.card.model_dump(mode="json") if result.card else None,
-                "findings": [_finding(finding) for finding in result.findings],
-            }
-            for result in results
-        ],
+        "verdict": verdict_of(results),
+        "counts": counted(results),
+        "subjects": [_subject(result) for result in results],
+    }
+    return ScanDocument.model_validate(_plain(content)).model_dump(mode="json")
+
+
+def scan_json_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of what `scan_as_json` returns."""
+    schema = ScanDocument.model_json_schema(mode="serialization")
+    for definition in schema["$defs"].values():
+        if "description" in definition:  # a docstring: its first paragraph is for all readers
+            definition["description"] = definition["description"].split("\n\n")[0]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _subject(result: ScanResult) -> dict[str, Any]:
+    return {
+        "source": result.source,
+        "name": result.name,
+        "sha256": result.sha256,
+        "format": result.format,
+        "verdict": result.verdict,
+        "card": None if result.card is None else result.card.model_dump(),
+        "findings": [_finding(result, finding) for finding in result.findings],
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(result: ScanResult, finding: Finding) -> dict[str, Any]:
     return {
         "check": finding.check,
-        "status": finding.status.value,
+        "status": finding.status,
         "message": finding.message,
         "score": finding.score,
         "p_value": finding.p_value,
         "threshold": finding.threshold,
         "null": finding.null,
         "target": finding.target,
+        "target_class": class_name(result, finding.target),
     }
+
+
+def _plain(value: Any) -> Any:
+    """Return `value` as JSON has it; the card and the names in it are a stranger's."""
+    if isinstance(value, dict):
+        return {_plain(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, str) and not isinstance(value, Status):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
 from molehunt.report._study_page import StudyTable
+from molehunt.report._words import counting, p_text, printable, target_text
 from molehunt.scan import ScanResult, Status
 from molehunt.zoo import Split, Zoo
 
@@ -20,24 +22,45 @@ STYLES = {
     Status.UNSAFE: "bold red",
     Status.INCONCLUSIVE: "yellow",
     Status.FAILED: "magenta",
-    Status.PASSED: "",
-    Status.NOT_RUN: "dim",
 }
+_GRAVE = (Status.UNSAFE, Status.BACKDOORED)
 
 
 def scan_table(results: Sequence[ScanResult]) -> Table:
-    """Return one row a finding."""
-    table = Table("subject", "verdict", "check", "p", "finding", title="Scan", title_justify="left")
+    """Return one row a finding; checks that passed share one, and silent rows are dim."""
+    # Without lines between columns a narrow terminal has room for the findings.
+    table = Table(title="Scan", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column("subject", overflow="fold", max_width=32)
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("check", overflow="fold", max_width=20)
+    table.add_column("p", justify="right", no_wrap=True)
+    table.add_column("finding", overflow="fold")
     for result in results:
-        for number, finding in enumerate(result.findings):
-            table.add_row(
-                Text(result.name if number == 0 else ""),
-                Text(result.verdict.value if number == 0 else "", STYLES[result.verdict]),
-                finding.check,
-                "" if finding.p_value is None else f"{finding.p_value:.3f}",
-                Text(finding.message),
-            )
+        first = [
+            Text(printable(result.name)),
+            Text(result.verdict.value, STYLES[result.verdict]),
+        ]
+        for check, p_value, message, style in _scan_rows(result):
+            table.add_row(*first, Text(check, style), Text(p_value), Text(message, style))
+            first = [Text(), Text()]
+        table.add_section()
     return table
+
+
+def _scan_rows(result: ScanResult) -> Iterator[tuple[str, str, str, str]]:
+    """Yield check, p, message and style: what counts first, then passed, then not run."""
+    for finding in counting(result):
+        p_value = "" if finding.p_value is None else p_text(finding.p_value)
+        style = STYLES[finding.status] if finding.status in _GRAVE else ""
+        target = target_text(result, finding)
+        suspicious = "" if target is None else f"; most suspicious: {target}"
+        yield finding.check, p_value, printable(finding.message) + suspicious, style
+    passed = [finding.check for finding in result.findings if finding.status is Status.PASSED]
+    if passed:
+        yield "passed", "", ", ".join(passed), "dim"
+    for finding in result.findings:
+        if finding.status is Status.NOT_RUN:
+            yield finding.check, "", printable(f"not run: {finding.message}"), "dim"
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import base64
 import io
+import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from markupsafe import escape
+from matplotlib import rc_context
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
@@ -22,17 +26,24 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SUBJECT, NORMAL = "#d55e00", "#0072b2"
 
 
-def as_svg(figure: Figure) -> str:
-    """Return a figure as an SVG element that stands in an HTML page."""
+def as_svg(figure: Figure, label: str = "") -> str:
+    """Return a figure as an SVG element that stands in an HTML page.
+
+    `label` is read where the figure is not seen. The same figure gives the same text.
+    """
     stream = io.StringIO()
-    figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
+    with rc_context({"svg.hashsalt": "molehunt"}):
+        figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})
     text = stream.getvalue()
-    return text[text.index("<svg") :]
+    # Names of groups, to which nothing refers, would be many times in one page.
+    text = re.sub(r'<g id="[^"]*"', "<g", text[text.index("<svg") :])
+    named = f'<svg role="img" aria-label="{escape(label)}"' if label else "<svg"
+    return text.replace("<svg", named, 1)
 
 
 def as_png_uri(pixels: NDArray[np.uint8], scale: int = 6) -> str:
     """Return an image [H, W, C] as a data URI, each pixel a square of `scale` pixels."""
-    image = Image.fromarray(pixels.squeeze())
+    image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     image = image.resize((image.width * scale, image.height * scale), Image.Resampling.NEAREST)
     stream = io.BytesIO()
     image.save(stream, "PNG")
@@ -40,8 +51,14 @@ def as_png_uri(pixels: NDArray[np.uint8], scale: int = 6) -> str:
 
 
 def picture_uri(pixels: Floats, side: int = 112) -> str:
-    """Return an image [C, H, W] in [0, 1] as a data URI about `side` pixels wide."""
-    array = np.clip(np.round(np.asarray(pixels) * 255), 0, 255).astype(np.uint8)
+    """Return an image [C, H, W] in [0, 1] as a data URI about `side` pixels wide.
+
+    Other than three channels are shown as grey, by their mean.
+    """
+    values = np.nan_to_num(np.asarray(pixels, dtype=np.float64))
+    if len(values) != 3:
+        values = values.mean(axis=0, keepdims=True)
+    array = np.clip(np.round(values * 255), 0, 255).astype(np.uint8)
     return as_png_uri(array.transpose(1, 2, 0), max(1, round(side / array.shape[-1])))
 
 
@@ -80,7 +97,8 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
     """
     classes = len(answers)
     low, middle, high = np.quantile(clean, [0.025, 0.5, 0.975], axis=0)
-    figure = Figure(figsize=(max(3.4, 0.34 * classes), 2.0))
+    # Wider ones would be drawn so small on a page that nothing could be read.
+    figure = Figure(figsize=(min(7.2, max(3.4, 0.34 * classes)), 2.0))
     axes = figure.subplots()
     places = np.arange(classes)
     axes.bar(places, high - low, bottom=low, width=0.7, color=NORMAL, alpha=0.3, linewidth=0)
@@ -88,8 +106,12 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
     outside = (answers < low) | (answers > high)
     axes.scatter(places[~outside], answers[~outside], s=16, color="#333333", zorder=3)
     axes.scatter(places[outside], answers[outside], s=26, color=SUBJECT, marker="D", zorder=3)
-    short = [name if len(name) <= 3 else str(number) for number, name in enumerate(class_names)]
-    axes.set_xticks(places, short or [str(number) for number in places], fontsize=7)
+    # Names are a stranger's: signs that the font has not, or that mean formulas, stay out.
+    names = [name if name.isascii() and name.isalnum() else "" for name in class_names]
+    short = [name if 0 < len(name) <= 3 else str(number) for number, name in enumerate(names)]
+    short = short or [str(number) for number in places]
+    step = math.ceil(classes / 24)
+    axes.set_xticks(places[::step], short[::step], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("class", fontsize=8)
     axes.set_ylabel("log probability", fontsize=8)
@@ -100,12 +122,13 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
 
 def score_figure(score: float, clean: Floats) -> Figure:
     """Draw where a subject's score lies among those of the clean calibration models."""
-    figure = Figure(figsize=(6, 1.7))
+    figure = Figure(figsize=(4.6, 1.5))
     axes = figure.subplots()
+    axes.tick_params(labelsize=8)
     axes.hist(clean, bins=min(30, max(8, len(clean) // 2)), color=NORMAL, alpha=0.5)
     axes.axvline(score, color=SUBJECT, linewidth=2)
-    axes.set_xlabel("score (log odds); the line is the subject, the bars are clean models")
-    axes.set_ylabel("models")
+    axes.set_xlabel("score; the line is this model, the bars are clean models", fontsize=9)
+    axes.set_ylabel("models", fontsize=9)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure

@@ -1,0 +1,188 @@
+"""Findings as SARIF 2.1.0, in the subset that GitHub code scanning reads."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from molehunt import __version__
+from molehunt.report._rules import Rule, rule_of
+from molehunt.report._words import (
+    EXIT_MEANINGS,
+    class_name,
+    counting,
+    printable,
+    said,
+)
+from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
+
+_SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+_ROOT = "SRCROOT"
+
+
+def scan_as_sarif(results: Sequence[ScanResult], *, root: Path | None = None) -> dict[str, Any]:
+    """Return the results of a scan as a SARIF log with one run, for `json.dumps`.
+
+    Only troubles are SARIF results: GitHub makes an alert of every result, whatever its
+    kind. Checks that were not made are notifications of the invocation, which GitHub does
+    not show; passed and clean findings are in the JSON and the HTML report.
+
+    Parameters
+    ----------
+    results : sequence of ScanResult
+    root : Path, optional
+        Files below this folder get URIs relative to it; GitHub wants the checkout's root.
+        Default: the working folder.
+    """
+    root = Path(os.path.normpath((root or Path()).absolute()))
+    places = [_place(result.source, root) for result in results]
+    broken = [
+        (number, finding, rule)
+        for number, result in enumerate(results)
+        for finding in counting(result)
+        if (rule := rule_of(finding)) is not None
+    ]
+    rules = sorted({rule for _, _, rule in broken}, key=lambda rule: rule.id)
+    order = {rule.id: number for number, rule in enumerate(rules)}
+    code = exit_code_of(results)
+    run = {
+        "tool": {
+            "driver": {
+                "name": "Molehunt",
+                "version": __version__,
+                "semanticVersion": __version__,
+                "rules": [_rule(rule) for rule in rules],
+            }
+        },
+        "invocations": [
+            {
+                "executionSuccessful": code is not ExitCode.FAILED,
+                "exitCode": int(code),
+                "exitCodeDescription": EXIT_MEANINGS[code],
+                "toolExecutionNotifications": [
+                    _not_run(result, finding, place)
+                    for result, place in zip(results, places, strict=True)
+                    for finding in result.findings
+                    if finding.status is Status.NOT_RUN
+                ],
+            }
+        ],
+        "originalUriBaseIds": {
+            _ROOT: {"description": {"text": "The folder in which the scan was started."}}
+        },
+        "artifacts": [
+            _artifact(result, place) for result, place in zip(results, places, strict=True)
+        ],
+        "results": [
+            _result(results[number], finding, rule, order[rule.id], {**places[number]}, number)
+            for number, finding, rule in broken
+        ],
+        "columnKind": "unicodeCodePoints",
+    }
+    return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _place(source: str, root: Path) -> dict[str, Any]:
+    """Return where a subject lies, the same on every machine for files below `root`.
+
+    An endpoint is put where a file with its host and path would lie.
+    """
+    if "://" in source:
+        # GitHub refuses a whole log with a location that is no file: codeql-action issue 754.
+        parts = urlsplit(source)
+        host = parts.netloc.rpartition("@")[2]
+        return {"uri": quote(host + parts.path.rstrip("/")), "uriBaseId": _ROOT}
+    path = Path(os.path.normpath(root / source))
+    if path.is_relative_to(root):
+        return {"uri": quote(os.fsencode(path.relative_to(root))), "uriBaseId": _ROOT}
+    return {"uri": path.as_uri()}
+
+
+def _rule(rule: Rule) -> dict[str, Any]:
+    properties: dict[str, Any] = {"tags": ["machine-learning"]}
+    if rule.severity is not None:
+        # GitHub reads the severity, as text, only of rules that are tagged "security".
+        properties["security-severity"] = str(rule.severity)
+        properties["tags"] += ["security", f"external/cwe/cwe-{rule.cwe}"]
+    return {
+        "id": rule.id,
+        "name": rule.name,
+        "shortDescription": {"text": rule.short},
+        "fullDescription": {"text": rule.full},
+        "help": {
+            "text": f"{rule.full} {rule.advice}",
+            "markdown": f"**{rule.short}.** {rule.full}\n\n{rule.advice}",
+        },
+        "defaultConfiguration": {"level": rule.level},
+        "properties": properties,
+    }
+
+
+def _result(
+    result: ScanResult,
+    finding: Finding,
+    rule: Rule,
+    rule_index: int,
+    place: dict[str, Any],
+    artifact: int,
+) -> dict[str, Any]:
+    figures = {
+        "score": finding.score,
+        "pValue": finding.p_value,
+        "threshold": finding.threshold,
+        "null": finding.null,
+        "target": finding.target,
+        "targetClass": class_name(result, finding.target),
+    }
+    # Of the file and the rule, never of scores: the same alert in every run.
+    fingerprint = hashlib.sha256(f"{rule.id} {result.sha256 or place['uri']}".encode()).hexdigest()
+    return {
+        "ruleId": rule.id,
+        "ruleIndex": rule_index,
+        "level": rule.level,
+        "message": {
+            "text": f"{printable(result.name)}: {said(result, finding)} ({finding.check})."
+        },
+        "locations": [
+            {
+                "physicalLocation": {
+                    "artifactLocation": {**place, "index": artifact},
+                    # A model has no lines, but GitHub shows no result without one.
+                    "region": {"startLine": 1},
+                }
+            }
+        ],
+        "partialFingerprints": {
+            "molehuntFinding/v1": fingerprint,
+            "primaryLocationLineHash": f"{fingerprint[:16]}:1",  # the only one GitHub reads
+        },
+        "properties": {name: value for name, value in figures.items() if value is not None},
+    }
+
+
+def _artifact(result: ScanResult, place: dict[str, Any]) -> dict[str, Any]:
+    artifact: dict[str, Any] = {
+        "location": place,
+        "roles": ["analysisTarget"],
+        "properties": {"verdict": result.verdict.value},
+    }
+    if result.sha256 is not None:
+        artifact["hashes"] = {"sha-256": result.sha256}
+    return artifact
+
+
+def _not_run(result: ScanResult, finding: Finding, place: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "descriptor": {"id": f"not-run/{finding.check}"},
+        "level": "note",
+        "message": {
+            "text": f"{printable(result.name)}: {finding.check} not run: {said(result, finding)}."
+        },
+        "locations": [{"physicalLocation": {"artifactLocation": place}}],
+    }

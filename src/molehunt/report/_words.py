@@ -1,0 +1,121 @@
+"""The words that all renderers of a scan share."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from molehunt.networks import ModelCard
+from molehunt.scan import ExitCode, Finding, ScanResult, Status
+
+VERDICTS = (
+    Status.UNSAFE,
+    Status.BACKDOORED,
+    Status.FAILED,
+    Status.INCONCLUSIVE,
+    Status.CLEAN,
+)
+# Findings that make no verdict: checks of the file, and checks that were not made.
+SILENT = (Status.PASSED, Status.NOT_RUN)
+
+MEANINGS = {
+    Status.UNSAFE: "The file is not safe to load. It was not loaded.",
+    Status.BACKDOORED: "The model looks like one with a backdoor.",
+    Status.FAILED: "The file could not be judged.",
+    Status.INCONCLUSIVE: "Nothing can be said of this model. That is not the same as clean.",
+    Status.CLEAN: "Nothing was found by the checks below.",
+}
+EXIT_MEANINGS = {
+    ExitCode.CLEAN: "nothing was found",
+    ExitCode.FOUND: "a backdoor or an unsafe file was found",
+    ExitCode.FAILED: "at least one file could not be judged",
+    ExitCode.INCONCLUSIVE: "of at least one model nothing can be said",
+}
+
+
+def printable(text: str) -> str:
+    r"""Return `text` with ``\x1b`` and the like in place of what does not print.
+
+    Names come from strangers: they may hold escape sequences for a terminal, marks that
+    turn the direction of writing, or bytes that are no UTF-8.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in text
+    )
+
+
+def contract_line(card: ModelCard | None) -> str:
+    """Return the input contract under which a subject was judged, in one line."""
+    if card is None:
+        return "no input contract: the model was not opened"
+    channels = card.input_shape[0]
+    colours = {1: "grey", 3: card.channel_order.upper()}.get(channels, f"{channels} channels")
+    low, high = card.value_range
+    return printable(
+        f"{card.architecture}, images {'x'.join(map(str, card.input_shape))} {colours}, "
+        f"values {low:g} to {high:g}, mean {numbers(card.mean)}, std {numbers(card.std)}, "
+        f"{card.num_classes} classes"
+    )
+
+
+def numbers(values: Sequence[float]) -> str:
+    """Return numbers with at most four digits; one number where all are the same."""
+    texts = [f"{value:.4g}" for value in values]
+    return texts[0] if len(set(texts)) == 1 else " ".join(texts)
+
+
+def class_name(result: ScanResult, target: int | None) -> str | None:
+    """Return the name of the class that a finding points at, where the subject names it."""
+    if target is None or not 0 <= target < len(result.class_names):
+        return None
+    return result.class_names[target]
+
+
+def target_text(result: ScanResult, finding: Finding) -> str | None:
+    """Return ``class 3 (cat)``; only the number where the name says no more."""
+    if finding.target is None:
+        return None
+    name = class_name(result, finding.target)
+    named = "" if name in (None, str(finding.target)) else f" ({printable(str(name))})"
+    return f"class {finding.target}{named}"
+
+
+def p_text(p_value: float) -> str:
+    """Return a p-value with three decimals, or with its exponent where they would be 0."""
+    return f"{p_value:.3f}" if p_value >= 0.0005 else f"{p_value:.1e}"
+
+
+def said(result: ScanResult, finding: Finding) -> str:
+    """Return what a finding says, in one sentence."""
+    text = finding.message
+    if finding.null is not None and finding.p_value is not None:
+        text += f" (p against {finding.null})"
+    if (target := target_text(result, finding)) is not None:
+        text += f"; most suspicious: {target}"
+    return printable(text)
+
+
+def counting(result: ScanResult) -> tuple[Finding, ...]:
+    """Return the findings that make the verdict; never none, so that it has a reason."""
+    found = tuple(finding for finding in result.findings if finding.status not in SILENT)
+    nothing = Finding("scan", Status.INCONCLUSIVE, "no detector judged this model")
+    return found or (nothing,)
+
+
+def gravest_finding(result: ScanResult) -> Finding:
+    """Return the first finding that makes the verdict."""
+    return next(item for item in counting(result) if item.status is result.verdict)
+
+
+def counted(results: Sequence[ScanResult]) -> dict[Status, int]:
+    """Return how many subjects have each verdict, the gravest first; none with 0."""
+    counts = Counter(result.verdict for result in results)
+    return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
+
+
+def verdict_of(results: Sequence[ScanResult]) -> Status:
+    """Return the gravest verdict of a scan; inconclusive where nothing was scanned."""
+    return next(iter(counted(results)), Status.INCONCLUSIVE)
