@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from molehunt import __version__
-from molehunt.cli import _detect, _scan, _study, _zoo
+from molehunt.cli import _detect, _provenance, _scan, _study, _zoo
 from molehunt.cli._shared import errors
 from molehunt.errors import (
     DataNotFoundError,
@@ -45,6 +45,10 @@ app.command("fit")(_detect.fit)
 app.command("evaluate")(_detect.evaluate_command)
 app.command("scan")(_scan.scan)
 app.command("demo")(_study.demo)
+app.command("manifest")(_provenance.manifest)
+app.command("verify")(_provenance.verify)
+app.command("sign")(_provenance.sign)
+app.command("audit")(_provenance.audit)
 app.add_typer(_study.app, name="study")
 
 

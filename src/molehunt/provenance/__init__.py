@@ -1,9 +1,54 @@
-"""Where a file comes from and what it would do: digests and unsafe serialization."""
+"""Where a file comes from and what it would do: digests, signatures, unsafe serialization."""
 
-from molehunt.provenance._serialization import (
-    Serialization,
-    SerializationState,
-    inspect_serialization,
+from molehunt.provenance._audit import (
+    AuditedModel,
+    Fault,
+    ListedModel,
+    audit_list,
+    fault_counts,
+    read_model_list,
+)
+from molehunt.provenance._judgement import FileFormat, Serialization, SerializationState
+from molehunt.provenance._manifest import (
+    MANIFEST_NAME,
+    Manifest,
+    ManifestEntry,
+    read_manifest,
+    verify_digest,
+    verify_manifest,
+    write_manifest,
+)
+from molehunt.provenance._result import Provenance, ProvenanceState
+from molehunt.provenance._serialization import inspect_serialization
+from molehunt.provenance._signing import (
+    find_signature,
+    sign_model,
+    signature_of,
+    verify_signature,
 )
 
-__all__ = ["Serialization", "SerializationState", "inspect_serialization"]
+__all__ = [
+    "MANIFEST_NAME",
+    "AuditedModel",
+    "Fault",
+    "FileFormat",
+    "ListedModel",
+    "Manifest",
+    "ManifestEntry",
+    "Provenance",
+    "ProvenanceState",
+    "Serialization",
+    "SerializationState",
+    "audit_list",
+    "fault_counts",
+    "find_signature",
+    "inspect_serialization",
+    "read_manifest",
+    "read_model_list",
+    "sign_model",
+    "signature_of",
+    "verify_digest",
+    "verify_manifest",
+    "verify_signature",
+    "write_manifest",
+]
