@@ -108,6 +108,34 @@ def dormant_units(
     return DormantUnits(name, threshold, largest_clean, largest, dormant, woken / len(triggered))
 
 
+def mean_activations(model: Classifier, clean: Tensor) -> tuple[str, Tensor]:
+    """Return each channel's mean rectified output in the last convolutional layer.
+
+    The layer is that of `dormant_units`.
+
+    Parameters
+    ----------
+    model : Classifier
+    clean : Tensor of uint8, shape [N, C, H, W]
+
+    Returns
+    -------
+    layer : str
+        Name of the module whose output was looked at.
+    means : Tensor of float32, shape [U]
+
+    Raises
+    ------
+    InvalidRequestError, UnsuitableSubjectError
+        As `dormant_units`.
+    """
+    _check_images("clean", clean, model)
+    name, layer = _last_convolution(model, clean[:1])
+    batches = _activations(model, layer, clean, "neuron")
+    total = torch.stack([batch.mean((2, 3)).sum(0) for batch in batches]).sum(0)
+    return name, total / len(clean)
+
+
 def _check_images(name: str, images: Tensor, model: Classifier) -> None:
     allowed = f"uint8 of shape [1 or more, {', '.join(map(str, model.card.input_shape))}]"
     fits = images.dtype == torch.uint8 and tuple(images.shape[1:]) == model.card.input_shape

@@ -4,6 +4,7 @@ from molehunt.scan._contract import StatedContract, numbers, read_contract, stat
 from molehunt.scan._contract_check import check_contract
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._judging import FittedDetector
+from molehunt.scan._repair import Repair, fine_prune, trigger_success
 from molehunt.scan._scan import MODEL_SUFFIXES, model_files_in, scan_subjects
 from molehunt.scan._subjects import Opening, open_subject
 from molehunt.scan._verdict import (
@@ -23,11 +24,13 @@ __all__ = [
     "FittedDetector",
     "Opening",
     "Picture",
+    "Repair",
     "ScanResult",
     "StatedContract",
     "Status",
     "check_contract",
     "exit_code_of",
+    "fine_prune",
     "model_files_in",
     "numbers",
     "open_endpoint",
@@ -35,4 +38,5 @@ __all__ = [
     "read_contract",
     "scan_subjects",
     "stated",
+    "trigger_success",
 ]

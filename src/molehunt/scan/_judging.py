@@ -201,10 +201,6 @@ def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) ->
     assert isinstance(detector, ZooFreeDetector)
     found = detector.examine(model)
     status, message, p_value = _read(detector, found.score, rate)
-    names = model.card.class_names
-    if status is Status.BACKDOORED:
-        source = "" if found.source is None else f"from class {names[found.source]!r} "
-        message += f"; points {source}at class {names[found.target]!r}"
     return Finding(
         name,
         status,
