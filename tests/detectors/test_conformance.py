@@ -29,7 +29,13 @@ from molehunt.networks import BlackBox, Classifier, build_classifier
 from molehunt.zoo import Split, Zoo
 
 # Settings that keep the suite short; the rest are the defaults.
-QUICK = {"litmus": {"n_patterns": 3, "epochs": 3}, "noise": {"n_patterns": 3}, "statistics": {}}
+QUICK = {
+    "litmus": {"n_patterns": 3, "epochs": 3},
+    "noise": {"n_patterns": 3},
+    "statistics": {},
+    "final-layer": {},
+    "margin": {"starts": 1, "steps": 4},
+}
 ZOO_KINDS = [name for name, kind in DETECTORS.items() if issubclass(kind, ZooDetector)]
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 every_zoo_detector = pytest.mark.parametrize("name", ZOO_KINDS)

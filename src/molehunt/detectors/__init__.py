@@ -15,7 +15,7 @@ from molehunt.detectors._detector_file import (
     new_detector,
     save_detector,
 )
-from molehunt.detectors._dormant import DormantUnits, dormant_units
+from molehunt.detectors._dormant import DormantUnits, dormant_units, mean_activations
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
@@ -25,7 +25,9 @@ from molehunt.detectors._evaluation import (
     fit_on_zoo,
     shuffled_control,
 )
+from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
+from molehunt.detectors._margin import MaximumMargin
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
@@ -39,9 +41,11 @@ __all__ = [
     "DormantUnits",
     "Evaluation",
     "Examination",
+    "FinalLayer",
     "Floats",
     "ImageDetector",
     "LitmusPatterns",
+    "MaximumMargin",
     "Need",
     "NoisePatterns",
     "NullRates",
@@ -56,6 +60,7 @@ __all__ = [
     "evaluate",
     "fit_on_zoo",
     "load_detector",
+    "mean_activations",
     "models_needed",
     "name_of",
     "new_detector",

@@ -13,7 +13,9 @@ from safetensors.numpy import load_file, save_file
 
 from molehunt.detectors._base import Detector, Need
 from molehunt.detectors._evaluation import Evaluation
+from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
+from molehunt.detectors._margin import MaximumMargin
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
@@ -25,6 +27,8 @@ DETECTORS: dict[str, type[Detector]] = {
     "litmus": LitmusPatterns,
     "noise": NoisePatterns,
     "statistics": WeightStatistics,
+    "final-layer": FinalLayer,
+    "margin": MaximumMargin,
 }
 CARD_KEY = "molehunt.detector"
 

@@ -70,6 +70,8 @@ class ZooFreeDetector(Detector):
 
     learns = "calibration_scores_"
     own_null: ClassVar[str | None] = None
+    # A class is judged by the others, of which there must be some.
+    least_classes: ClassVar[int] = 2
 
     @abstractmethod
     def _examine(self, model: Classifier) -> Examination:
@@ -85,6 +87,21 @@ class ZooFreeDetector(Detector):
 
     def _check_settings(self) -> None:
         """Refuse settings that make no sense."""
+
+    def check_subject(self, model: Classifier) -> None:
+        """Refuse a model that this detector cannot judge, also one of too few classes.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            With the property that does not fit.
+        """
+        super().check_subject(model)
+        if model.card.num_classes < self.least_classes:
+            allowed = f"{self.least_classes} or more"
+            raise UnsuitableSubjectError(
+                refused("classes of the model", allowed, model.card.num_classes)
+            )
 
     def examine(self, model: Classifier) -> Examination:
         """Return the score of one model and what it rests on.

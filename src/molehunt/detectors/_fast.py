@@ -1,0 +1,39 @@
+"""Many passes through one frozen model, as fast as the hardware lets them be."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.networks import Classifier
+from molehunt.training._device import bfloat16_helps
+
+Answers = Callable[[Tensor], Tensor]
+
+
+def fast_answers(model: Classifier, device: torch.device) -> Answers:
+    """Return a function from pixels [N, C, H, W] in [0, 1] to float32 logits [N, K].
+
+    Gradients flow to the pixels, none to the weights. Tensors lie with channels last, and
+    bfloat16 is used where it is faster: 2.7x on a small VGG on 2 cores with AMX, where
+    the largest margins changed by 2 %.
+    """
+    model.frozen().to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    half = bfloat16_helps(model, device)
+    classes = model.card.num_classes
+
+    def answers(pixels: Tensor) -> Tensor:
+        inputs = pixels.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            logits: Tensor = model(inputs)
+        if tuple(logits.shape) != (len(pixels), classes):
+            shape = (len(pixels), classes)
+            raise UnsuitableSubjectError(
+                refused("shape of the model's answers", shape, tuple(logits.shape))
+            )
+        return logits.float()
+
+    return answers
