@@ -1,119 +1,151 @@
-"""Unsafe serialization: would loading this file run code? Told without loading it.
+"""Unsafe serialization: would loading this file reach outside it? Told without loading it.
 
-Files are judged by their content, never by their name. picklescan lists the globals
-that a pickle names; they are judged against a list of those that tensors need, and
-everything else is denied.
+Files are judged by their content, never by their name. What is not known to be harmless
+is not called clean: a global that tensors do not need makes a file unsafe, and a file
+that could not be read to its end, or that two readers could read differently, is unknown.
 """
 
 from __future__ import annotations
 
-import io
-import logging
-import re
 import zipfile
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
-
-from picklescan.scanner import scan_pickle_bytes
+from typing import IO
 
 from molehunt.errors import UnreadableFileError
+from molehunt.provenance._archives import Archive, open_archive
+from molehunt.provenance._exported import judge_exported
+from molehunt.provenance._judgement import (
+    FileFormat,
+    Judgement,
+    Serialization,
+    SerializationState,
+    UnreadContentError,
+    UnsafeContentError,
+    unread,
+    unsafe,
+    worst,
+)
+from molehunt.provenance._onnx_file import judge_onnx, may_be_onnx, parse_onnx
+from molehunt.provenance._pickle_machine import read_pickle
+from molehunt.provenance._pickles import (
+    LARGEST_PICKLE,
+    denied_names,
+    judge_pickle,
+    looks_like_pickle,
+)
+from molehunt.provenance._safetensors_header import judge_safetensors, starts_like_safetensors
+from molehunt.provenance._torch_files import judge_members, judge_torch_legacy, judge_torch_zip
 
-# What torch.save of a state_dict names, and nothing that calls anything else.
-ALLOWED_GLOBALS = {
-    ("collections", "OrderedDict"),
-    ("torch._utils", "_rebuild_tensor_v2"),
-    ("torch._utils", "_rebuild_parameter"),
+_HEAD = 512
+# Formats that are named so that a message can say what the file is.
+_NAMED = {
+    b"\x89HDF\r\n\x1a\n": (FileFormat.HDF5, "HDF5, perhaps of Keras"),
+    b"\x93NUMPY": (FileFormat.NUMPY, "a NumPy array"),
+    b"\x1f\x8b": (FileFormat.GZIP, "gzip: unpack it first"),
+    b"7z\xbc\xaf\x27\x1c": (FileFormat.SEVEN_ZIP, "7z: unpack it first"),
 }
-_STORAGE = re.compile(r"^(torch|torch\.storage) (\w+Storage)$")
-_PICKLE_STARTS = tuple(bytes([code]) for code in b"\x80(cdlF]}I")
-_BIGGEST_PICKLE = 64 * 2**20  # bytes; tensors lie outside the pickle
-
-
-class SerializationState(StrEnum):
-    """What can be said of a file's serialization."""
-
-    CLEAN = "clean"  # a format that cannot carry code
-    UNSAFE = "unsafe"  # names globals that run code
-    UNKNOWN = "unknown"  # a pickle with allowed globals only, or cut short
-    NOT_SCANNED = "not scanned"  # no format that is known here
-
-
-@dataclass(frozen=True)
-class Serialization:
-    """The format of a file and what loading it would do."""
-
-    format: str
-    state: SerializationState
-    detail: str
 
 
 def inspect_serialization(path: Path) -> Serialization:
     """Judge a file by its bytes; nothing in it is executed or unpickled.
+
+    Memory stays within a few times 64 MiB, whatever the file says of itself; an ONNX
+    model is read as a whole, up to 2 GiB.
+
+    Returns
+    -------
+    Serialization
+        ``clean`` only for a format that cannot carry code, or where every part that a
+        loader would unpickle, evaluate or open was read to its end and found harmless.
 
     Raises
     ------
     UnreadableFileError
         If the file is missing or cannot be read.
     """
+    path = Path(path)
     try:
         with path.open("rb") as stream:
-            head = stream.read(16)
+            head = stream.read(_HEAD)
+            if starts_like_safetensors(head):
+                judged = judge_safetensors(path)
+                return Serialization(FileFormat.SAFETENSORS, judged.state, judged.detail)
+            if head[:4] == b"PK\x03\x04" or zipfile.is_zipfile(stream):
+                return _inspect_zip(stream)
+            return _inspect_stream(stream, path, head)
     except OSError as error:
-        raise UnreadableFileError(f"{path}: {error.strerror}") from error
-    if len(head) >= 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**27:
-        return Serialization("safetensors", SerializationState.CLEAN, "tensors and text only")
-    if zipfile.is_zipfile(path):
-        return _inspect_zip(path)
-    return _inspect_pickle(path)
+        raise UnreadableFileError(f"{path}: {error.strerror or error}") from error
 
 
-def _inspect_zip(path: Path) -> Serialization:
-    seen: list[Serialization] = []
+def _inspect_zip(stream: IO[bytes]) -> Serialization:
     try:
-        with zipfile.ZipFile(path) as archive:
-            for item in archive.infolist():
-                # Tensor storages are raw bytes; anything may be a pickle all the same.
-                with archive.open(item) as member:
-                    content = member.read(1)
-                    if content in _PICKLE_STARTS:
-                        content += member.read(_BIGGEST_PICKLE)
-                if _looks_like_pickle(content):
-                    seen.append(_judge(content, f"zip, {item.filename}"))
-    except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
-        return Serialization("zip", SerializationState.NOT_SCANNED, f"damaged archive: {error}")
-    for state in (SerializationState.UNSAFE, SerializationState.UNKNOWN):
-        for found in seen:
-            if found.state is state:
-                return found
-    return Serialization("zip", SerializationState.NOT_SCANNED, "an archive without a pickle in it")
+        archive = open_archive(stream)
+    except UnreadContentError as error:
+        return Serialization(FileFormat.ZIP, SerializationState.UNKNOWN, str(error))
+    root = archive.root()
+    names = {item.filename.removeprefix(root) for item in archive.members}
+    file_format, judged = _judge_archive(archive, root, names)
+    if judged.state is not SerializationState.UNSAFE and archive.problems:
+        judged = unread(archive.problems[0])
+    return Serialization(file_format, judged.state, judged.detail)
 
 
-def _inspect_pickle(path: Path) -> Serialization:
-    with path.open("rb") as stream:
-        content = stream.read(_BIGGEST_PICKLE)
-    judged = _judge(content, "pickle")
-    if judged.state is SerializationState.UNSAFE or _looks_like_pickle(content):
-        return judged
-    return Serialization("unknown", SerializationState.NOT_SCANNED, "no format that is known here")
+def _judge_archive(archive: Archive, root: str, names: set[str]) -> tuple[FileFormat, Judgement]:
+    if "constants.pkl" in names or any(name.startswith("code/") for name in names):
+        return FileFormat.TORCHSCRIPT, unsafe("carries a program: loading compiles and can run it")
+    if "archive_format" in names or any(name.startswith("models/") for name in names):
+        return FileFormat.TORCH_EXPORT, judge_exported(archive, root)
+    if "data.pkl" in names:
+        return FileFormat.TORCH_ZIP, judge_torch_zip(archive, root)
+    judged = judge_members(archive, archive.members)
+    if "serialized_exported_program.json" in names:
+        older = unread("written by torch.export before 2.8: save it again")
+        return FileFormat.TORCH_EXPORT, worst([judged], otherwise=older)
+    kind, detail = FileFormat.ZIP, "an archive of no model format known here"
+    if {"config.json", "metadata.json"} <= names:
+        kind, detail = FileFormat.KERAS, "a model of Keras, which cannot be loaded here"
+    elif any(name.endswith(".npy") for name in names):
+        kind, detail = FileFormat.NUMPY, "NumPy arrays, which are no model by themselves"
+    return kind, worst([judged], Judgement(SerializationState.NOT_SCANNED, detail))
 
 
-def _looks_like_pickle(content: bytes) -> bool:
-    """Protocol 2 and later name themselves; protocols 0 and 1 end in a STOP opcode."""
-    return content[:1] == b"\x80" or (content[-1:] == b"." and content[:1] in _PICKLE_STARTS)
+def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization:
+    for start, (named, detail) in _NAMED.items():
+        if head.startswith(start):
+            return Serialization(named, SerializationState.NOT_SCANNED, detail)
+    if head[257:262] == b"ustar":
+        detail = "tar, perhaps of torch before 0.4: unpack it first"
+        return Serialization(FileFormat.TAR, SerializationState.NOT_SCANNED, detail)
+    missing = ""
+    if may_be_onnx(head):
+        try:
+            model = parse_onnx(path)
+        except ImportError:
+            missing = '; if it is ONNX, install "molehunt[onnx]"'
+        else:
+            if model is not None:
+                judged = judge_onnx(model, path.parent)
+                return Serialization(FileFormat.ONNX, judged.state, judged.detail)
+    stream.seek(0)
+    content = stream.read(LARGEST_PICKLE + 1)
+    legacy = judge_torch_legacy(content, path.stat().st_size)
+    if legacy is not None:
+        return Serialization(FileFormat.TORCH_LEGACY, legacy.state, legacy.detail)
+    if looks_like_pickle(content) or _names_something(content):
+        judged = judge_pickle(content)
+        return Serialization(FileFormat.PICKLE, judged.state, judged.detail)
+    detail = f"no format that is known here{missing}"
+    return Serialization(FileFormat.UNKNOWN, SerializationState.NOT_SCANNED, detail)
 
 
-def _judge(content: bytes, where: str) -> Serialization:
-    logging.getLogger("picklescan").setLevel(logging.CRITICAL)  # one line is ours to write
-    result = scan_pickle_bytes(io.BytesIO(content), where)
-    named = sorted({(found.module, found.name) for found in result.globals})
-    denied = [
-        f"{module}.{name}"
-        for module, name in named
-        if (module, name) not in ALLOWED_GLOBALS and not _STORAGE.match(f"{module} {name}")
-    ]
-    if denied:
-        return Serialization(
-            where, SerializationState.UNSAFE, f"would run {', '.join(denied[:5])} if it were loaded"
-        )
-    return Serialization(where, SerializationState.UNKNOWN, "a pickle that names tensors only")
+def _names_something(content: bytes) -> bool:
+    """Whether bytes that do not look like a pickle would import something all the same."""
+    if denied_names(content):
+        return True
+    try:
+        read_pickle(content)
+    except UnsafeContentError:
+        return True
+    except UnreadContentError:
+        return False
+    return False

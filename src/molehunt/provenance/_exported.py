@@ -1,0 +1,208 @@
+"""Judge the archive of torch.export.save (.pt2) without loading it.
+
+``torch.export.load`` unpickles, evaluates and opens parts of such an archive (read in
+torch 2.14; docs/loading.md lists the functions). Each of those parts is judged here
+before, and anything that an archive of plain tensors and ATen operators does not have
+is refused.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import zipfile
+from collections.abc import Iterator
+from typing import Any
+
+from molehunt.provenance._archives import Archive, open_archive
+from molehunt.provenance._expressions import is_guard, is_size_expression
+from molehunt.provenance._judgement import (
+    Judgement,
+    SerializationState,
+    UnreadContentError,
+    clean,
+    unread,
+    unsafe,
+    worst,
+)
+from molehunt.provenance._torch_files import judge_members, judge_torch_zip
+
+_LARGEST_JSON = 64 * 2**20  # bytes
+_LARGEST_NESTED = 256 * 2**20  # bytes; sample inputs
+_PLAIN = re.compile(
+    r"archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)"
+    r"|\.format_version|\.storage_alignment|extra/.*"
+)
+_RAW = re.compile(r"data/(weights/weight|constants/tensor)_\d+")
+_CONFIG = re.compile(r"data/(weights|constants)/\w+_(weights|constants)_config\.json")
+_PROGRAM = re.compile(r"models/\w+\.json")
+_PICKLED = re.compile(r"data/(sample_inputs|weights|constants)/\w+\.pt")
+_PATH_NAME = re.compile(r"(weight|tensor)_\d+")
+
+_TARGET = re.compile(
+    r"torch\.ops\.(?P<space>aten|torchvision|higher_order)\.(?P<name>\w+)(\.\w+)?"
+    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|and_|or_|lshift|rshift"
+    r"|eq|ne|lt|le|gt|ge|getitem)"
+    r"|math\.(ceil|floor|trunc)"
+    r"|torch\.(sym_\w+|_sym_sqrt)"
+)
+# ATen operators that open files or print, among those that take text.
+_DENIED_OPERATORS = {"from_file", "save", "_print", "warn"}
+_HIGHER_ORDER = {"wrap_with_set_grad_enabled", "wrap_with_autocast", "cond"}
+_TREE_TYPES = {
+    *("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None),
+}
+# Names become Python source when torch builds the graph's forward function.
+_NAME = re.compile(r"[\w.]{0,256}", re.ASCII)
+_TEXT = re.compile(r"[\w .,:;+\-*/<>=\[\]]{0,1024}", re.ASCII)
+_SYMBOL = re.compile(r"[A-Za-z]\w{0,15}(?<!\d{7})", re.ASCII)
+# Kept as text or read as JSON, and never evaluated.
+_FREE_TEXT = {
+    *("stack_trace", "nn_module_stack", "torch_fn", "custom", "from_node", "torch_version"),
+}
+
+
+def judge_exported(archive: Archive, root: str) -> Judgement:
+    """Judge every member by what torch.export.load does with it."""
+    found: list[Judgement] = []
+    for item in archive.members:
+        name = item.filename.removeprefix(root)
+        try:
+            found.append(_judge_member(archive, item, name))
+        except UnreadContentError as error:
+            found.append(unread(str(error)))
+        except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
+            message = " ".join(str(error).split())
+            found.append(unread(f"{name}: {type(error).__name__}: {message:.100}"))
+    names = {item.filename.removeprefix(root) for item in archive.members}
+    if not any(_PROGRAM.fullmatch(name) for name in names):
+        found.append(unread("no program in the archive"))
+    found += [unread(problem) for problem in archive.problems]
+    return worst(found, otherwise=clean("a graph of ATen operators, tensors and plain values"))
+
+
+def _judge_member(  # noqa: PLR0911  one line for each kind of member
+    archive: Archive, item: zipfile.ZipInfo, name: str
+) -> Judgement:
+    if name.startswith("data/aotinductor/"):
+        return unsafe(f"carries compiled code: {name}")
+    if item.compress_type != zipfile.ZIP_STORED:
+        archive.problems.append(f"a compressed member, which torch does not write: {name}")
+    members = judge_members(archive, [item])
+    if members.state is not SerializationState.CLEAN:
+        return members
+    if _PROGRAM.fullmatch(name):
+        return worst(_program_faults(_json(archive, item)), members)
+    if _CONFIG.fullmatch(name):
+        sizes = {each.filename: each.file_size for each in archive.members}
+        folder = item.filename.rpartition("/")[0]
+        return worst(_payload_faults(_json(archive, item), folder, sizes), members)
+    if _PICKLED.fullmatch(name):
+        return _judge_pickled(archive.read(item, _LARGEST_NESTED), name)
+    if _RAW.fullmatch(name) or _PLAIN.fullmatch(name):
+        return members
+    if re.match(r"data/constants/(custom|opaque)_obj_", name):
+        return unsafe(f"carries pickled objects: {name}")
+    return unread(f"a member that torch.export does not write: {name}")
+
+
+def _json(archive: Archive, item: zipfile.ZipInfo) -> Any:
+    return json.loads(archive.read(item, _LARGEST_JSON))
+
+
+def _judge_pickled(content: bytes, name: str) -> Judgement:
+    """Judge what is loaded with ``weights_only=False`` where the safe way fails."""
+    if not content:
+        return clean("empty")
+    if content[:4] != b"PK\x03\x04":
+        return unsafe(f"{name}: no archive of torch.save, so it would be unpickled as it is")
+    inner = open_archive(io.BytesIO(content))
+    judged = judge_torch_zip(inner, inner.root())
+    return Judgement(judged.state, f"{name}: {judged.detail}")
+
+
+def _payload_faults(config: Any, folder: str, sizes: dict[str, int]) -> Iterator[Judgement]:
+    for name, payload in config["config"].items():
+        if payload.get("use_pickle") is not False:
+            yield unsafe(f"{name} would be unpickled")
+        path = payload["path_name"]
+        if not _PATH_NAME.fullmatch(path):
+            yield unsafe(f"{name} is read from {path}")
+            continue
+        count = math.prod(int(size["as_int"]) for size in payload["tensor_meta"]["sizes"])
+        stored = sizes.get(f"{folder}/{path}")
+        # An empty member stands for zeros of any size, which torch allocates.
+        if stored is None or (stored == 0 and count):
+            yield unread(f"{name} has no data for its {count} elements")
+
+
+def _program_faults(program: Any) -> Iterator[Judgement]:
+    """Walk all text of a program; each field is held to what torch does with it."""
+    rest: list[tuple[str, Any]] = [("", program)]
+    while rest:
+        key, value = rest.pop()
+        if isinstance(value, list):
+            rest += [(key, each) for each in value]
+        elif isinstance(value, dict):
+            allowed = _SYMBOL if key == "range_constraints" else _TEXT
+            for name, each in value.items():
+                if not allowed.fullmatch(name):
+                    yield unsafe(f"a field of the program named {name:.60}")
+                rest.append((name, each))
+        elif isinstance(value, str) and (fault := _text_fault(key, value)):
+            yield unsafe(f"{fault}: {value:.80}")
+
+
+def _text_fault(key: str, value: str) -> str:
+    if key == "expr_str":
+        return "" if is_size_expression(value) else "would evaluate more than arithmetic on sizes"
+    if key == "guards_code":
+        return "" if is_guard(value) else "would run a guard that is more than arithmetic on sizes"
+    if key in ("target", "as_operator"):
+        return _target_fault(value)
+    if key in ("in_spec", "out_spec"):
+        return "" if _is_plain_tree(value) else "would import what its inputs or outputs name"
+    if key in _FREE_TEXT:
+        return ""
+    allowed = _TEXT if key in ("as_string", "as_strings", "source_fn_stack") else _NAME
+    return "" if allowed.fullmatch(value) else f"a {key} that is no name"
+
+
+def _target_fault(value: str) -> str:
+    match = _TARGET.fullmatch(value)
+    if match is None:
+        # Parameters and buffers are targets too, and those are plain dotted names.
+        reaches = re.match(r"torch|_operator|math|#", value)
+        plain = _NAME.fullmatch(value) and not reaches
+        return "" if plain else "calls an operator that is not known to be harmless"
+    space, name = match["space"], match["name"]
+    if (space == "higher_order") != (name in _HIGHER_ORDER) and space is not None:
+        return "calls an operator that is not known to be harmless"
+    if space == "aten" and name in _DENIED_OPERATORS:
+        return "calls an operator that opens files or prints"
+    return ""
+
+
+def _is_plain_tree(text: str) -> bool:
+    """Whether inputs or outputs are nested in plain containers only, by plain keys."""
+    if not text:
+        return True
+    protocol, tree = json.loads(text)
+    rest = [tree]
+    while rest:
+        node = rest.pop()
+        if node["type"] not in _TREE_TYPES:
+            return False
+        context = json.loads(node["context"]) if node["context"] else None
+        keys = context if isinstance(context, list) else [context]
+        if not all(
+            key is None
+            or (isinstance(key, int) and abs(key) < 2**31)
+            or (isinstance(key, str) and _NAME.fullmatch(key))
+            for key in keys
+        ):
+            return False
+        rest += node["children_spec"]
+    return bool(protocol == 1)

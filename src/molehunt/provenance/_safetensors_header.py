@@ -1,0 +1,50 @@
+"""Judge a safetensors file by its header.
+
+The library's own reader checks most: offsets in range, without holes or overlaps, the
+data exactly as long as the header says, sizes that fit shape and type. It lets two
+entries of one name pass and keeps the last; other readers keep the first, so a file that
+names a tensor twice is not called clean.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+
+from molehunt.provenance._judgement import Judgement, UnreadContentError, clean, unread
+
+_LARGEST_HEADER = 32 * 2**20  # bytes; ten thousand tensors take one or two million
+
+
+def starts_like_safetensors(head: bytes) -> bool:
+    """Whether the first 9 bytes are a header length and the start of a JSON object."""
+    return len(head) >= 9 and head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 2**32
+
+
+def judge_safetensors(path: Path) -> Judgement:
+    """Read the header; tensors are not read."""
+    with path.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if length > _LARGEST_HEADER:
+            return unread(f"a header of {length} bytes, more than {_LARGEST_HEADER}")
+        header = stream.read(length)
+    try:
+        with safe_open(path, framework="np"):
+            pass
+        json.loads(header, object_pairs_hook=_without_duplicates)
+    except (SafetensorError, OSError, ValueError, RecursionError, UnreadContentError) as error:
+        message = " ".join(str(error).split())
+        return unread(f"a header that does not fit its file: {message:.150}")
+    if zipfile.is_zipfile(path):
+        return unread("a zip archive as well, so that readers could disagree on it")
+    return clean("tensors and text only")
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadContentError("two entries of one name")
+    return found
