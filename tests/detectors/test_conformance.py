@@ -24,7 +24,7 @@ from molehunt.detectors import (
     save_detector,
 )
 from molehunt.errors import InvalidRequestError, UnreadableFileError, UnsuitableSubjectError
-from molehunt.images import ImageSet, TrainTest
+from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import BlackBox, Classifier, build_classifier
 from molehunt.zoo import Split, Zoo
 
@@ -35,14 +35,18 @@ QUICK = {
     "statistics": {},
     "final-layer": {},
     "margin": {"starts": 1, "steps": 4},
+    "neural-cleanse": {"images_per_class": 2, "images_per_step": 4, "steps": 10},
+    "pairwise": {"images_per_class": 2, "images_per_step": 2, "steps": 2, "size": 4},
 }
+CLEAN = load_images("digits", size=12).test
 ZOO_KINDS = [name for name, kind in DETECTORS.items() if issubclass(kind, ZooDetector)]
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 every_zoo_detector = pytest.mark.parametrize("name", ZOO_KINDS)
 
 
 def quick(name: str) -> Detector:
-    return new_detector(name, **QUICK[name])
+    images = {"images": CLEAN} if Need.CLEAN_IMAGES in DETECTORS[name].needs else {}
+    return new_detector(name, **QUICK[name], **images)
 
 
 def settings_of(detector: Detector) -> dict:

@@ -28,7 +28,9 @@ from molehunt.detectors._evaluation import (
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
+from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
+from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
@@ -47,8 +49,10 @@ __all__ = [
     "LitmusPatterns",
     "MaximumMargin",
     "Need",
+    "NeuralCleanse",
     "NoisePatterns",
     "NullRates",
+    "PairwiseTriggers",
     "PatternDetector",
     "WeightStatistics",
     "ZooDetector",

@@ -16,7 +16,9 @@ from molehunt.detectors._evaluation import Evaluation
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
+from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
+from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.files import written_whole
@@ -29,6 +31,8 @@ DETECTORS: dict[str, type[Detector]] = {
     "statistics": WeightStatistics,
     "final-layer": FinalLayer,
     "margin": MaximumMargin,
+    "neural-cleanse": NeuralCleanse,
+    "pairwise": PairwiseTriggers,
 }
 CARD_KEY = "molehunt.detector"
 
