@@ -11,9 +11,9 @@ from scipy import stats
 from sklearn.exceptions import NotFittedError
 
 from molehunt.detectors import (
-    DETECTORS,
     FinalLayer,
     MaximumMargin,
+    PairwiseTriggers,
     ZooFreeDetector,
     evaluate,
     fit_on_zoo,
@@ -24,7 +24,7 @@ from molehunt.detectors import (
 from molehunt.detectors._final_layer import final_layer_of
 from molehunt.detectors._margin import log10_p_of_largest
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
-from molehunt.images import ImageSet
+from molehunt.images import ImageSet, load_images
 from molehunt.networks import Classifier, build_classifier
 from molehunt.zoo import Split, Zoo
 
@@ -45,8 +45,13 @@ def test_a_fresh_instance_judges_by_its_own_null(detector: ZooFreeDetector, zoo:
     found = [detector.examine(model) for model in models]
     scores = detector.decision_function(models)
     np.testing.assert_allclose(scores, [item.score for item in found])
-    np.testing.assert_allclose(detector.p_values(scores), [item.p_value for item in found])
-    np.testing.assert_array_equal(detector.predict(models), detector.p_values(scores) < 0.05)
+    p_values = np.array([item.p_value for item in found])
+    np.testing.assert_array_equal([detector.p_value_of(item) for item in found], p_values)
+    np.testing.assert_array_equal(detector.predict(models), p_values <= 0.05)
+    # Scores alone tell no p-value, and no odds, without references.
+    for ask in (detector.p_values, lambda _: detector.predict_proba(models)):
+        with pytest.raises(NotFittedError, match="calibrate"):
+            ask(scores)
     assert detector.null == detector.own_null
     for item in found:
         assert item.statistics.shape == (10,)
@@ -65,6 +70,8 @@ def test_calibration_takes_the_place_of_the_own_null(detector, zoo: Zoo) -> None
     assert found.null == "20 clean reference models"
     assert found.uncalibrated == fresh.uncalibrated
     assert found.auc == fresh.auc
+    examination = calibrated.examine(models[0])
+    assert calibrated.p_value_of(examination) == calibrated.p_values([examination.score])[0]
     # Fitting again forgets the references.
     assert calibrated.fit(models).null == detector.own_null
 
@@ -210,12 +217,13 @@ def test_answers_that_are_not_finite_are_refused() -> None:
         MaximumMargin(steps=1, starts=1).examine(model)
 
 
-def test_every_detector_without_a_zoo_says_whether_it_has_a_null() -> None:
-    kinds = [kind for kind in DETECTORS.values() if issubclass(kind, ZooFreeDetector)]
-    assert kinds
-    for kind in kinds:
-        if kind.own_null is None:
-            with pytest.raises(NotFittedError, match="calibrate"):
-                kind().own_p_values([0.0])
-        else:
-            assert kind().own_p_values([0.0]).shape == (1,)
+def test_a_detector_without_a_null_must_be_calibrated(zoo: Zoo) -> None:
+    detector = PairwiseTriggers(images=load_images("digits", size=12).test, size=4, steps=1)
+    models, truth = zoo.labelled(Split.CALIBRATION)
+    assert detector.null is None
+    with pytest.raises(NotFittedError, match="no null of its own"):
+        detector.predict(models[:1])
+    with pytest.raises(NotFittedError, match="no null of its own"):
+        evaluate(detector, zoo)
+    detector.calibrate(models, truth)
+    assert evaluate(detector, zoo).uncalibrated is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +16,7 @@ from molehunt.detectors._base import Detector, OnStep
 from molehunt.detectors._calibration import Floats
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.networks import Classifier
 from molehunt.zoo import Split, Zoo
 
 BOOTSTRAPS = 2000
@@ -143,10 +145,10 @@ def evaluate(
         raise InvalidRequestError(refused("split to evaluate on", "calibration or test", split))
     models, truth = zoo.labelled(split)
     started = time.perf_counter()
-    scores = detector.decision_function(models)
+    scores, p_values, own = _judged(detector, models)
     seconds = (time.perf_counter() - started) / len(models)
     backdoored = np.asarray(truth, dtype=bool)
-    flagged = detector.p_values(scores) <= max_false_alarms
+    flagged = p_values <= max_false_alarms
     rates, hits, _ = roc_curve(truth, scores)
     placebos = zoo.select(split, Treatment.PLACEBO)
     return Evaluation(
@@ -164,18 +166,33 @@ def evaluate(
         false_alarm_rate=float(flagged[~backdoored].mean()),
         detection_rate=float(flagged[backdoored].mean()),
         null=detector.null,
-        uncalibrated=_by_own_null(detector, scores, backdoored, max_false_alarms),
+        uncalibrated=_by_own_null(detector, own, backdoored, max_false_alarms),
         roc=(rates.tolist(), hits.tolist()),
         seconds_per_model=seconds,
     )
 
 
+def _judged(
+    detector: Detector, models: Sequence[Classifier]
+) -> tuple[Floats, Floats, list[float | None]]:
+    """Return scores, the p-values in use, and those by a detector's own null."""
+    if not isinstance(detector, ZooFreeDetector):
+        scores = detector.decision_function(models)
+        return scores, detector.p_values(scores), []
+    found = [detector.examine(models[position]) for position in range(len(models))]
+    return (
+        np.array([item.score for item in found]),
+        np.array([detector.p_value_of(item) for item in found]),
+        [item.p_value for item in found],
+    )
+
+
 def _by_own_null(
-    detector: Detector, scores: Floats, backdoored: NDArray[np.bool_], rate: float
+    detector: Detector, own: list[float | None], backdoored: NDArray[np.bool_], rate: float
 ) -> NullRates | None:
     if not isinstance(detector, ZooFreeDetector) or detector.own_null is None:
         return None
-    flagged = detector.own_p_values(scores) <= rate
+    flagged = np.array(own, dtype=float) <= rate
     return NullRates(
         null=detector.own_null,
         false_alarm_rate=float(flagged[~backdoored].mean()),

@@ -74,12 +74,6 @@ class FinalLayer(ZooFreeDetector):
             target=int(statistics.argmax()),
         )
 
-    def _own_p_values(self, scores: Floats) -> Floats:
-        return np.asarray(10.0**-scores, dtype=np.float64)
-
-    def _own_threshold(self, max_false_alarms: float) -> float:
-        return -math.log10(max_false_alarms)
-
 
 def final_layer_of(model: Classifier) -> nn.Linear | nn.Conv2d:
     """Return the last linear layer, or 1x1 convolution, that has one output a class.

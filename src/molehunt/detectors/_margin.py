@@ -16,7 +16,7 @@ from molehunt.detectors._base import Need
 from molehunt.detectors._calibration import Floats
 from molehunt.detectors._fast import Answers, fast_answers
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Classifier
 from molehunt.training import pick_device
 
@@ -26,7 +26,7 @@ class MaximumMargin(ZooFreeDetector):
 
     For each class c the margin logit_c − max logit_k (k ≠ c) is maximised over images in
     [0, 1]. A backdoor makes its target win by more than images of any other class do.
-    The score is −log10 of the published p-value; the target is the class that stands out.
+    The score is the largest class's margin over the median of all classes'.
 
     Parameters
     ----------
@@ -43,6 +43,10 @@ class MaximumMargin(ZooFreeDetector):
 
     Notes
     -----
+    The published test ranks models by its p-value. The ratio ranks them better (on the
+    development zoos of ``docs/detectors.md``) and is the score; the published p-value
+    is that of the examination.
+
     The published null: a gamma distribution H is fitted to the statistics of all classes
     but the largest, and p = 1 − H(largest)^(K−1), for K classes. It takes the statistics
     of a clean model's classes for draws of one distribution. Where they are not (on MNIST
@@ -99,10 +103,13 @@ class MaximumMargin(ZooFreeDetector):
             ]
         )
         statistics = margins.view(classes, self.starts).amax(1).double().numpy()
-        score = -log10_p_of_largest(statistics) if np.isfinite(statistics).all() else math.nan
+        if not np.isfinite(statistics).all():
+            raise UnsuitableSubjectError(
+                refused("answers of the model", "finite numbers", "NaN or infinity")
+            )
         return Examination(
-            score=score,
-            p_value=10**-score,
+            score=float(statistics.max() / max(float(np.median(statistics)), 1e-6)),
+            p_value=10 ** log10_p_of_largest(statistics),
             statistics=statistics,
             target=int(statistics.argmax()),
         )
@@ -120,12 +127,6 @@ class MaximumMargin(ZooFreeDetector):
                 images.clamp_(0, 1)
         with torch.no_grad():
             return _margins(answers(images), goals)
-
-    def _own_p_values(self, scores: Floats) -> Floats:
-        return np.asarray(10.0**-scores, dtype=np.float64)
-
-    def _own_threshold(self, max_false_alarms: float) -> float:
-        return -math.log10(max_false_alarms)
 
     def _check_settings(self) -> None:
         super()._check_settings()

@@ -121,18 +121,12 @@ class NeuralCleanse(ImageDetector):
         score = float(statistics[target])
         return Examination(
             score=score,
-            p_value=float(self._own_p_values(np.array([score]))[0]),
+            p_value=float(2 * stats.norm.sf(score)),
             statistics=statistics,
             target=target,
             pattern=found.patterns[target].float().cpu().numpy(),
             mask=found.masks[target].float().cpu().numpy(),
         )
-
-    def _own_p_values(self, scores: Floats) -> Floats:
-        return np.asarray(2 * stats.norm.sf(np.maximum(scores, 0)), dtype=np.float64)
-
-    def _own_threshold(self, max_false_alarms: float) -> float:
-        return float(stats.norm.isf(max_false_alarms / 2))
 
     def _check_settings(self) -> None:
         super()._check_settings()

@@ -53,19 +53,18 @@ class ZooFreeDetector(Detector):
     """A detector that examines a model by itself and says something about a first one.
 
     A fresh instance judges at once. `calibrate` on clean reference models of the same kind
-    gives conformal p-values, whatever the scores' distribution; until then the p-values
-    are those of the detector's own null, where it has one, and hold as far as that does.
+    gives conformal p-values, whatever the scores' distribution; until then there are
+    those of the detector's own null, where it has one, and they hold as far as that does:
+    see `p_value_of`.
 
-    A subclass gives `_examine`, and `own_null`, `_own_p_values` and `_own_threshold` if it
-    has a null of its own.
+    A subclass gives `_examine`, and `own_null` if its examinations have p-values.
 
     Attributes
     ----------
     own_null : str or None
         The null that is in use before `calibrate`, in words.
     threshold_ : float
-        After `fit` the score at which the own null's p-value is 0.05, infinite where there
-        is none.
+        Infinite until `calibrate`: own nulls are of more than the score.
     """
 
     learns = "calibration_scores_"
@@ -76,14 +75,6 @@ class ZooFreeDetector(Detector):
     @abstractmethod
     def _examine(self, model: Classifier) -> Examination:
         """Return what there is to say of a model that was checked."""
-
-    def _own_p_values(self, scores: Floats) -> Floats:
-        """Return the own null's p-values of scores [N]."""
-        raise NotFittedError(f"{type(self).__name__}: it has no null of its own; call calibrate")
-
-    def _own_threshold(self, max_false_alarms: float) -> float:
-        """Return the score at which the own null's p-value is `max_false_alarms`."""
-        return np.inf
 
     def _check_settings(self) -> None:
         """Refuse settings that make no sense."""
@@ -148,7 +139,7 @@ class ZooFreeDetector(Detector):
         self._take_kind_of(models[0])
         if hasattr(self, "calibration_scores_"):
             del self.calibration_scores_
-        self.threshold_ = self._own_threshold(0.05)
+        self.threshold_ = np.inf
         return self
 
     def calibrate(
@@ -178,26 +169,24 @@ class ZooFreeDetector(Detector):
         )
 
     def predict_proba(self, models: Sequence[Classifier]) -> Floats:
-        """Return [N, 2]: a logistic curve over the score that is 0.5 at the threshold.
+        """Return [N, 2]: a logistic curve over the score that is 0.5 at `threshold_`.
 
         No more than an order from 0 to 1: without a zoo there are no odds.
-        """
-        distance = self.decision_function(models) - self._threshold()
-        suspicion = 0.5 * (1 + np.tanh(distance / 2))
-        return np.stack([1 - suspicion, suspicion], axis=1)
-
-    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
-        """Return 1 where the score is above the threshold, else 0.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            If the detector has no null of its own and was not calibrated.
+            Before `calibrate`.
         """
-        return (self.decision_function(models) > self._threshold()).astype(np.int64)
+        self._check_is_fitted("calibration_scores_")
+        distance = self.decision_function(models) - self.threshold_
+        suspicion = 0.5 * (1 + np.tanh(distance / 2))
+        return np.stack([1 - suspicion, suspicion], axis=1)
 
-    def p_values(self, scores: ArrayLike) -> Floats:
-        """Return each score's p-value: conformal after `calibrate`, else by the own null.
+    def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
+        """Return 1 where the score is above `threshold_`, else 0.
+
+        Before `calibrate` 1 is where the own null's p-value is at most 0.05.
 
         Raises
         ------
@@ -205,23 +194,28 @@ class ZooFreeDetector(Detector):
             If the detector has no null of its own and was not calibrated.
         """
         if hasattr(self, "calibration_scores_"):
-            return super().p_values(scores)
-        return self.own_p_values(scores)
+            return super().predict(models)
+        found = [self.p_value_of(self.examine(models[n])) for n in range(len(models))]
+        return (np.array(found) <= 0.05).astype(np.int64)
 
-    def own_p_values(self, scores: ArrayLike) -> Floats:
-        """Return each score's p-value by the own null, also after `calibrate`."""
-        return self._own_p_values(np.asarray(scores, dtype=np.float64))
+    def p_value_of(self, examination: Examination) -> float:
+        """Return the p-value against what `null` says: conformal, or by the own null.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the detector has no null of its own and was not calibrated.
+        """
+        if hasattr(self, "calibration_scores_"):
+            return float(self.p_values([examination.score])[0])
+        if examination.p_value is None:
+            raise NotFittedError(f"{type(self).__name__}: no null of its own; call calibrate first")
+        return examination.p_value
 
     @property
     def null(self) -> str | None:
         """In words, what the p-values are against; None where there can be none yet."""
         return super().null or self.own_null
-
-    def _threshold(self) -> float:
-        if hasattr(self, "calibration_scores_"):
-            return self.threshold_
-        self._own_p_values(np.zeros(0))  # refuses where there is no null
-        return self._own_threshold(0.05)
 
     def _take_kind_of(self, model: Classifier) -> None:
         self.input_shape_ = model.card.input_shape

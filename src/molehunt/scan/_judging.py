@@ -200,7 +200,7 @@ def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) ->
     """Return what a detector without a zoo finds in one model."""
     assert isinstance(detector, ZooFreeDetector)
     found = detector.examine(model)
-    status, message, p_value = _read(detector, found.score, rate)
+    status, message, p_value = _read(detector, found, rate)
     return Finding(
         name,
         status,
@@ -214,8 +214,10 @@ def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) ->
     )
 
 
-def _read(detector: Detector, score: float, rate: float) -> tuple[Status, str, float | None]:
-    """Return what a score means at a false-alarm rate, and its p-value if it has one."""
+def _read(
+    detector: Detector, found: float | Examination, rate: float
+) -> tuple[Status, str, float | None]:
+    """Return what a score or an examination means at a rate, and its p-value if it has one."""
     if detector.null is None:
         return (
             Status.INCONCLUSIVE,
@@ -227,7 +229,11 @@ def _read(detector: Detector, score: float, rate: float) -> tuple[Status, str, f
     if (calibrated or isinstance(detector, ZooDetector)) and calibrated < needed:
         what = f"clean calibration models for a false-alarm rate of {rate:.3g}"
         return Status.INCONCLUSIVE, refused(what, f"at least {needed}", calibrated), None
-    p_value = float(detector.p_values([score])[0])
+    if isinstance(found, Examination):
+        assert isinstance(detector, ZooFreeDetector)
+        p_value = detector.p_value_of(found)
+    else:
+        p_value = float(detector.p_values([found])[0])
     if p_value <= rate:
         return Status.BACKDOORED, f"p = {p_value:.3f}, at most {rate:.3g}", p_value
     return Status.CLEAN, f"p = {p_value:.3f}, above {rate:.3g}", p_value
