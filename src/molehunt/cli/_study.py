@@ -9,7 +9,7 @@ import typer
 
 from molehunt.cli._shared import DataRoot, Workers, output, progress
 from molehunt.report import evaluation_table, scan_table, study_table
-from molehunt.studies import SCALES, run_badnets_mnist, run_demo
+from molehunt.studies import SCALES, run_badnets_mnist, run_demo, run_scanners
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
@@ -55,3 +55,32 @@ def badnets_mnist(
         f"Report: {result.report}",
         highlight=False,
     )
+
+
+@app.command("scanners")
+def scanners(
+    folder: Annotated[
+        Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
+    ] = Path("runs/studies/scanners"),
+    scale: Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")] = "quick",
+    docs: Annotated[
+        Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
+    ] = None,
+    modelaudit: Annotated[
+        Path | None, typer.Option(help="The modelaudit command, to run it on the same models.")
+    ] = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Detectors that need no zoo, on held-out MNIST and GTSRB models."""
+    result = run_scanners(
+        folder,
+        scale=scale,
+        data_root=data_root,
+        workers=workers,
+        docs=docs,
+        modelaudit=modelaudit,
+        progress=progress,
+    )
+    output.print(study_table(result.summary))
+    output.print(f"Report: {result.report}", highlight=False)

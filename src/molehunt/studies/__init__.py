@@ -3,5 +3,14 @@
 from molehunt.studies._badnets_mnist import BadNetsResult, run_badnets_mnist
 from molehunt.studies._badnets_plan import SCALES
 from molehunt.studies._demo import DEMO_PLAN, run_demo
+from molehunt.studies._scanners import ScannersResult, run_scanners
 
-__all__ = ["DEMO_PLAN", "SCALES", "BadNetsResult", "run_badnets_mnist", "run_demo"]
+__all__ = [
+    "DEMO_PLAN",
+    "SCALES",
+    "BadNetsResult",
+    "ScannersResult",
+    "run_badnets_mnist",
+    "run_demo",
+    "run_scanners",
+]

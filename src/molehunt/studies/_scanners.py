@@ -1,0 +1,162 @@
+"""Scanners without a zoo, on held-out models: AUC, false alarms, seconds a model."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molehunt.detectors import LitmusPatterns, fit_on_zoo
+from molehunt.files import make_folder, write_text
+from molehunt.report import StudyTable, write_study_docs, write_study_page
+from molehunt.resumable import check_workers
+from molehunt.studies._demo import zoo_figures
+from molehunt.studies._hardware import hardware
+from molehunt.studies._scanners_other import audit_zoos
+from molehunt.studies._scanners_page import auc_table, page_of
+from molehunt.studies._scanners_plan import plans_of
+from molehunt.studies._scanners_records import ZOOS_FOLDER, examine_all
+from molehunt.studies._scanners_results import litmus_results, results_of
+from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+DETECTORS = ("final-layer", "margin", "neural-cleanse", "pairwise")
+# As `molehunt scan --clean` takes them by default.
+TOGETHER = ("margin", "final-layer", "neural-cleanse")
+# The pairwise search asks for every pair of classes: of 43 there are 1,806.
+MOST_CLASSES_FOR_PAIRS = 10
+
+
+@dataclass(frozen=True)
+class ScannersResult:
+    """What the study made: its figures, their summary, and the report."""
+
+    figures: dict[str, Any]
+    summary: StudyTable
+    report: Path
+
+
+def run_scanners(
+    folder: Path,
+    *,
+    scale: str = "quick",
+    data_root: str | Path | None = None,
+    workers: int | None = None,
+    docs: Path | None = None,
+    modelaudit: Path | None = None,
+    progress: Progress,
+) -> ScannersResult:
+    """Run the study, or go on with one that was interrupted, and write its report.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``zoos/``, ``examinations.jsonl``, ``results.json`` and ``report.html``.
+    scale : {"smoke", "quick", "full"}
+    data_root : path, optional
+        Where the images lie; see `molehunt.images.load_images`.
+    workers : int, optional
+        Processes; one a core when not given.
+    docs : Path, optional
+        A folder that gets the report as Markdown with PNG figures.
+    modelaudit : Path, optional
+        The command of modelaudit, installed in an environment of its own.
+    progress : callable
+        Gives a context manager for a title; what that yields is called with (done, total).
+
+    Raises
+    ------
+    InvalidRequestError, DataNotFoundError, OutputError, BuildInterruptedError
+        As `molehunt.zoo.build_zoo`; and if `modelaudit` cannot be run.
+    """
+    plans = plans_of(scale)
+    check_workers(workers)
+    for place in (folder, docs):
+        if place is not None:
+            make_folder(place)  # before the work, not after it
+    processes = workers or os.cpu_count() or 1
+    zoos = _build(plans, folder, processes, data_root, progress)
+    classes = {name: zoo.models(zoo.records[:1])[0].card.num_classes for name, zoo in zoos.items()}
+    detectors = {
+        name: tuple(
+            detector
+            for detector in DETECTORS
+            if detector != "pairwise" or classes[name] <= MOST_CLASSES_FOR_PAIRS
+        )
+        for name in zoos
+    }
+    with progress("examining models") as report:
+        records = examine_all(
+            plans,
+            folder,
+            detectors,
+            workers=processes,
+            data_root=data_root,
+            on_record=_counting(report),
+        )
+    results = {
+        "detectors": results_of(records, detectors, TOGETHER),
+        "litmus": _litmus(zoos, progress),
+        "modelaudit": audit_zoos(modelaudit, zoos) if modelaudit is not None else None,
+        "zoos": {name: {**zoo_figures(zoo), "seed": zoo.plan.seed} for name, zoo in zoos.items()},
+        "scale": scale,
+        "command": f"molehunt study scanners --scale {scale}",
+        "torch": torch.__version__,
+        "hardware": hardware(),
+    }
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    page = page_of(results)
+    path = folder / "report.html"
+    write_study_page(path, page)
+    if docs is not None:
+        write_study_docs(docs, page, results)
+    return ScannersResult(results, auc_table(results), path)
+
+
+def _build(
+    plans: Mapping[str, ZooPlan],
+    folder: Path,
+    workers: int,
+    data_root: str | Path | None,
+    progress: Progress,
+) -> dict[str, Zoo]:
+    zoos = {}
+    for name, plan in plans.items():
+        with progress(f"building {name}") as report:
+            zoos[name] = build_zoo(
+                plan,
+                folder / ZOOS_FOLDER / name,
+                workers=workers,
+                device="cpu",
+                data_root=data_root,
+                on_model=_counting(report),
+            )
+    return zoos
+
+
+def _counting(report: Callable[[int, int], None]) -> Callable[[Any, int, int], None]:
+    """Return a callback that passes the count on."""
+    return lambda _record, done, total: report(done, total)
+
+
+def _litmus(zoos: Mapping[str, Zoo], progress: Progress) -> dict[str, Any]:
+    """Fit litmus patterns on each zoo with a fitting part; try them on zoos of its images."""
+    found: dict[str, Any] = {}
+    for name, zoo in zoos.items():
+        if not zoo.select(Split.FIT) or name in found:
+            continue
+        with progress(f"fitting litmus on {name}") as report:
+            detector = fit_on_zoo(LitmusPatterns(device="cpu"), zoo, on_step=report)
+        alike = {
+            other: its
+            for other, its in zoos.items()
+            if its.plan.images == zoo.plan.images and its.plan.network == zoo.plan.network
+        }
+        found.update(litmus_results(detector, alike))
+    return found
