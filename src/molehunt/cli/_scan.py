@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output
+from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, write_text
 from molehunt.images import load_test_images
@@ -168,7 +169,9 @@ def scan(
             )
         )
     detectors = _detectors(detector or [], check or [], clean is not None)
-    results = scan_subjects(
+    if bom is not None:
+        scan_as_bom([])  # refuses before the work, not after it
+    results = _scanned(
         sources,
         detectors,
         opening=opening,
@@ -190,6 +193,20 @@ def scan(
         write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms)
         output.print(f"Report: {html}", highlight=False)
     return int(exit_code_of(results))
+
+
+def _scanned(
+    sources: list[Path | Endpoint], detectors: list[FittedDetector], **settings: Any
+) -> list[ScanResult]:
+    """Scan with progress, one step a subject."""
+    with progress("scanning") as report:
+        done = itertools.count(1)
+        return scan_subjects(
+            sources,
+            detectors,
+            on_result=lambda _result: report(next(done), len(sources)),
+            **settings,
+        )
 
 
 def _stated(file: Path | None, **flags: Any) -> StatedContract:

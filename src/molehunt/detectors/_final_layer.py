@@ -45,6 +45,7 @@ class FinalLayer(ZooFreeDetector):
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.WEIGHTS})
+    own_null_holds = True
     own_null = "normal law of the classes (our own null, not a published one)"
     least_classes = 4
 

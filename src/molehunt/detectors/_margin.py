@@ -84,6 +84,10 @@ class MaximumMargin(ZooFreeDetector):
         self.random_state = random_state
         self.device = device
 
+    def passes(self, classes: int) -> int:
+        """Return how many images go forward and backward through a model of so many classes."""
+        return classes * self.starts * self.steps
+
     def _examine(self, model: Classifier) -> Examination:
         device = pick_device(self.device)
         answers = fast_answers(model, device)
