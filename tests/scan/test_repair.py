@@ -102,9 +102,7 @@ def test_the_repaired_file_is_scanned_on_the_command_line(
 
     path = zoo.path_of(zoo.select(Split.TEST, "backdoored")[0])
     out = tmp_path / "repaired.safetensors"
-    code = run(
-        ["repair", str(path), "--clean", "digits", "-o", str(out), "-d", str(detector_file)]
-    )
+    code = run(["repair", str(path), "--clean", "digits", "-o", str(out), "-d", str(detector_file)])
     assert code in (0, 1, 3)
     said = capfd.readouterr().out
     assert "channels of" in said and "held-out clean images" in said

@@ -81,8 +81,8 @@ def _digits(label_map: str, seed: int) -> ZooPlan:
         backdoors=BackdoorPlan(size=4, **_LABEL_MAPS[label_map]),
         models={
             Split.FIT: ModelCounts(pairs=4),
-            Split.CALIBRATION: ModelCounts(pairs=1, clean=19),
-            Split.TEST: ModelCounts(pairs=3),
+            Split.CALIBRATION: ModelCounts(pairs=1, clean=1),
+            Split.TEST: ModelCounts(pairs=2),
         },
     )
 

@@ -1,0 +1,148 @@
+"""First scans: detectors that need no zoo, alone and together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molehunt.backdoors import Treatment
+from molehunt.cli._main import run
+from molehunt.detectors import FinalLayer, MaximumMargin, NeuralCleanse, fit_on_zoo, save_detector
+from molehunt.errors import InvalidRequestError
+from molehunt.images import TrainTest
+from molehunt.networks import BlackBox, load_model, save_model
+from molehunt.scan import FittedDetector, Status, scan_subjects
+from molehunt.scan._judging import judged
+from molehunt.zoo import Split, Zoo
+
+
+@pytest.fixture(scope="module")
+def path(zoo: Zoo) -> Path:
+    return zoo.path_of(zoo.select(Split.TEST, Treatment.BACKDOORED)[0])
+
+
+def test_a_first_scan_needs_a_model_only(path: Path, tmp_path: Path, capfd) -> None:
+    found = tmp_path / "scan.json"
+    code = run(["scan", str(path), "--json", str(found)])
+    (subject,) = json.loads(found.read_text())["subjects"]
+    statuses = {finding["check"]: finding["status"] for finding in subject["findings"]}
+    assert list(statuses) == ["serialization", "margin", "final-layer"]
+    assert statuses["serialization"] == "passed"
+    assert code in (0, 1, 3)
+    said = capfd.readouterr().out
+    assert "images 1x12x12" in said and "mean" in said  # the contract that was used
+    for finding in subject["findings"][1:]:
+        assert "null" in finding["null"]
+        assert finding["threshold"] == pytest.approx(0.025)
+
+
+def test_clean_images_bring_pictures_of_the_trigger(
+    path: Path, digits: TrainTest, tmp_path: Path
+) -> None:
+    fitted = FittedDetector("neural-cleanse", NeuralCleanse(steps=20))
+    (result,) = scan_subjects([path], [fitted], clean=digits.test)
+    finding = result.findings[-1]
+    alone, *others = finding.pictures
+    assert "reconstructed trigger" in alone.caption and len(others) == 3
+    for picture in finding.pictures:
+        assert picture.pixels.shape == (1, 12, 12)
+        assert picture.pixels.min() >= 0 and picture.pixels.max() <= 1
+    assert result.findings[1].check == "contract" and "accuracy" in result.findings[1].message
+
+
+def test_alarms_by_a_null_that_does_not_hold_are_suspicions(zoo: Zoo, path: Path) -> None:
+    """Calibrated on reference models the same detector alarms; without it abstains."""
+    calibrated = fit_on_zoo(MaximumMargin(steps=30), zoo)
+    fresh = MaximumMargin(steps=30)
+    seen = set()
+    for record in zoo.select(Split.TEST, Treatment.BACKDOORED):
+        model = load_model(zoo.path_of(record))
+        ((alone,),) = judged([model], [FittedDetector("margin", fresh)], None, 0.5)
+        ((known,),) = judged([model], [FittedDetector("margin", calibrated)], None, 0.5)
+        assert alone.score == pytest.approx(known.score)
+        assert alone.status in (Status.CLEAN, Status.INCONCLUSIVE)
+        assert (alone.status is Status.INCONCLUSIVE) == (alone.p_value <= 0.5)
+        assert (known.status is Status.BACKDOORED) == (known.p_value <= 0.5)
+        assert known.null == "20 clean reference models"
+        seen.add(alone.status)
+    assert Status.INCONCLUSIVE in seen
+
+
+def test_the_rate_is_divided_among_the_detectors_that_fit(path: Path) -> None:
+    model = load_model(path)
+    names = ("margin", "final-layer", "neural-cleanse")
+    detectors = [FittedDetector.without_zoo(name, asked_for=False) for name in names]
+    ((margin, layer, cleanse),) = judged([model], detectors, None, 0.06)
+    assert cleanse.status is Status.NOT_RUN and "--clean" in cleanse.message
+    assert margin.threshold == layer.threshold == pytest.approx(0.03)
+
+
+def test_together_they_keep_the_rate_on_clean_models(zoo: Zoo, tmp_path: Path) -> None:
+    """Two detectors calibrated on the zoo's clean models, over all models of the zoo."""
+    detectors = []
+    for name, detector in {"final-layer": FinalLayer(), "margin": MaximumMargin(steps=20)}.items():
+        file = tmp_path / f"{name}.safetensors"
+        save_detector(fit_on_zoo(detector, zoo), file)
+        detectors.append(FittedDetector.load(file))
+    records = zoo.select(Split.TEST, Treatment.BACKDOORED, Treatment.CLEAN)
+    results = scan_subjects(
+        [zoo.path_of(record) for record in records], detectors, max_false_alarms=0.2
+    )
+    flagged = np.array([result.verdict is Status.BACKDOORED for result in results])
+    backdoored = np.array([record.treatment is Treatment.BACKDOORED for record in records])
+    assert flagged[backdoored].mean() > flagged[~backdoored].mean()
+    for result in results:
+        gravest = min(f.p_value for f in result.findings if f.p_value is not None)
+        assert (result.verdict is Status.BACKDOORED) == (gravest <= 0.1)
+
+
+def test_a_black_box_leaves_nothing_to_look_at(path: Path) -> None:
+    model = load_model(path)
+    box = BlackBox(lambda images: model.network(torch.from_numpy(images)).numpy(), model.card)
+    detectors = [FittedDetector.without_zoo(n, asked_for=False) for n in ("margin", "final-layer")]
+    ((margin, layer),) = judged([box], detectors, None, 0.05)
+    assert {margin.status, layer.status} == {Status.NOT_RUN}
+    assert "expected gradients, got logits only" in margin.message
+
+
+def test_what_nobody_asked_for_does_not_run_for_hours(path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("molehunt.scan._judging.LONGEST_UNASKED", 0.0)
+    model = load_model(path)
+    usual = FittedDetector.without_zoo("margin", asked_for=False)
+    asked = FittedDetector.without_zoo("margin")
+    ((skipped, ran),) = judged([model], [usual, asked], None, 0.05)
+    assert skipped.status is Status.NOT_RUN and "--check margin" in skipped.message
+    assert ran.p_value is not None
+
+
+def test_detectors_of_a_zoo_have_to_be_fitted() -> None:
+    with pytest.raises(InvalidRequestError, match="molehunt fit"):
+        FittedDetector.without_zoo("litmus")
+    with pytest.raises(InvalidRequestError, match="final-layer"):
+        FittedDetector.without_zoo("nothing")
+
+
+def test_a_calibrated_detector_is_a_file_for_later_scans(zoo: Zoo, path: Path, tmp_path) -> None:
+    file = tmp_path / "final-layer.safetensors"
+    assert run(["fit", str(zoo.folder), "--detector", "final-layer", "-o", str(file)]) == 0
+    assert run(["scan", str(path), "-d", str(file)]) in (0, 1)
+
+
+def test_nothing_to_scan_is_a_usage_error(capfd) -> None:
+    assert run(["scan"]) == 4
+    assert "expected model files, folders or --endpoint" in capfd.readouterr().err
+
+
+def test_nan_weights_are_inconclusive_without_a_zoo_too(path: Path, tmp_path: Path) -> None:
+    model = load_model(path)
+    with torch.no_grad():
+        model.network.classifier[-1].weight[0, 0] = torch.nan
+    save_model(model, tmp_path / "nan.safetensors")
+    (result,) = scan_subjects(
+        [tmp_path / "nan.safetensors"], [FittedDetector.without_zoo("final-layer")]
+    )
+    assert result.verdict is Status.INCONCLUSIVE
