@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import _badnets_pairs, _litmus, _scan, _training
+from benchmarks import _badnets_pairs, _litmus, _scan, _training, _triggers
 
 BENCHMARKS = {
     "training": _training.run,
     "litmus": _litmus.run,
     "scan": _scan.run,
     "badnets-pairs": _badnets_pairs.run,
+    "triggers": _triggers.run,
 }
 
 if __name__ == "__main__":
