@@ -72,8 +72,8 @@ class NeuralCleanse(ImageDetector):
         *,
         images: ImageSet | None = None,
         images_per_class: int = 16,
-        images_per_step: int = 32,
-        steps: int = 300,
+        images_per_step: int = 16,
+        steps: int = 200,
         lr: float = 0.1,
         success: float = 0.99,
         batch_size: int = 256,
@@ -89,6 +89,10 @@ class NeuralCleanse(ImageDetector):
         self.batch_size = batch_size
         self.random_state = random_state
         self.device = device
+
+    def passes(self, classes: int) -> int:
+        """Return how many images go forward and backward through a model of so many classes."""
+        return classes * self.images_per_step * self.steps
 
     def _examine(self, model: Classifier) -> Examination:
         device = pick_device(self.device)
