@@ -32,7 +32,7 @@ _PICTURED_IMAGES = 3
 _TRIED_IMAGES = 4
 LONGEST_UNASKED = 600.0  # seconds that a check may take which nobody asked for
 _SUSPICIOUS = (
-    "suspicious: p = {:.3f}, at most {:.3g}, but by a {}, which clean models of some data sets "
+    "suspicious: p = {:.2g}, at most {:.3g}, but by a {}, which clean models of some data sets "
     "do not meet; for a verdict calibrate it on clean reference models: molehunt fit"
 )
 
@@ -208,7 +208,7 @@ def _by_zoo(
             if p_value is not None and not typical:
                 status = Status.INCONCLUSIVE
                 message = (
-                    f"unlike every model of the detector's zoo, so p = {p_value:.3f} means nothing"
+                    f"unlike every model of the detector's zoo, so p = {p_value:.2g} means nothing"
                 )
         yield Finding(
             name,
@@ -261,11 +261,11 @@ def _read(
     else:
         p_value = float(detector.p_values([found])[0])
     if p_value > rate:
-        return Status.CLEAN, f"p = {p_value:.3f}, above {rate:.3g}", p_value
+        return Status.CLEAN, f"p = {p_value:.2g}, above {rate:.3g}", p_value
     if isinstance(detector, ZooFreeDetector) and not (calibrated or detector.own_null_holds):
         said = _SUSPICIOUS.format(p_value, rate, detector.own_null)
         return Status.INCONCLUSIVE, said, p_value
-    return Status.BACKDOORED, f"p = {p_value:.3f}, at most {rate:.3g}", p_value
+    return Status.BACKDOORED, f"p = {p_value:.2g}, at most {rate:.3g}", p_value
 
 
 def _pictures(
