@@ -21,7 +21,8 @@ def page_of(results: Results) -> StudyPage:
             [
                 "AUC over test models, with its 95 % bootstrap interval over models. 0.5 is a "
                 "coin; 1 is a detector that never errs. Litmus patterns learned from models "
-                "with a single target on MNIST; the others learned nothing.",
+                "with a single target; the others learned nothing. Where there is no figure the "
+                "detector was not run: searches for triggers in networks of 43 classes take hours.",
             ],
             [auc_table(results)],
             [
