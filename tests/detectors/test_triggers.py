@@ -86,7 +86,7 @@ def test_the_target_of_all_classes_has_the_smallest_mask(digits, clean, all_to_o
     assert found.p_value < 0.05
     assert found.score > other.score
     # An index of 2, the published threshold, is a p-value of 0.0455.
-    assert found.p_value == pytest.approx(math.erfc(found.score / math.sqrt(2)))
+    assert found.p_value == pytest.approx(math.erfc(found.statistics[4] / math.sqrt(2)))
     assert found.pattern.shape == (1, 12, 12)
     assert found.mask.shape == (12, 12)
     images = digits.test.take(digits.test.labels != 4).pixels()
