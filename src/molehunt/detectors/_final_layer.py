@@ -25,7 +25,7 @@ class FinalLayer(ZooFreeDetector):
     largest cosine to another row. Each becomes a robust z over the classes (distance
     from the median over 1.4826 times the median absolute deviation); a class's statistic
     is the mean of its three z; the score is −log10 of the largest one's p-value.
-    No image runs through the model, and it takes about a millisecond.
+    No image runs through the model, and it takes a few milliseconds.
 
     Notes
     -----
