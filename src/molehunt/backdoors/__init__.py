@@ -15,7 +15,7 @@ from molehunt.backdoors._label_maps import (
     RandomTarget,
     SingleTarget,
 )
-from molehunt.backdoors._placement import Placement
+from molehunt.backdoors._placement import Placement, top_left_pixels
 from molehunt.backdoors._triggers import (
     AnyTrigger,
     BadNetsPattern,
@@ -48,4 +48,5 @@ __all__ = [
     "Trigger",
     "TriggeredImages",
     "random_patches",
+    "top_left_pixels",
 ]

@@ -15,7 +15,7 @@ from molehunt.detectors._detector_file import (
     new_detector,
     save_detector,
 )
-from molehunt.detectors._dormant import DormantUnits, dormant_units, mean_activations
+from molehunt.detectors._dormant import DormantUnits, UnitKind, dormant_units, mean_activations
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
@@ -54,6 +54,7 @@ __all__ = [
     "NullRates",
     "PairwiseTriggers",
     "PatternDetector",
+    "UnitKind",
     "WeightStatistics",
     "ZooDetector",
     "ZooFreeDetector",

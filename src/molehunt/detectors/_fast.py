@@ -9,7 +9,7 @@ from torch import Tensor
 
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier
-from molehunt.training._device import bfloat16_helps
+from molehunt.training import bfloat16_helps
 
 Answers = Callable[[Tensor], Tensor]
 

@@ -9,8 +9,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
-from molehunt.backdoors import Placement
-from molehunt.backdoors._placement import top_left_pixels
+from molehunt.backdoors import Placement, top_left_pixels
 from molehunt.detectors._base import Need
 from molehunt.detectors._fast import fast_answers
 from molehunt.detectors._trigger_search import (

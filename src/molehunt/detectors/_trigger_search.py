@@ -15,8 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from molehunt.backdoors import Placement
-from molehunt.backdoors._placement import top_left_pixels
+from molehunt.backdoors import Placement, top_left_pixels
 from molehunt.detectors._fast import Answers
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet

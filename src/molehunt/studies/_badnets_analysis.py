@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from molehunt.backdoors import Backdoor, Trigger
-from molehunt.detectors import dormant_units
-from molehunt.detectors._dormant import UnitKind
+from molehunt.detectors import UnitKind, dormant_units
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import Classifier
 

@@ -1,6 +1,6 @@
 """Training one model, and measuring it."""
 
-from molehunt.training._device import pick_device
+from molehunt.training._device import bfloat16_helps, pick_device
 from molehunt.training._fit import TrainingRun, train
 from molehunt.training._measure import attack_success, clean_accuracy, logits_of
 from molehunt.training._recipe import Recipe
@@ -10,6 +10,7 @@ __all__ = [
     "Recipe",
     "TrainingRun",
     "attack_success",
+    "bfloat16_helps",
     "clean_accuracy",
     "logits_of",
     "one_cycle",
