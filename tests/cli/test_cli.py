@@ -68,7 +68,7 @@ BAD = [
     (["scan", "EMPTY", "-d", "DETECTOR"], 2, "at least one"),
     (["scan", "MODEL", "-d", "missing"], 2, "no such file"),
     (["scan", "MODEL", "-d", "MODEL"], 2, "no detector card"),
-    (["scan", "MODEL"], 4, "detector"),
+    (["scan"], 4, "expected model files, folders or --endpoint"),
     (["scan", "MODEL", "-d", "DETECTOR", "--max-false-alarms", "2"], 4, "(0, 1)"),
     (["scan", "MODEL", "-d", "DETECTOR", "--html", "FILE/x/report.html"], 2, "cannot"),
     (["zoo", "build", "OUT", "--images", "imagenet"], 4, "expected digits"),

@@ -42,7 +42,8 @@ def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) ->
     scores = fitted.detector.decision_function(zoo.models(records))
     p_values = fitted.detector.p_values(scores)
     for path, result, score, p in zip(paths, results, scores, p_values, strict=True):
-        (finding,) = result.findings
+        opened, finding = result.findings
+        assert (opened.check, opened.status) == ("serialization", Status.PASSED)
         assert result.source == str(path)
         assert finding.score == pytest.approx(score, abs=1e-4)
         if finding.status is not Status.INCONCLUSIVE:
@@ -63,7 +64,7 @@ def test_models_that_do_not_fit_are_inconclusive(
     path = write_model(tmp_path / "large.safetensors", digits.train.resized(20))
     (result,) = scan_subjects([path], [fitted])
     assert result.verdict is Status.INCONCLUSIVE
-    assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[0].message
+    assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[-1].message
 
 
 def test_an_untrained_network_is_unlike_the_zoo(
@@ -76,7 +77,7 @@ def test_an_untrained_network_is_unlike_the_zoo(
     save_model(model, path)
     (result,) = scan_subjects([path], [fitted])
     assert result.verdict is Status.INCONCLUSIVE
-    assert "unlike every model" in result.findings[0].message
+    assert "unlike every model" in result.findings[-1].message
 
 
 def test_nan_weights_are_inconclusive_and_others_are_still_judged(
@@ -92,8 +93,8 @@ def test_nan_weights_are_inconclusive_and_others_are_still_judged(
     good = zoo.path_of(zoo.select(Split.TEST)[0])
     results = scan_subjects([path, garbage, good], [fitted])
     assert [result.verdict for result in results[:2]] == [Status.INCONCLUSIVE, Status.FAILED]
-    assert "finite" in results[0].findings[0].message
-    assert results[2].findings[0].score is not None
+    assert "finite" in results[0].findings[-1].message
+    assert results[2].findings[-1].score is not None
     assert exit_code_of(results) in (ExitCode.FAILED, ExitCode.FOUND)
 
 
@@ -111,8 +112,8 @@ def test_finite_weights_with_answers_that_are_not_are_inconclusive(
     good = zoo.path_of(zoo.select(Split.TEST)[0])
     bad, other = scan_subjects([path, good], [fitted])
     assert bad.verdict is Status.INCONCLUSIVE
-    assert "NaN or infinity" in bad.findings[0].message
-    assert other.findings[0].score is not None
+    assert "NaN or infinity" in bad.findings[-1].message
+    assert other.findings[-1].score is not None
 
 
 def test_a_model_that_breaks_the_computation_fails_alone(
@@ -127,7 +128,7 @@ def test_a_model_that_breaks_the_computation_fails_alone(
             raise RuntimeError("out of order")
         return forward(self, images)
 
-    expected = [result.findings[0].score for result in scan_subjects(paths, [fitted])]
+    expected = [result.findings[-1].score for result in scan_subjects(paths, [fitted])]
     monkeypatch.setattr(type(broken.network), "forward", explode)
     monkeypatch.setattr("molehunt.detectors._stacking.CHUNK_ON_CPU", 1)
     monkeypatch.setattr(
@@ -141,8 +142,8 @@ def test_a_model_that_breaks_the_computation_fails_alone(
     )
     results = scan_subjects(paths, [fitted])
     assert [result.verdict is Status.FAILED for result in results] == [False, True, False]
-    assert "out of order" in results[1].findings[0].message
-    assert results[0].findings[0].score == pytest.approx(expected[0], abs=1e-3)
+    assert "out of order" in results[1].findings[-1].message
+    assert results[0].findings[-1].score == pytest.approx(expected[0], abs=1e-3)
 
 
 def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Path) -> None:
@@ -150,7 +151,7 @@ def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Pa
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
     results = scan_subjects(paths, [fitted], max_false_alarms=0.01)
     assert {result.verdict for result in results} == {Status.INCONCLUSIVE}
-    assert "at least 99" in results[0].findings[0].message
+    assert "at least 99" in results[0].findings[-1].message
 
 
 def test_two_detectors_share_the_false_alarms(zoo: Zoo, tmp_path: Path) -> None:
@@ -160,7 +161,7 @@ def test_two_detectors_share_the_false_alarms(zoo: Zoo, tmp_path: Path) -> None:
         save_detector(fit_on_zoo(detector, zoo), path)
         both.append(FittedDetector.load(path))
     (result,) = scan_subjects([zoo.path_of(zoo.records[0])], both, max_false_alarms=0.2)
-    assert [finding.threshold for finding in result.findings] == [0.1, 0.1]
+    assert [finding.threshold for finding in result.findings] == [None, 0.1, 0.1]
 
 
 def test_precedence_of_verdicts_and_exit_codes() -> None:

@@ -138,7 +138,7 @@ def run_demo(
             "placebo": measured["litmus"]["placebo"],
         },
         "scans": {
-            record.treatment.value: {"verdict": scan.verdict.value, "p": scan.findings[0].p_value}
+            record.treatment.value: {"verdict": scan.verdict.value, "p": scan.findings[-1].p_value}
             for record, scan in zip(pair, scans, strict=True)
         },
         "seed": plan.seed,
