@@ -284,3 +284,34 @@ def test_expressions(text: str, allowed: bool) -> None:
 )
 def test_guards(text: str, allowed: bool) -> None:
     assert is_guard(text) is allowed
+
+
+@pytest.mark.parametrize("legacy", [False, True], ids=["zip", "legacy"])
+@pytest.mark.parametrize(
+    "start", [b"\x80\x02cos\nsystem\nq\x00.", b"PK\x03\x04", b"cos\nsystem\n."]
+)
+def test_numbers_of_tensors_may_look_like_anything(
+    start: bytes, legacy: bool, tmp_path: Path
+) -> None:
+    """Tensors are never unpickled: what their bytes spell is no danger."""
+    numbers = torch.frombuffer(bytearray(start.ljust(64, b".")), dtype=torch.uint8)
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": numbers}, path, _use_new_zipfile_serialization=not legacy)
+    assert inspect_serialization(path).state is CLEAN
+
+
+@pytest.mark.parametrize("start", [b"\x80\x02cos\nsystem\nq\x00.", b"PK\x03\x04"])
+def test_numbers_of_exported_tensors_may_look_like_anything(start: bytes, tmp_path: Path) -> None:
+    numbers = torch.frombuffer(bytearray(start.ljust(64, b".")), dtype=torch.float32)
+
+    class Added(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(numbers.clone())
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images + self.weight
+
+    path = tmp_path / "model.pt2"
+    torch.export.save(torch.export.export(Added(), (torch.zeros(16),)), path)
+    assert inspect_serialization(path).state is CLEAN

@@ -27,7 +27,7 @@ from molehunt.provenance._judgement import (
     unsafe,
     worst,
 )
-from molehunt.provenance._torch_files import judge_members, judge_torch_zip
+from molehunt.provenance._torch_files import judge_members, judge_raw, judge_torch_zip
 
 _LARGEST_JSON = 64 * 2**20  # bytes
 _LARGEST_NESTED = 256 * 2**20  # bytes; sample inputs
@@ -90,6 +90,8 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
         return unsafe(f"carries compiled code: {name}")
     if item.compress_type != zipfile.ZIP_STORED:
         archive.problems.append(f"a compressed member, which torch does not write: {name}")
+    if _RAW.fullmatch(name):  # numbers, where the configuration does not say otherwise
+        return judge_raw(archive, item)
     members = judge_members(archive, [item])
     if members.state is not SerializationState.CLEAN:
         return members
@@ -101,7 +103,7 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
         return worst(_payload_faults(_json(archive, item), folder, sizes), members)
     if _PICKLED.fullmatch(name):
         return _judge_pickled(archive.read(item, _LARGEST_NESTED), name)
-    if _RAW.fullmatch(name) or _PLAIN.fullmatch(name):
+    if _PLAIN.fullmatch(name):
         return members
     if re.match(r"data/constants/(custom|opaque)_obj_", name):
         return unsafe(f"carries pickled objects: {name}")

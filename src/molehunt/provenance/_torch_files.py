@@ -42,18 +42,42 @@ def judge_torch_zip(archive: Archive, root: str) -> Judgement:
     member of raw bytes; both are asked for here as torch asks for them.
     """
     items = {item.filename.removeprefix(root): item for item in archive.members}
-    found = [judge_members(archive, [item for name, item in items.items() if name != "data.pkl"])]
+    found: list[Judgement] = []
+    raw: set[str] = set()
     try:
         content = archive.read(items["data.pkl"], LARGEST_PICKLE)
         found.append(judge_pickle(content))
         storages = {storage.key: storage for storage in read_pickle(content).storages}
         found += _misfits(items, storages)
+        raw = _raw(items, storages)
     except UnsafeContentError as error:
         found.append(unsafe(str(error)))
     except UnreadContentError as error:
         found.append(unread(str(error)))
+    others = [item for name, item in items.items() if name not in raw and name != "data.pkl"]
+    found.append(judge_members(archive, others))
+    found += [judge_raw(archive, items[name]) for name in raw]
     found += [unread(problem) for problem in archive.problems]
     return worst(found, otherwise=clean("tensors and plain values only"))
+
+
+def _raw(items: dict[str, zipfile.ZipInfo], storages: dict[str, Storage]) -> set[str]:
+    """Return the members that are taken as raw numbers, whatever they look like.
+
+    The numbers of an honest tensor may begin like a pickle or an archive.
+    """
+    names = {f"data/{storage.key}": storage.size for storage in storages.values()}
+    return {name for name, size in names.items() if name in items and items[name].file_size == size}
+
+
+def judge_raw(archive: Archive, item: zipfile.ZipInfo) -> Judgement:
+    """Judge a member that is read as numbers by its checksum alone."""
+    try:
+        for _ in archive.chunks(item):
+            pass
+    except UnreadContentError as error:
+        return unread(str(error))
+    return clean("raw numbers")
 
 
 def _misfits(
