@@ -25,6 +25,9 @@ from molehunt.studies._badnets_models import ModelRecord, build_model, open_work
 from molehunt.studies._badnets_plan import SQUARE, ModelPlan, ordered_pairs
 from molehunt.studies._badnets_results import PAPER, results_of
 
+# One process: the study is run once for all of them.
+pytestmark = pytest.mark.xdist_group("badnets-mnist")
+
 
 @pytest.fixture(scope="module")
 def study(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BadNetsResult]:

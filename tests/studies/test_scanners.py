@@ -12,6 +12,9 @@ from molehunt.studies._scanners import DETECTORS
 from molehunt.studies._scanners_plan import SCALES, plans_of
 from molehunt.zoo import Split
 
+# One process: the study is run once for all of them.
+pytestmark = pytest.mark.xdist_group("scanners")
+
 
 @contextmanager
 def silent(_title: str):
