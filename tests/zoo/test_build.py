@@ -78,7 +78,7 @@ def test_a_zoo_of_another_plan_is_refused(zoo: Zoo) -> None:
 @pytest.mark.parametrize("signal_number", [signal.SIGKILL, signal.SIGINT])
 def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path, signal_number: int) -> None:
     # Enough that a busy machine does not finish before the signal comes.
-    models = {split: ModelCounts(pairs=10) for split in Split}
+    models = {split: ModelCounts(pairs=6) for split in Split}
     plan = tiny_plan(models=models)
     description = tmp_path / "plan.json"
     description.write_text(plan.model_dump_json())
