@@ -131,7 +131,7 @@ def test_fingerprints_are_of_file_and_rule(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("source", "place"),
     [
-        ("/work/a b/m#1.pt", {"uri": "a%20b/m%231.pt", "uriBaseId": "SRCROOT"}),
+        ("/models/a b/m#1.pt", {"uri": "a%20b/m%231.pt", "uriBaseId": "SRCROOT"}),
         ("sub/../m.pt", {"uri": "m.pt", "uriBaseId": "SRCROOT"}),
         ("../m.pt", {"uri": "file:///m.pt"}),
         ("/elsewhere/m.pt", {"uri": "file:///elsewhere/m.pt"}),
@@ -142,7 +142,7 @@ def test_fingerprints_are_of_file_and_rule(tmp_path: Path) -> None:
     ],
 )
 def test_places(source: str, place: dict[str, str]) -> None:
-    (run,) = scan_as_sarif([ScanResult(source, None, ())], root=Path("/work"))["runs"]
+    (run,) = scan_as_sarif([ScanResult(source, None, ())], root=Path("/models"))["runs"]
     assert run["artifacts"][0]["location"] == place
 
 

@@ -13,6 +13,14 @@ from molehunt.studies import SCALES, run_badnets_mnist, run_demo, run_scanners
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
+Folder = Annotated[
+    Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
+]
+Scale = Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")]
+Docs = Annotated[
+    Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
+]
+
 
 def demo(
     folder: Annotated[Path, typer.Argument(help="Where everything is written.")] = Path(
@@ -35,13 +43,9 @@ def demo(
 
 @app.command("badnets-mnist")
 def badnets_mnist(
-    folder: Annotated[
-        Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
-    ] = Path("runs/studies/badnets-mnist"),
-    scale: Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")] = "quick",
-    docs: Annotated[
-        Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
-    ] = None,
+    folder: Folder = Path("runs/studies/badnets-mnist"),
+    scale: Scale = "quick",
+    docs: Docs = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
@@ -59,13 +63,9 @@ def badnets_mnist(
 
 @app.command("scanners")
 def scanners(
-    folder: Annotated[
-        Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
-    ] = Path("runs/studies/scanners"),
-    scale: Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")] = "quick",
-    docs: Annotated[
-        Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
-    ] = None,
+    folder: Folder = Path("runs/studies/scanners"),
+    scale: Scale = "quick",
+    docs: Docs = None,
     modelaudit: Annotated[
         Path | None, typer.Option(help="The modelaudit command, to run it on the same models.")
     ] = None,

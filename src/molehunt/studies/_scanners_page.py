@@ -40,8 +40,10 @@ def page_of(results: Results) -> StudyPage:
                 "are. By the detector's own null: as a first scan of an unknown model does it. "
                 "Calibrated: by p-values against "
                 f"{_references(results)} clean models of the zoo's kind, as after molehunt fit.",
-                "Together: what molehunt scan --clean says by default, each detector held to 5 % "
-                "divided by their number.",
+                "Together: what molehunt scan --clean finds suspicious by default, each detector "
+                "held to 5 % divided by their number. As the published nulls do not hold here, "
+                "such a scan abstains (inconclusive); an alarm of the final layer, whose null held "
+                "on the development zoos, or of a calibrated detector is a verdict.",
             ],
             [rates_table(results)],
         ),
@@ -49,8 +51,8 @@ def page_of(results: Results) -> StudyPage:
             "Which class, and how long",
             [
                 "Target named: how often the class that the evidence points at is the backdoor's "
-                "target, over backdoored test models, flagged or not. Seconds a model on one core, "
-                "reading the file included.",
+                "target, over backdoored test models, flagged or not. Seconds a model in a process "
+                "with one thread, reading the file included, whatever else the machine did.",
             ],
             [target_table(results)],
         ),
