@@ -148,6 +148,7 @@ def auc_figure(results: Results) -> Figure:
     axes.axhline(0.5, color="#555555", linewidth=1, linestyle="--")
     axes.set_xticks(range(len(zoos)), zoos, fontsize=9)
     axes.set_ylabel("AUC, 95 % interval")
+    axes.set_xlim(-0.5, len(zoos) - 0.5)
     axes.set_ylim(0, 1.02)
     axes.grid(axis="y", color="#eeeeee")
     axes.legend(fontsize=8, ncols=3, frameon=False, loc="upper center", bbox_to_anchor=(0.5, 1.22))
