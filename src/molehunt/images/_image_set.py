@@ -100,13 +100,12 @@ class ImageSet:
 
     def resized(self, size: int) -> ImageSet:
         """Return the set with square images of `size` pixels (bilinear, antialiased)."""
-        if self.shape[1:] == (size, size):
-            return self
-        images = image_ops.resize(self.images, [size, size], antialias=True)
-        return replace(self, images=images)
+        return self.shaped((self.shape[0], size, size))
 
     def shaped(self, shape: tuple[int, int, int]) -> ImageSet:
         """Return the set with images of (channels, height, width), colours made grey or back."""
+        if self.shape == shape:
+            return self
         images = self.images
         if shape[0] != images.shape[1]:
             if shape[0] == 1 and images.shape[1] == 3:

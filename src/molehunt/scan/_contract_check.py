@@ -29,12 +29,12 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
     Finding
         Passed with the accuracy, or inconclusive: then nothing else should judge.
     """
+    if len(clean) > _MOST_IMAGES:
+        clean = clean.sample(_MOST_IMAGES, torch.Generator().manual_seed(0))
     try:
         images = clean.shaped(model.card.input_shape).named(model.card.class_names)
     except MolehuntError as error:
         return Finding("contract", Status.INCONCLUSIVE, str(error))
-    if len(images) > _MOST_IMAGES:
-        images = images.sample(_MOST_IMAGES, torch.Generator().manual_seed(0))
     try:
         answers = logits_of(model, images.images)
     except Exception as error:  # a stranger's network may fail in any way

@@ -40,9 +40,10 @@ def results_of(
 
 
 def _detector(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
-    clean, backdoored = (_test(records, kind) for kind in (Treatment.CLEAN, Treatment.BACKDOORED))
+    parts = {kind: _test(records, kind) for kind in (Treatment.CLEAN, Treatment.BACKDOORED)}
+    clean, backdoored = parts[Treatment.CLEAN], parts[Treatment.BACKDOORED]
     reference = [record.score for record in records if record.split is Split.CALIBRATION]
-    scores = {kind: [record.score for record in part] for kind, part in _parts(records).items()}
+    scores = {kind: [record.score for record in part] for kind, part in parts.items()}
     auc = auc_with_interval(scores[Treatment.CLEAN], scores[Treatment.BACKDOORED])
     calibrated = {
         kind: conformal_p_values(values, reference) <= RATE for kind, values in scores.items()
@@ -92,12 +93,6 @@ def _evaluated(found: Evaluation) -> dict[str, Any]:
         },
         "seconds_per_model": round(found.seconds_per_model, 4),
     }
-
-
-def _parts(
-    records: Sequence[ExaminationRecord],
-) -> dict[Treatment, list[ExaminationRecord]]:
-    return {kind: _test(records, kind) for kind in (Treatment.CLEAN, Treatment.BACKDOORED)}
 
 
 def _test(records: Sequence[ExaminationRecord], kind: Treatment) -> list[ExaminationRecord]:
