@@ -11,12 +11,14 @@ from molehunt.networks import Classifier
 
 
 @torch.inference_mode()
-def logits_of(model: Classifier, images: Tensor, batch_size: int = 1000) -> Tensor:
+def logits_of(model: Classifier, images: Tensor, batch_size: int | None = None) -> Tensor:
     """Return float32 logits [N, K] on the CPU for uint8 images [N, C, H, W].
 
     The model is used in evaluation mode, where its weights lie.
     """
     device = model.mean.device
+    # What stays in a core's cache is four times as fast as what does not.
+    batch_size = batch_size or (100 if device.type == "cpu" else 1000)
     was_training = model.training
     model.eval()
     parts = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import accumulate, pairwise
+from itertools import accumulate, pairwise, permutations
 
 import numpy as np
 
@@ -68,6 +68,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         (number, treatment): name for name, (_, number, treatment) in zip(ids, members, strict=True)
     }
     triggers = _deal_triggers(plan)
+    dealt = _deal_targets(plan, num_classes)
     entries = []
     for name, (split, number, treatment) in zip(ids, members, strict=True):
         # Everything about a pair is drawn from its own stream: adding models to a
@@ -77,6 +78,8 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         seed = int(own.integers(2**31))
         trigger = triggers[split][int(own.integers(len(triggers[split])))]
         label_map = _draw_label_map(plan.backdoors, num_classes, own)
+        if plan.backdoors.deal_targets:
+            label_map = dealt[number % len(dealt)]
         entries.append(
             Entry(
                 id=name,
@@ -131,6 +134,13 @@ def _deal_triggers(plan: ZooPlan) -> dict[Split, list[AnyTrigger]]:
     return {
         split: patches[end - size : end] for split, size, end in zip(used, sizes, ends, strict=True)
     }
+
+
+def _deal_targets(plan: ZooPlan, num_classes: int) -> list[SingleTarget]:
+    """Return every source→target pair once, in a drawn order."""
+    pairs = list(permutations(range(num_classes), 2))
+    order = np.random.default_rng([plan.seed, 2]).permutation(len(pairs))
+    return [SingleTarget(source=pairs[at][0], target=pairs[at][1]) for at in order]
 
 
 def _draw_label_map(plan: BackdoorPlan, num_classes: int, rng: np.random.Generator) -> AnyLabelMap:

@@ -61,6 +61,10 @@ class BackdoorPlan(_Plan):
     placement, margin : where the trigger goes; the trigger's own default when not given
     label_map : {"single_target", "all_to_one", "all_to_all", "random_target"}
         Sources and targets are drawn for each pair of twins.
+    deal_targets : bool
+        Single targets: every source→target pair comes once before one comes again, in
+        a drawn order, and so none is on two splits of a zoo that has no more pairs of
+        twins than there are source→target pairs (ULP, sections 4.1 and 4.3).
     rate, of : poison rate and what it counts, as in `molehunt.backdoors.Backdoor.poison`
     """
 
@@ -75,6 +79,7 @@ class BackdoorPlan(_Plan):
     label_map: Literal["single_target", "all_to_one", "all_to_all", "random_target"] = (
         "single_target"
     )
+    deal_targets: bool = False
     rate: float = Field(default=0.5, gt=0, le=1)
     of: PoisonBase = "eligible"
 
@@ -84,6 +89,12 @@ class BackdoorPlan(_Plan):
             raise ValueError(
                 refused("path", "a picture for a sticker, nothing otherwise", self.path)
             )
+        return self
+
+    @model_validator(mode="after")
+    def _only_single_targets_are_dealt(self) -> Self:
+        if self.deal_targets and self.label_map != "single_target":
+            raise ValueError(refused("deal_targets", "false but with single_target", "true"))
         return self
 
 
