@@ -143,6 +143,13 @@ def test_unreadable_image_is_named(image_folder: Path) -> None:
         load_images(f"folder:{image_folder}")
 
 
+def test_formats_that_start_programs_are_no_images(image_folder: Path) -> None:
+    script = "%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n"
+    (image_folder / "train/dog/1.png").write_text(script)
+    with pytest.raises(UnreadableFileError, match="cannot identify"):
+        load_images(f"folder:{image_folder}")
+
+
 def test_folder_without_test_part_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train" / "a").mkdir(parents=True)
     with pytest.raises(DataNotFoundError, match="train/CLASS"):

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import os
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from molehunt.errors import OutputError, UnreadableFileError
 from molehunt.files import written_whole
+
+# Pillow starts other programs for some formats (Ghostscript for EPS); these it decodes itself.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+_UNDECODABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 
 
 def cache_folder() -> Path:
@@ -61,10 +66,23 @@ def decode_files(paths: list[Path], size: int) -> Tensor:
     return images
 
 
-def _decode(path: Path, size: int) -> np.ndarray:
+def read_rgb(path: Path) -> Image.Image:
+    """Decode one image file, as RGB.
+
+    The orientation that a camera wrote into the file is left alone, as in other readers of
+    COCO sets.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is not a whole image in one of `FORMATS`.
+    """
     try:
-        with Image.open(path) as image:
-            resized = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR)
-            return np.asarray(resized)
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        with Image.open(path, formats=FORMATS) as image:
+            return image.convert("RGB")
+    except _UNDECODABLE as error:
         raise UnreadableFileError(f"{path}: not a readable image: {error}") from error
+
+
+def _decode(path: Path, size: int) -> np.ndarray:
+    return np.asarray(read_rgb(path).resize((size, size), Image.Resampling.BILINEAR))

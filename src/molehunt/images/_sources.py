@@ -61,10 +61,7 @@ def load_images(
         raise InvalidRequestError(refused("data set", ", ".join(SOURCE_FORMS), repr(source)))
     if size is not None and not 4 <= size <= 1024:
         raise InvalidRequestError(refused("image size", "4 to 1024 pixels", size))
-    root = Path(data_root or os.environ.get("MOLEHUNT_DATA") or "data").expanduser()
-    if path:
-        given = Path(path).expanduser()
-        root = given if given.exists() or given.is_absolute() else root / given
+    root = find_data(path, data_root)
     found = SOURCES[name](root, size, download)
     return found if size is None else TrainTest(*(part.resized(size) for part in found))
 
@@ -90,6 +87,23 @@ def load_test_images(
     if name != "folder" or not folder.is_dir() or (folder / "test").is_dir():
         return load_images(source, data_root=data_root, size=size).test
     return _read_folder(_image_folder(folder), size)
+
+
+def find_data(path: str, data_root: str | Path | None) -> Path:
+    """Return where `path` lies: in the current folder, else below the data root.
+
+    Parameters
+    ----------
+    path : str
+        Empty for the data root itself.
+    data_root : path, optional
+        ``MOLEHUNT_DATA`` when not given.
+    """
+    root = Path(data_root or os.environ.get("MOLEHUNT_DATA") or "data").expanduser()
+    given = Path(path).expanduser()
+    if path and (given.exists() or given.is_absolute()):
+        return given
+    return root / given
 
 
 def _digits(_root: Path, _size: int | None, _download: bool) -> TrainTest:
