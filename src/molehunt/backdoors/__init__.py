@@ -6,6 +6,7 @@ from molehunt.backdoors._backdoor import (
     TrainingSet,
     Treatment,
     TriggeredImages,
+    draw_copies,
 )
 from molehunt.backdoors._label_maps import (
     AllToAll,
@@ -47,6 +48,7 @@ __all__ = [
     "Treatment",
     "Trigger",
     "TriggeredImages",
+    "draw_copies",
     "random_patches",
     "top_left_pixels",
 ]

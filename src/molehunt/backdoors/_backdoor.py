@@ -129,21 +129,9 @@ class Backdoor(BaseModel):
             If the rate is outside (0, 1], a label is not in the set, the trigger does
             not fit the images, or nothing would be poisoned.
         """
-        if not 0 < rate <= 1:
-            raise InvalidRequestError(refused("poison rate", "a number in (0, 1]", rate))
         self.label_map.check(train.num_classes)
         eligible = self.label_map.eligible(train.labels)
-        if of == "all":
-            drawn = torch.randperm(len(train), generator=generator)[: round(rate * len(train))]
-            picked = drawn[eligible[drawn]]
-        else:
-            positions = eligible.nonzero().flatten()
-            order = torch.randperm(len(positions), generator=generator)
-            picked = positions[order[: round(rate * len(positions))]]
-        if not len(picked):
-            raise InvalidRequestError(
-                refused("poison rate", "enough to poison one image", f"{rate} of {len(train)}")
-            )
+        picked = draw_copies(eligible, rate, of=of, generator=generator)
         # A trigger that does not fit shows here, not in the middle of a training.
         self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
         copies = train.take(picked)
@@ -172,6 +160,46 @@ class Backdoor(BaseModel):
         pixels = _drawn(self.trigger, chosen, generator)
         labels = self.label_map(chosen.labels, test.num_classes, generator)
         return TriggeredImages(ImageSet(pixels, labels, test.class_names), chosen.labels)
+
+
+def draw_copies(
+    eligible: Tensor, rate: float, *, of: PoisonBase, generator: torch.Generator
+) -> Tensor:
+    """Draw the images of a training set that the attacker copies.
+
+    Parameters
+    ----------
+    eligible : Tensor of bool, shape [N]
+        The images that the attack is about.
+    rate, of
+        As in `Backdoor.poison`.
+    generator : torch.Generator
+
+    Returns
+    -------
+    Tensor of int64
+        Positions of eligible images, at least one.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the rate is outside (0, 1], or too small for one image.
+    """
+    if not 0 < rate <= 1:
+        raise InvalidRequestError(refused("poison rate", "a number in (0, 1]", rate))
+    count = len(eligible)
+    if of == "all":
+        drawn = torch.randperm(count, generator=generator)[: round(rate * count)]
+        picked = drawn[eligible[drawn]]
+    else:
+        positions = eligible.nonzero().flatten()
+        order = torch.randperm(len(positions), generator=generator)
+        picked = positions[order[: round(rate * len(positions))]]
+    if not len(picked):
+        raise InvalidRequestError(
+            refused("poison rate", "enough to poison one image", f"{rate} of {count}")
+        )
+    return picked
 
 
 def _drawn(trigger: Trigger, images: ImageSet, generator: torch.Generator) -> Tensor:
