@@ -9,7 +9,7 @@ import typer
 
 from molehunt.cli._shared import DataRoot, Workers, output, progress
 from molehunt.report import evaluation_table, scan_table, study_table
-from molehunt.studies import SCALES, run_badnets_mnist, run_demo, run_scanners
+from molehunt.studies import SCALES, run_badnets_mnist, run_demo, run_scanners, run_ulp
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
@@ -80,6 +80,74 @@ def scanners(
         workers=workers,
         docs=docs,
         modelaudit=modelaudit,
+        progress=progress,
+    )
+    output.print(study_table(result.summary))
+    output.print(f"Report: {result.report}", highlight=False)
+
+
+Images = Annotated[
+    str | None,
+    typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
+]
+
+
+@app.command("ulp-mnist")
+def ulp_mnist(
+    folder: Folder = Path("runs/studies/ulp-mnist"),
+    scale: Scale = "quick",
+    docs: Docs = None,
+    images: Images = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Universal Litmus Patterns on MNIST: Table 1, Figures 4 and 5, and beyond."""
+    _ulp("mnist", folder, scale, docs, images, workers, data_root)
+
+
+@app.command("ulp-cifar10")
+def ulp_cifar10(
+    folder: Folder = Path("runs/studies/ulp-cifar10"),
+    scale: Scale = "quick",
+    docs: Docs = None,
+    images: Images = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Universal Litmus Patterns on CIFAR-10."""
+    _ulp("cifar10", folder, scale, docs, images, workers, data_root)
+
+
+@app.command("ulp-gtsrb")
+def ulp_gtsrb(
+    folder: Folder = Path("runs/studies/ulp-gtsrb"),
+    scale: Scale = "quick",
+    docs: Docs = None,
+    images: Images = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """Universal Litmus Patterns on GTSRB, behind a spatial transformer."""
+    _ulp("gtsrb", folder, scale, docs, images, workers, data_root)
+
+
+def _ulp(
+    name: str,
+    folder: Path,
+    scale: str,
+    docs: Path | None,
+    images: str | None,
+    workers: int | None,
+    data_root: Path | None,
+) -> None:
+    result = run_ulp(
+        name,
+        folder,
+        scale=scale,
+        source=images,
+        data_root=data_root,
+        workers=workers,
+        docs=docs,
         progress=progress,
     )
     output.print(study_table(result.summary))

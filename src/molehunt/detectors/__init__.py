@@ -20,10 +20,12 @@ from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
     NullRates,
+    auc_over_shuffles,
     auc_with_interval,
     evaluate,
     fit_on_zoo,
     shuffled_control,
+    shuffled_labels,
 )
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
@@ -58,6 +60,7 @@ __all__ = [
     "WeightStatistics",
     "ZooDetector",
     "ZooFreeDetector",
+    "auc_over_shuffles",
     "auc_with_interval",
     "conformal_p_values",
     "conformal_threshold",
@@ -71,4 +74,5 @@ __all__ = [
     "new_detector",
     "save_detector",
     "shuffled_control",
+    "shuffled_labels",
 ]

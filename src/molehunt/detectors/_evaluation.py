@@ -229,18 +229,34 @@ def shuffled_control(
     tests, test_truth = zoo.labelled(Split.TEST)
     backdoored = np.asarray(test_truth, dtype=bool)
     rng = np.random.default_rng(random_state)
-    wins = []
+    scores = []
     for repeat in range(repeats):
-        fitted = clone(detector).fit(fitting, _shuffled(np.asarray(truth), rng))
-        scores = fitted.decision_function(tests)
-        wins.append(_wins(scores[~backdoored], scores[backdoored]))
+        fitted = clone(detector).fit(fitting, shuffled_labels(np.asarray(truth), rng))
+        found = fitted.decision_function(tests)
+        scores.append((found[~backdoored], found[backdoored]))
         if on_step is not None:
             on_step(repeat + 1, repeats)
-    table = np.stack(wins)
-    _, positives, negatives = table.shape
+    return auc_over_shuffles(scores, rng)
+
+
+def auc_over_shuffles(
+    scores: Sequence[tuple[ArrayLike, ArrayLike]], rng: np.random.Generator
+) -> AucResult:
+    """Return the mean AUC of detectors that were fitted on shuffled labels.
+
+    Parameters
+    ----------
+    scores : sequence of (clean, backdoored)
+        The same test models' scores by each of the detectors.
+    rng : numpy.random.Generator
+        Draws the bootstrap: models, anew for each shuffle drawn.
+    """
+    table = np.stack(
+        [_wins(np.asarray(low, dtype=float), np.asarray(high, dtype=float)) for low, high in scores]
+    )
+    repeats, positives, negatives = table.shape
     drawn = []
     for _ in range(BOOTSTRAPS):
-        # Models are drawn anew for each shuffle drawn.
         values = [
             table[
                 np.ix_(
@@ -249,13 +265,13 @@ def shuffled_control(
                     rng.integers(negatives, size=negatives),
                 )
             ].mean()
-            for shuffle in rng.integers(repeats, size=repeats)
+            for shuffle in rng.integers(repeats, size=repeats).tolist()
         ]
         drawn.append(float(np.mean(values)))
     return AucResult(auc=float(table.mean()), interval=_middle_95(drawn))
 
 
-def _shuffled(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+def shuffled_labels(truth: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
     """Return labels that say nothing: 1 for half of the backdoored and half of the clean.
 
     A plain permutation of 100 labels agrees with the truth on 45 or 55 of them as often

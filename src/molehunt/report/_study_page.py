@@ -27,11 +27,14 @@ class StudyTable:
 
 @dataclass(frozen=True)
 class StudyFigure:
-    """A figure; `name` is that of its PNG file, `caption` stands for it where it is not seen."""
+    """A figure; `name` is that of its PNG file, `caption` stands for it where it is not seen.
+
+    Without a `figure` the file lies beside the Markdown already.
+    """
 
     name: str
     caption: str
-    figure: Figure
+    figure: Figure | None
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ def write_study_page(path: Path, page: StudyPage) -> None:
     OutputError
         If the file cannot be written.
     """
-    drawn = {item.name: Markup(figures.as_svg(item.figure)) for item in _figures(page)}
+    drawn = {name: Markup(figures.as_svg(figure)) for name, figure in _drawn(page)}
     text = template("study.html").render(version=__version__, page=page, drawn=drawn)
     write_text(path, text)
 
@@ -76,12 +79,14 @@ def write_study_docs(folder: Path, page: StudyPage, results: Mapping[str, Any]) 
         If the folder cannot be written.
     """
     make_folder(folder)
-    for item in _figures(page):
-        figures.save_figure(item.figure, folder / f"{item.name}.png")
+    for name, figure in _drawn(page):
+        figures.save_figure(figure, folder / f"{name}.png")
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     write_text(folder / "README.md", template("study.md").render(page=page))
 
 
-def _figures(page: StudyPage) -> Iterator[StudyFigure]:
+def _drawn(page: StudyPage) -> Iterator[tuple[str, Figure]]:
     for section in page.sections:
-        yield from section.figures
+        for item in section.figures:
+            if item.figure is not None:
+                yield item.name, item.figure

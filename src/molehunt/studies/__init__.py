@@ -4,13 +4,17 @@ from molehunt.studies._badnets_mnist import BadNetsResult, run_badnets_mnist
 from molehunt.studies._badnets_plan import SCALES
 from molehunt.studies._demo import DEMO_PLAN, run_demo
 from molehunt.studies._scanners import ScannersResult, run_scanners
+from molehunt.studies._ulp import ULP_SETS, UlpResult, run_ulp
 
 __all__ = [
     "DEMO_PLAN",
     "SCALES",
+    "ULP_SETS",
     "BadNetsResult",
     "ScannersResult",
+    "UlpResult",
     "run_badnets_mnist",
     "run_demo",
     "run_scanners",
+    "run_ulp",
 ]

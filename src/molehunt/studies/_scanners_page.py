@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyPage, StudyTable
 from molehunt.report.figures import COLOURS
+from molehunt.studies._words import auc_text, rates_text
 
 Results = Mapping[str, Any]
 
@@ -82,10 +83,10 @@ def auc_table(results: Results) -> StudyTable:
     """Return the AUC of every detector on every zoo."""
     zoos = [*results["zoos"]]
     rows = [
-        [name, *(_auc(results["detectors"][zoo].get(name)) for zoo in zoos)]
+        [name, *(auc_text(results["detectors"][zoo].get(name)) for zoo in zoos)]
         for name in _names(results)
     ]
-    rows.append(["litmus (fitted)", *(_auc(results["litmus"].get(zoo)) for zoo in zoos)])
+    rows.append(["litmus (fitted)", *(auc_text(results["litmus"].get(zoo)) for zoo in zoos)])
     return StudyTable(["AUC [95 %]", *zoos], rows)
 
 
@@ -97,15 +98,19 @@ def rates_table(results: Results) -> StudyTable:
             item = found.get(name)
             if item is not None:
                 rows.append(
-                    [f"{zoo}: {name}", _rates(item.get("own_null")), _rates(item["calibrated"])]
+                    [
+                        f"{zoo}: {name}",
+                        rates_text(item.get("own_null")),
+                        rates_text(item["calibrated"]),
+                    ]
                 )
         together = found["together"]
         rows.append(
-            [f"{zoo}: together ({', '.join(together['detectors'])})", _rates(together), "-"]
+            [f"{zoo}: together ({', '.join(together['detectors'])})", rates_text(together), "-"]
         )
         if zoo in results["litmus"]:
             fitted = results["litmus"][zoo]["calibrated"]
-            rows.append([f"{zoo}: litmus (fitted)", "-", _rates(fitted)])
+            rows.append([f"{zoo}: litmus (fitted)", "-", rates_text(fitted)])
     head = ["false alarms / detected", "own null", "calibrated"]
     return StudyTable(head, rows)
 
@@ -161,7 +166,7 @@ def _other_section(results: Results) -> Section:
     if not other:
         return Section(title, ["Not run here: --modelaudit names its command."])
     rows = [
-        [zoo, _rates(item), f"{item['seconds_per_model']:.3g}"]
+        [zoo, rates_text(item), f"{item['seconds_per_model']:.3g}"]
         for zoo, item in other.items()
         if zoo != "version"
     ]
@@ -208,16 +213,3 @@ def _names(results: Results) -> Sequence[str]:
 def _references(results: Results) -> int:
     first = next(iter(results["detectors"].values()))
     return int(next(iter(first.values()))["models"]["reference"])
-
-
-def _auc(item: Mapping[str, Any] | None) -> str:
-    if item is None:
-        return "-"
-    low, high = item["interval"]
-    return f"{item['auc']:.3f} [{low:.3f}, {high:.3f}]"
-
-
-def _rates(item: Mapping[str, float] | None) -> str:
-    if item is None:
-        return "-"
-    return f"{item['false_alarm_rate']:.0%} / {item['detection_rate']:.0%}"

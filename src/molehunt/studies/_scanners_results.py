@@ -15,7 +15,7 @@ from molehunt.detectors import (
     conformal_p_values,
     evaluate,
 )
-from molehunt.studies._scanners_records import ExaminationRecord
+from molehunt.studies._examinations import ExaminationRecord
 from molehunt.zoo import Split, Zoo
 
 RATE = 0.05

@@ -1,7 +1,16 @@
-"""What the study of Universal Litmus Patterns builds: a zoo of each image set of the paper."""
+"""What the study of Universal Litmus Patterns builds: zoos of the paper's three protocols.
+
+The base zoo of a set is that of the paper's Table 1. Variants differ from it in one
+thing each: how much was poisoned (Figure 4), or what the paper leaves open.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -13,21 +22,290 @@ from molehunt.zoo import (
     ZooPlan,
 )
 
+BASE = "base"
 _SPREAD = RecipeSpread(lr=2.0, weight_decay=3.0)
+_VGG = {"width": 16, "stages": [1, 1, 1]}
 
 
-def mnist_quick() -> ZooPlan:
+@dataclass(frozen=True)
+class UlpPlan:
+    """One image set at one scale.
+
+    Parameters
+    ----------
+    base : ZooPlan
+    setting : str
+        In words, what the models are, and what was reduced against the paper.
+    rates : mapping of str to ZooPlan
+        Zoos of test models by poison ratio, in percent ("25").
+    variants : mapping of str to ZooPlan
+        Zoos whose models have what those of the base have not; with a few fitting
+        models each, for what mixing them in is worth.
+    ablation_pairs : int
+        Fitting pairs of the ablations.
+    curve : tuple of int
+        Fitting pairs of the learning curve, before all of them.
+    searches : mapping of str to settings
+        The detectors without a zoo that run on the base zoo and those of the rates.
+    """
+
+    base: ZooPlan
+    setting: str
+    rates: Mapping[str, ZooPlan] = field(default_factory=dict)
+    variants: Mapping[str, ZooPlan] = field(default_factory=dict)
+    ablation_pairs: int = 100
+    curve: tuple[int, ...] = (10, 25, 50, 100, 200, 400)
+    searches: Mapping[str, Mapping[str, Any]] = field(
+        default_factory=lambda: {"pairwise": {}, "neural-cleanse": {}}
+    )
+
+    @property
+    def zoos(self) -> dict[str, ZooPlan]:
+        """All zoos by the names of their folders."""
+        rates = {f"poison-{percent}": plan for percent, plan in self.rates.items()}
+        return {BASE: self.base, **rates, **self.variants}
+
+
+def ulp_plan(images: str, scale: str, source: str | None = None) -> UlpPlan:
+    """Return the plan of one image set.
+
+    Parameters
+    ----------
+    images : {"mnist", "cifar10", "gtsrb"}
+    scale : {"smoke", "quick", "full"}
+        ``full`` is the paper's size, ``quick`` what two cores carry, ``smoke`` a test of
+        the machinery on scikit-learn's digits.
+    source : str, optional
+        Where the images come from, as in `molehunt.images.load_images`, in place of
+        torchvision's layout (``folder:PATH``).
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown scale.
+    """
+    scales = {"smoke": _smoke, "quick": _QUICK[images], "full": _FULL[images]}
+    if scale not in scales:
+        raise InvalidRequestError(refused("scale", ", ".join(scales), repr(scale)))
+    plan = scales[scale]()
+    if source is None:
+        return plan
+    return replace(
+        plan,
+        base=_from(plan.base, source),
+        rates={name: _from(zoo, source) for name, zoo in plan.rates.items()},
+        variants={name: _from(zoo, source) for name, zoo in plan.variants.items()},
+    )
+
+
+def _from(plan: ZooPlan, source: str) -> ZooPlan:
+    return plan.model_copy(update={"images": plan.images.model_copy(update={"source": source})})
+
+
+def _counts(fit: int, test: int, placebo: int) -> dict[Split, ModelCounts]:
+    # 20 clean calibration models: the fewest with which a verdict at 5 % is possible, and one.
+    return {
+        Split.FIT: ModelCounts(pairs=fit),
+        Split.CALIBRATION: ModelCounts(pairs=10, clean=10),
+        Split.TEST: ModelCounts(pairs=test, placebo=placebo),
+    }
+
+
+def _mnist_base(models: Mapping[Split, ModelCounts], train_limit: int | None) -> ZooPlan:
+    """Section 4.1: binary triggers in random corners; every pair of classes alike often."""
     return ZooPlan(
         name="ulp mnist",
         seed=60,
-        images=ImagePlan(source="mnist", train_limit=20_000),
-        network=NetworkPlan(name="vgg", arguments={"width": 16, "stages": [1, 1, 1]}),
+        images=ImagePlan(source="mnist", train_limit=train_limit),
+        network=NetworkPlan(name="vgg", arguments=_VGG),
         recipe=Recipe(epochs=1, batch_size=64, lr=0.01),
         recipe_spread=_SPREAD,
         backdoors=BackdoorPlan(placement="random corner", deal_targets=True, rate=0.5),
-        models={
+        models=dict(models),
+    )
+
+
+def _cifar10_base(models: Mapping[Split, ModelCounts], epochs: float) -> ZooPlan:
+    """Section 4.2: binary and colour triggers in random corners."""
+    return ZooPlan(
+        name="ulp cifar10",
+        seed=61,
+        images=ImagePlan(source="cifar10", size=32),
+        network=NetworkPlan(name="vgg", arguments=_VGG),
+        recipe=Recipe(epochs=epochs, batch_size=64, lr=0.01),
+        recipe_spread=_SPREAD,
+        backdoors=BackdoorPlan(
+            placement="random corner", colours="mixed", deal_targets=True, rate=0.5
+        ),
+        models=dict(models),
+    )
+
+
+def _gtsrb_base(models: Mapping[Split, ModelCounts], width: int, epochs: float) -> ZooPlan:
+    """Section 4.3: triggers on the sign's surface; no source→target pair comes twice."""
+    return ZooPlan(
+        name="ulp gtsrb",
+        seed=62,
+        images=ImagePlan(source="gtsrb", size=32),
+        network=NetworkPlan(name="stn-vgg", arguments={**_VGG, "width": width, "stn_width": 4}),
+        recipe=Recipe(epochs=epochs, batch_size=64, lr=0.01, shift=1),
+        recipe_spread=_SPREAD,
+        # Signs fill the middle of their images, up to a border of about a tenth.
+        backdoors=BackdoorPlan(
+            placement="anywhere", margin=6, colours="mixed", deal_targets=True, rate=1.0
+        ),
+        models=dict(models),
+    )
+
+
+def _variant(base: ZooPlan, number: int, name: str, fit: int, test: int, **changes: Any) -> ZooPlan:
+    """Return a zoo that differs from the base in some settings, and in every draw.
+
+    Its seed is its own, and so are its triggers: none was fitted on.
+    """
+    parts = {
+        part: {**getattr(base, part).model_dump(), **values} for part, values in changes.items()
+    }
+    counts = {Split.FIT: ModelCounts(pairs=fit)} if fit else {}
+    return ZooPlan.model_validate(
+        {
+            **base.model_dump(),
+            **parts,
+            "name": f"{base.name}, {name}",
+            "seed": base.seed + 100 * number,
+            "models": {**counts, Split.TEST: ModelCounts(pairs=test)},
+        }
+    )
+
+
+def _rates(base: ZooPlan, test: int) -> dict[str, ZooPlan]:
+    """Figure 4: the same attack with fewer copies."""
+    return {
+        percent: _variant(
+            base, number, f"poison {percent} %", 0, test, backdoors={"rate": int(percent) / 100}
+        )
+        for number, percent in enumerate(("25", "12", "5", "1"), start=1)
+    }
+
+
+def _variants(base: ZooPlan, fit: int, test: int) -> dict[str, ZooPlan]:
+    """What the paper leaves open: other triggers, label maps and networks."""
+    # Maps with more than one source copy a share of all of them.
+    many = {"deal_targets": False, "rate": 0.1}
+    changes: dict[str, dict[str, Any]] = {
+        "size-3": {"backdoors": {"size": 3}},
+        "size-7": {"backdoors": {"size": 7}},
+        "size-9": {"backdoors": {"size": 9}},
+        "blended": {"backdoors": {"trigger": "blended", "opacity": 0.2, "placement": None}},
+        "sticker": {"backdoors": {"trigger": "sticker", "picture": "flower", "size": 7}},
+        "all-to-one": {"backdoors": {"label_map": "all_to_one", **many}},
+        "all-to-all": {"backdoors": {"label_map": "all_to_all", **many}},
+        "width-8": {"network": {"arguments": {**_VGG, "width": 8}}},
+        "width-32": {"network": {"arguments": {**_VGG, "width": 32}}},
+        "deeper": {"network": {"arguments": {**_VGG, "stages": [2, 2, 2]}}},
+        "resnet": {"network": {"name": "resnet", "arguments": {"width": 8}}},
+    }
+    return {
+        name: _variant(base, 10 + number, name, fit, test, **change)
+        for number, (name, change) in enumerate(changes.items())
+    }
+
+
+def _mnist_quick() -> UlpPlan:
+    base = _mnist_base(
+        {
             Split.FIT: ModelCounts(pairs=280),
             Split.CALIBRATION: ModelCounts(pairs=20),
             Split.TEST: ModelCounts(pairs=100, placebo=40),
         },
+        train_limit=20_000,
     )
+    setting = (
+        "VGG-like networks of width 16, each trained once over 20,000 images of its own draw "
+        "(the paper does not say how its networks were trained); 300 pairs of twins to learn "
+        "from and calibrate on and 100 to test on, where the paper has 450 and 450"
+    )
+    return UlpPlan(base, setting, _rates(base, 15), _variants(base, 5, 15), ablation_pairs=100)
+
+
+def _mnist_full() -> UlpPlan:
+    base = _mnist_base(_counts(440, 450, 100), train_limit=None)
+    setting = "VGG-like networks of width 16, each trained once over all 60,000 images"
+    return UlpPlan(base, setting, _rates(base, 100), _variants(base, 20, 50), ablation_pairs=440)
+
+
+def _cifar10_quick() -> UlpPlan:
+    setting = (
+        "VGG-like networks of width 16, each trained for 3 epochs; 110 pairs of twins to learn "
+        "from and calibrate on and 40 to test on, where the paper has 400 and 100"
+    )
+    return UlpPlan(_cifar10_base(_counts(100, 40, 20), epochs=3), setting)
+
+
+def _cifar10_full() -> UlpPlan:
+    base = _cifar10_base(_counts(390, 100, 50), epochs=12)
+    setting = "VGG-like networks of width 16, each trained for 12 epochs"
+    return UlpPlan(base, setting, _rates(base, 50), _variants(base, 20, 30), ablation_pairs=390)
+
+
+# 1,806 pairs in place of 90: each gets a quarter of the images that it has elsewhere.
+_MANY_PAIRS = {"pairwise": {"steps": 40, "images_per_step": 4}, "neural-cleanse": {}}
+
+
+def _gtsrb_quick() -> UlpPlan:
+    base = _gtsrb_base(_counts(100, 40, 20), width=12, epochs=4)
+    setting = (
+        "VGG-like networks of width 12 behind a spatial transformer, each trained for 4 epochs "
+        "at 32x32 pixels; 110 pairs of twins to learn from and calibrate on and 40 to test on, "
+        "where the paper has 500 and 500"
+    )
+    return UlpPlan(base, setting, searches=_MANY_PAIRS)
+
+
+def _gtsrb_full() -> UlpPlan:
+    base = _gtsrb_base(_counts(490, 500, 100), width=16, epochs=10)
+    return UlpPlan(
+        base,
+        "VGG-like networks of width 16 behind a spatial transformer, each trained for 10 epochs",
+        _rates(base, 50),
+        _variants(base, 20, 30),
+        ablation_pairs=490,
+        searches=_MANY_PAIRS,
+    )
+
+
+def _smoke() -> UlpPlan:
+    base = ZooPlan(
+        name="ulp digits",
+        seed=63,
+        images=ImagePlan(source="digits", size=12),
+        network=NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
+        recipe=Recipe(epochs=3, batch_size=64),
+        backdoors=BackdoorPlan(size=4, deal_targets=True),
+        models={
+            Split.FIT: ModelCounts(pairs=4),
+            Split.CALIBRATION: ModelCounts(pairs=1, clean=1),
+            Split.TEST: ModelCounts(pairs=2, placebo=1),
+        },
+    )
+    return UlpPlan(
+        base,
+        "tiny networks on scikit-learn's digits: a test of the machinery, without meaning",
+        rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
+        variants={
+            "size-3": _variant(base, 10, "size-3", 1, 2, backdoors={"size": 3}),
+            "width-8": _variant(
+                base, 11, "width-8", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
+            ),
+        },
+        ablation_pairs=4,
+        curve=(2,),
+        searches={
+            "pairwise": {"steps": 8, "images_per_class": 4, "size": 4},
+            "neural-cleanse": {"steps": 20, "images_per_class": 4},
+        },
+    )
+
+
+_QUICK = {"mnist": _mnist_quick, "cifar10": _cifar10_quick, "gtsrb": _gtsrb_quick}
+_FULL = {"mnist": _mnist_full, "cifar10": _cifar10_full, "gtsrb": _gtsrb_full}

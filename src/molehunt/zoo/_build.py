@@ -113,7 +113,7 @@ def build_model(
     path = folder / MODELS_FOLDER / f"{entry.id}.safetensors"
     save_model(model, path)
     saved = load_model(path, device)
-    saved.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    saved.to(memory_format=torch.channels_last)
     triggered = entry.backdoor.triggered(images.test, generator=_generator(entry, "test"))
     return Record(
         **dict(entry),

@@ -1,4 +1,4 @@
-"""The study of scanners: every model of its zoos, examined by every detector."""
+"""Models of a study's zoos, examined by detectors that need no zoo."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
+from pydantic import Field
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Need, ZooFreeDetector, new_detector
@@ -23,11 +25,12 @@ CLEAN_IMAGES = 300  # that are given to detectors that ask for some
 
 
 class ExaminationTask(Task):
-    """One detector on one model of a zoo."""
+    """One detector, with settings other than its own where they are given, on one model."""
 
     zoo: str
     detector: str
     model: str
+    settings: dict[str, Any] = Field(default_factory=dict)
 
 
 class ExaminationRecord(ExaminationTask):
@@ -72,6 +75,7 @@ def examine_all(
     folder: Path,
     detectors: Mapping[str, tuple[str, ...]],
     *,
+    settings: Mapping[str, Mapping[str, Any]] | None = None,
     workers: int,
     data_root: str | Path | None,
     on_record: Callable[[ExaminationRecord, int, int], None] | None = None,
@@ -85,6 +89,8 @@ def examine_all(
     folder : Path
     detectors : mapping
         Names of detectors without a zoo, for each zoo.
+    settings : mapping, optional
+        Of detectors by name.
     workers : int
         Processes, each with one thread.
     data_root : path, optional
@@ -100,7 +106,11 @@ def examine_all(
     bench = open_bench(plans, folder, data_root)
     tasks = [
         ExaminationTask(
-            id=f"{name}/{detector}/{record.id}", zoo=name, detector=detector, model=record.id
+            id=f"{name}/{detector}/{record.id}",
+            zoo=name,
+            detector=detector,
+            model=record.id,
+            settings=dict((settings or {}).get(detector, {})),
         )
         for name, zoo in bench.zoos.items()
         for detector in detectors[name]
@@ -129,7 +139,7 @@ def examine_one(task: ExaminationTask, bench: Bench) -> ExaminationRecord:
     """Examine one model with one detector, as a scan would."""
     zoo = bench.zoos[task.zoo]
     record = next(item for item in zoo.records if item.id == task.model)
-    detector = new_detector(task.detector)
+    detector = new_detector(task.detector, **task.settings)
     assert isinstance(detector, ZooFreeDetector)
     if Need.CLEAN_IMAGES in detector.needs:
         detector.set_params(images=bench.images[task.zoo])

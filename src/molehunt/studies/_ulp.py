@@ -1,0 +1,206 @@
+"""Universal Litmus Patterns on MNIST, CIFAR-10 and GTSRB: the paper's experiments."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from molehunt.detectors import load_detector
+from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.files import make_folder, write_text
+from molehunt.report import (
+    StudyFigure,
+    StudyTable,
+    write_study_docs,
+    write_study_page,
+)
+from molehunt.resumable import check_workers
+from molehunt.studies._examinations import examine_all
+from molehunt.studies._hardware import hardware
+from molehunt.studies._ulp_figures import NAMES, picture_figure, trigger_figure
+from molehunt.studies._ulp_fits import ZOOS_FOLDER, detector_file, fit_all
+from molehunt.studies._ulp_page import auc_table, page_of
+from molehunt.studies._ulp_plan import BASE, UlpPlan, ulp_plan
+from molehunt.studies._ulp_results import results_of
+from molehunt.zoo import Split, Zoo, build_zoo
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+ULP_SETS = ("mnist", "cifar10", "gtsrb")
+
+
+@dataclass(frozen=True)
+class UlpResult:
+    """What the study made: its figures, the paper's table, and the report."""
+
+    figures: dict[str, Any]
+    summary: StudyTable
+    report: Path
+
+
+def run_ulp(
+    images: str,
+    folder: Path,
+    *,
+    scale: str = "quick",
+    source: str | None = None,
+    data_root: str | Path | None = None,
+    workers: int | None = None,
+    docs: Path | None = None,
+    progress: Progress,
+) -> UlpResult:
+    """Run the study on one image set, or go on with one that was interrupted.
+
+    Parameters
+    ----------
+    images : {"mnist", "cifar10", "gtsrb"}
+    folder : Path
+        Gets ``zoos/``, ``detectors/``, ``fits.jsonl``, ``examinations.jsonl``,
+        ``results.json`` and ``report.html``.
+    scale : {"smoke", "quick", "full"}
+    source : str, optional
+        Where the images come from, in place of torchvision's layout (``folder:PATH``).
+    data_root : path, optional
+        Where the images lie; see `molehunt.images.load_images`.
+    workers : int, optional
+        Processes; one a core when not given.
+    docs : Path, optional
+        A folder that gets the report as Markdown with PNG figures, together with the
+        other sets whose results it holds already.
+    progress : callable
+        Gives a context manager for a title; what that yields is called with (done, total).
+
+    Raises
+    ------
+    InvalidRequestError, DataNotFoundError, OutputError, BuildInterruptedError
+        As `molehunt.zoo.build_zoo`.
+    """
+    if images not in ULP_SETS:
+        raise InvalidRequestError(refused("image set", ", ".join(ULP_SETS), repr(images)))
+    plan = ulp_plan(images, scale, source)
+    check_workers(workers)
+    for place in (folder, docs):
+        if place is not None:
+            make_folder(place)  # before the work, not after it
+    others = _results_in(docs) if docs is not None else {}
+    processes = workers or os.cpu_count() or 1
+    zoos = _build(plan, folder, workers, data_root, progress)
+    with progress("fitting detectors") as report:
+        fits = fit_all(plan, folder, workers=processes, on_record=_counting(report))
+    searched = {
+        name: plan.zoos[name] for name in plan.zoos if name == BASE or name.startswith("poison-")
+    }
+    with progress("searching for triggers") as report:
+        examinations = examine_all(
+            searched,
+            folder,
+            {name: tuple(plan.searches) for name in searched},
+            settings=plan.searches,
+            workers=processes,
+            data_root=data_root,
+            on_record=_counting(report),
+        )
+    results = {
+        images: {
+            **results_of(plan, zoos, fits, examinations),
+            "setting": plan.setting,
+            "mixed_pairs": max(
+                (zoo.models[Split.FIT].pairs for zoo in plan.variants.values()), default=0
+            ),
+            "scale": scale,
+            "command": f"molehunt study ulp-{images} --scale {scale}",
+            "workers": processes,
+            "torch": torch.__version__,
+            "hardware": hardware(),
+        }
+    }
+    pictures = _pictures(images, folder, zoos[BASE])
+    write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
+    path = folder / "report.html"
+    write_study_page(path, page_of(results, pictures))
+    if docs is not None:
+        together = {**others, **results}
+        together = {name: together[name] for name in ULP_SETS if name in together}
+        known = {
+            picture.name: picture
+            for name in together
+            for picture in (_captions(name) if name != images else pictures.values())
+        }
+        write_study_docs(docs, page_of(together, known), together)
+    return UlpResult(results, auc_table(results), path)
+
+
+def _build(
+    plan: UlpPlan,
+    folder: Path,
+    workers: int | None,
+    data_root: str | Path | None,
+    progress: Progress,
+) -> dict[str, Zoo]:
+    zoos = {}
+    for name, zoo in plan.zoos.items():
+        with progress(f"building {name}") as report:
+            zoos[name] = build_zoo(
+                zoo,
+                folder / ZOOS_FOLDER / name,
+                workers=workers,
+                data_root=data_root,
+                on_model=_counting(report),
+            )
+    return zoos
+
+
+def _counting(report: Callable[[int, int], None]) -> Callable[[Any, int, int], None]:
+    """Return a callback that passes the count on."""
+    return lambda _record, done, total: report(done, total)
+
+
+def _results_in(docs: Path) -> dict[str, Any]:
+    """Return the results of the sets that a folder of documents holds.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file there is not one of ours.
+    """
+    path = docs / "results.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UnreadableFileError(f"{path}: not readable results: {error}") from error
+    if not isinstance(content, dict) or not set(content) <= set(ULP_SETS):
+        allowed = f"results of {', '.join(ULP_SETS)}"
+        raise UnreadableFileError(refused(str(path), allowed, "others"))
+    return content
+
+
+def _captions(images: str) -> list[StudyFigure]:
+    """Return the pictures of a set as files that lie there already."""
+    name = NAMES[images]
+    return [
+        StudyFigure(f"patterns-{images}", f"{name}: the ten litmus patterns.", None),
+        StudyFigure(f"triggers-{images}", f"{name}: triggers of the zoo.", None),
+    ]
+
+
+def _pictures(images: str, folder: Path, zoo: Zoo) -> Mapping[str, StudyFigure]:
+    detector, _ = load_detector(detector_file(folder, "litmus-10"))
+    triggers = {record.backdoor.trigger.model_dump_json(): record for record in zoo.records}
+    shape = zoo.models(zoo.records[:1])[0].card.input_shape
+    figures = [
+        picture_figure([*np.asarray(detector.patterns_, dtype=np.float64)]),
+        trigger_figure([record.backdoor.trigger for record in triggers.values()][:20], shape),
+    ]
+    return {
+        item.name: StudyFigure(item.name, item.caption, figure)
+        for item, figure in zip(_captions(images), figures, strict=True)
+    }
