@@ -265,7 +265,7 @@ def auc_over_shuffles(
                     rng.integers(negatives, size=negatives),
                 )
             ].mean()
-            for shuffle in rng.integers(repeats, size=repeats).tolist()
+            for shuffle in rng.integers(repeats, size=(repeats,))
         ]
         drawn.append(float(np.mean(values)))
     return AucResult(auc=float(table.mean()), interval=_middle_95(drawn))

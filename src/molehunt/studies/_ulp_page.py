@@ -265,8 +265,9 @@ def _of_one_set(name: str, found: Results) -> list[Section]:
             Section(
                 f"{title}: poison ratio (Figure 4)",
                 [
-                    "The detectors that learned from the base zoo's ratio, on models whose "
-                    "attackers poisoned less, with triggers of their own.",
+                    "The detectors that learned from the first row's ratio, on models whose "
+                    "attackers poisoned less, with triggers of their own. The paper learns anew "
+                    "from models of each ratio.",
                 ],
                 [_variant_table(found["poison"], "poison ratio, percent")],
                 [

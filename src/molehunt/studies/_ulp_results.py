@@ -44,8 +44,8 @@ def results_of(
         "ablation_models": by_id[f"ablation: {next(iter(ABLATIONS))}"].models,
         "learning_curve": _learning_curve(plan, by_id),
         "poison": {
-            percent: _variant(zoos[f"poison-{percent}"], f"poison-{percent}", by_id, examinations)
-            for percent in plan.rates
+            percent: _variant(zoos[name], name, by_id, examinations)
+            for percent, name in _by_rate(plan).items()
         },
         "carries": {
             name: _variant(zoos[name], name, by_id, examinations) for name in plan.variants
@@ -68,6 +68,14 @@ def _table_ids() -> list[str]:
         *(f"{name}-{count}" for name in ("litmus", "noise") for count in PATTERNS),
         "statistics",
     ]
+
+
+def _by_rate(plan: UlpPlan) -> dict[str, str]:
+    """Return the zoos of Figure 4 by poison ratio; the base zoo has the largest."""
+    if not plan.rates:
+        return {}
+    largest = f"{100 * plan.base.backdoors.rate:.0f}"
+    return {largest: BASE, **{percent: f"poison-{percent}" for percent in plan.rates}}
 
 
 def _by_patterns(name: str, by_id: Mapping[str, FitRecord]) -> dict[str, Any]:
