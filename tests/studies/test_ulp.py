@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+import json
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from molehunt.backdoors import SingleTarget, Treatment
+from molehunt.errors import InvalidRequestError, UnreadableFileError
+from molehunt.studies import ULP_SETS, UlpResult, run_ulp
+from molehunt.studies._ulp_fits import ABLATIONS, FitRecord, Scores, fit_tasks
+from molehunt.studies._ulp_plan import BASE, ulp_plan
+from molehunt.studies._ulp_results import results_of
+from molehunt.zoo import Split, Zoo, entries_of
+
+# One process: the study is run once for all of them.
+pytestmark = pytest.mark.xdist_group("ulp")
+
+
+@contextmanager
+def silent(_title: str):
+    yield lambda _done, _total: None
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> UlpResult:
+    folder = tmp_path_factory.mktemp("ulp")
+    return run_ulp(
+        "mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent
+    )
+
+
+def test_the_results_have_the_whole_table(study: UlpResult) -> None:
+    found = json.loads((study.report.parent / "results.json").read_text())["mnist"]
+    for name in ("litmus", "noise"):
+        assert set(found[name]["auc"]) == {"1", "5", "10"}
+    aucs = [found["baseline"], found["neural_cleanse"], found["statistics"]]
+    aucs += [found["controls"][name] for name in ("shuffled", "placebo")]
+    aucs += found["ablations"].values()
+    for item in aucs:
+        assert 0 <= item["interval"][0] <= item["auc"] <= item["interval"][1] <= 1
+    assert set(found["ablations"]) == set(ABLATIONS)
+    assert {"litmus-10", "baseline", "neural_cleanse"} <= set(found["seconds_per_model"])
+    assert [*found["poison"]] == ["50", "25"]
+    # Weight statistics are of one architecture, patterns are not.
+    assert found["carries"]["width-8"]["detectors"]["statistics"] is None
+    assert found["carries"]["width-8"]["detectors"]["litmus"] is not None
+
+
+def test_the_report_has_its_tables_and_pictures(study: UlpResult) -> None:
+    assert "<svg" in study.report.read_text()
+    docs = study.report.parent / "docs"
+    text = (docs / "README.md").read_text()
+    assert "MNIST, paper | 0.94 | 0.90 | 0.86 | 0.94 | 0.94 | 0.99 | 1.00" in text
+    for name in ("roc", "curve", "poison-mnist", "carries-mnist", "patterns-mnist"):
+        assert f"({name}.png)" in text
+        assert (docs / f"{name}.png").stat().st_size > 1000
+
+
+def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) -> None:
+    folder = study.report.parent
+    before = (folder / "fits.jsonl").read_bytes()
+    stored = json.loads((folder / "docs" / "results.json").read_text())
+    (folder / "docs" / "results.json").write_text(json.dumps({**stored, "gtsrb": stored["mnist"]}))
+    again = run_ulp(
+        "mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent
+    )
+    assert (folder / "fits.jsonl").read_bytes() == before
+    assert again.figures == study.figures
+    assert [*json.loads((folder / "docs" / "results.json").read_text())] == ["mnist", "gtsrb"]
+    assert "GTSRB, paper | 0.61" in (folder / "docs" / "README.md").read_text()
+
+
+def test_foreign_results_are_refused_before_the_work(study: UlpResult, tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_text('{"other": 1}')
+    with pytest.raises(UnreadableFileError, match="mnist, cifar10, gtsrb"):
+        run_ulp("mnist", tmp_path / "run", scale="smoke", docs=tmp_path, progress=silent)
+    assert not (tmp_path / "run" / "zoos").exists()
+
+
+@pytest.mark.parametrize("scale", ["quick", "full"])
+@pytest.mark.parametrize("name", ULP_SETS)
+def test_plans_keep_triggers_and_twins_apart(name: str, scale: str) -> None:
+    plan = ulp_plan(name, scale)
+    classes = 43 if name == "gtsrb" else 10
+    entries = entries_of(plan.base, classes)
+    of = {
+        split: {entry.backdoor.trigger for entry in entries if entry.split is split}
+        for split in (Split.FIT, Split.TEST)
+    }
+    assert not of[Split.FIT] & of[Split.TEST]
+    backdoored = [entry for entry in entries if entry.treatment is Treatment.BACKDOORED]
+    maps = [entry.backdoor.label_map for entry in backdoored]
+    assert all(isinstance(label_map, SingleTarget) for label_map in maps)
+    if name == "gtsrb":
+        assert len(set(maps)) == len(maps)  # source→target pairs are disjoint too
+    else:
+        counts = [maps.count(label_map) for label_map in set(maps)]
+        assert max(counts) - min(counts) <= 1 and len(counts) == 90
+    # Nothing that a variant is tested on is drawn as the base is.
+    seeds = [zoo.seed for zoo in plan.zoos.values()]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_full_scale_is_the_papers() -> None:
+    pairs = {
+        name: sum(counts.pairs for counts in ulp_plan(name, "full").base.models.values())
+        for name in ULP_SETS
+    }
+    assert pairs == {"mnist": 900, "cifar10": 500, "gtsrb": 1000}
+
+
+def test_figures_follow_from_scores(study: UlpResult) -> None:
+    plan = ulp_plan("mnist", "smoke")
+    zoos = {name: Zoo(study.report.parent / "zoos" / name) for name in plan.zoos}
+    perfect = Scores(clean=[0.0, 0.1], backdoored=[0.9, 1.0], placebo=[0.05])
+    fits = [
+        FitRecord(
+            **dict(task),
+            models=8,
+            scores={name: perfect for name in plan.zoos},
+            calibration=list(np.linspace(-1, 0, 30)),
+            fit_seconds=1,
+            seconds_per_model=0.01,
+        )
+        for task in fit_tasks(plan)
+    ]
+    found = results_of(plan, zoos, fits, [])
+    assert found["litmus"]["auc"] == {"1": 1.0, "5": 1.0, "10": 1.0}
+    assert found["controls"]["placebo"]["auc"] == 0.5
+    assert found["litmus"]["detection_rate"]["10"] == 1.0
+    assert found["zoo"]["test_models"] == 4
+    assert "baseline" not in found
+    assert BASE in zoos
+
+
+def test_impossible_requests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="mnist, cifar10, gtsrb"):
+        run_ulp("svhn", tmp_path, progress=silent)
+    with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
+        run_ulp("mnist", tmp_path, scale="huge", progress=silent)
