@@ -9,7 +9,7 @@ from molehunt.images import TrainTest
 from molehunt.networks import build_classifier
 from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
 from molehunt.training._augment import augmented
-from molehunt.training._fit import _batches
+from molehunt.training._course import course_of
 
 ARGUMENTS = {"width": 4, "stages": [1, 1]}
 RECIPE = Recipe(epochs=4, batch_size=64)
@@ -47,8 +47,12 @@ def test_the_same_seed_gives_the_same_weights(digits: TrainTest) -> None:
     assert not all(other)
 
 
-def test_every_image_is_seen_once_a_pass_and_no_batch_is_short() -> None:
-    batches = list(_batches(10, 4, 5, seed=0))
+def test_every_image_is_seen_once_a_pass_and_no_batch_is_short(digits: TrainTest) -> None:
+    ten = digits.train.take(torch.arange(10))
+    model = build_classifier("vgg", ten, arguments=ARGUMENTS)
+    course = course_of(model, ten, Recipe(epochs=2, batch_size=4))
+    batches = list(course.batches(seed=0))
+    assert len(batches) == course.steps == 5
     assert all(len(batch) == 4 for batch in batches)
     seen = torch.cat(batches)
     assert sorted(seen[:10].tolist()) == list(range(10))

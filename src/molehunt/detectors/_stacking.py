@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.func import functional_call, stack_module_state
+from torch.func import functional_call
 
 from molehunt.errors import UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, architecture_key, stack_models
 
 # On CPU chunks of about 10 models are fastest; on CUDA the more the better.
 CHUNK_ON_CPU = 10
@@ -133,20 +131,6 @@ def stacks_of(
         yield _stack(group, device)
 
 
-def architecture_key(model: Classifier) -> str:
-    """Return a text that is the same for models whose weights can be stacked."""
-    card = model.card
-    parts = [card.architecture, card.arguments, card.input_shape, card.num_classes]
-    return json.dumps(parts, sort_keys=True)
-
-
 def _stack(group: list[tuple[int, Classifier]], device: torch.device) -> ModelStack:
-    models = [model.to(device).frozen() for _, model in group]
-    parameters, buffers = stack_module_state(models)
-    skeleton = copy.deepcopy(models[0]).to("meta")
-    return ModelStack(
-        [position for position, _ in group],
-        skeleton,
-        {name: tensor.detach() for name, tensor in parameters.items()},
-        {name: tensor.detach() for name, tensor in buffers.items()},
-    )
+    stack = stack_models([model.to(device).frozen() for _, model in group])
+    return ModelStack([position for position, _ in group], *stack)

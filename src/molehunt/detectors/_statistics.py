@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from molehunt.detectors._base import Need, OnStep, ZooDetector
 from molehunt.detectors._calibration import Floats
 from molehunt.detectors._heads import fit_linear_head
-from molehunt.detectors._stacking import architecture_key
 from molehunt.errors import UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, architecture_key
 
 
 class WeightStatistics(ZooDetector):

@@ -9,6 +9,7 @@ from molehunt.networks._classifier import (
 )
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, read_header, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
+from molehunt.networks._stacking import StackedState, architecture_key, stack_models
 
 __all__ = [
     "CARD_KEY",
@@ -18,10 +19,13 @@ __all__ = [
     "Classifier",
     "InputContract",
     "ModelCard",
+    "StackedState",
+    "architecture_key",
     "build_classifier",
     "build_network",
     "load_model",
     "read_card",
     "read_header",
     "save_model",
+    "stack_models",
 ]

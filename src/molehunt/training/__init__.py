@@ -1,7 +1,8 @@
-"""Training one model, and measuring it."""
+"""Training one model or many at once, and measuring them."""
 
 from molehunt.training._device import bfloat16_helps, pick_device
 from molehunt.training._fit import TrainingRun, train
+from molehunt.training._fit_many import train_many
 from molehunt.training._measure import attack_success, clean_accuracy, logits_of
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle
@@ -16,4 +17,5 @@ __all__ = [
     "one_cycle",
     "pick_device",
     "train",
+    "train_many",
 ]

@@ -9,25 +9,32 @@ from torch.nn import functional
 from molehunt.training._recipe import Recipe
 
 
-def augmented(inputs: Tensor, recipe: Recipe, generator: torch.Generator) -> Tensor:
+def augmented(inputs: Tensor, recipe: Recipe, *generators: torch.Generator) -> Tensor:
     """Return a batch [N, C, H, W] in [0, 1] shifted and noisy as the recipe says.
 
-    What is drawn comes from `generator`, on the CPU, so that a seed means the same
-    on every device.
+    The batch is as many equal parts as there are generators, and what is drawn for a part
+    comes from its own, on the CPU, so that a seed means the same on every device.
     """
+    count, *shape = inputs.shape
+    count //= len(generators)
     if recipe.shift:
-        inputs = _shifted(inputs, recipe.shift, generator)
+        ways = 2 * recipe.shift + 1
+        moves = [torch.randint(0, ways, (2, count, 1), generator=g) for g in generators]
+        inputs = _shifted(inputs, recipe.shift, torch.cat(moves, dim=1).to(inputs.device))
     if recipe.noise:
-        strength = recipe.noise * torch.rand(len(inputs), 1, 1, 1, generator=generator)
-        noise = strength * torch.randn(inputs.shape, generator=generator)
+        noise = torch.cat([_noise((count, *shape), recipe.noise, g) for g in generators])
         inputs = (inputs + noise.to(inputs.device)).clamp_(0, 1)
     return inputs
 
 
-def _shifted(inputs: Tensor, most: int, generator: torch.Generator) -> Tensor:
+def _noise(shape: tuple[int, ...], most: float, generator: torch.Generator) -> Tensor:
+    strength = most * torch.rand(shape[0], 1, 1, 1, generator=generator)
+    return strength * torch.randn(shape, generator=generator)
+
+
+def _shifted(inputs: Tensor, most: int, moves: Tensor) -> Tensor:
+    """Return `inputs` with each image moved; `moves` [2, N, 1] are from 0 to 2 * `most`."""
     count, _, height, width = inputs.shape
-    moves = torch.randint(0, 2 * most + 1, (2, count, 1), generator=generator)
-    moves = moves.to(inputs.device)
     rows = (moves[0] + torch.arange(height, device=inputs.device))[:, :, None]
     columns = (moves[1] + torch.arange(width, device=inputs.device))[:, None, :]
     index = torch.arange(count, device=inputs.device)[:, None, None]

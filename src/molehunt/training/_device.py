@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.training._recipe import Recipe
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -37,3 +38,11 @@ def bfloat16_helps(network: nn.Module, device: torch.device) -> bool:
     capabilities: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     fast = capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")
     return bool(fast) and not depthwise
+
+
+def autocast_of(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.autocast:
+    """Return the precision that a recipe asks for, as a context."""
+    half = recipe.precision == "bfloat16" or (
+        recipe.precision == "auto" and bfloat16_helps(network, device)
+    )
+    return torch.autocast(device.type, torch.bfloat16, enabled=half)

@@ -7,19 +7,18 @@ data loader, no worker processes, no copies from the host in the loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.training._augment import augmented
-from molehunt.training._device import bfloat16_helps
+from molehunt.training._course import course_of
+from molehunt.training._device import autocast_of
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle
 
@@ -64,40 +63,25 @@ def train(
     InvalidRequestError
         If the images do not fit the model, or are fewer than a batch.
     """
-    data = images if isinstance(images, TrainingSet) else TrainingSet.of(images)
-    images = data.images
-    if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
-        allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
-        got = f"{images.shape} and {images.num_classes}"
-        raise InvalidRequestError(refused("training images", allowed, got))
-    batch_size = min(recipe.batch_size, len(images))
-    steps = int(recipe.epochs * len(images)) // batch_size
-    if steps < 1:
-        allowed = f"enough for one step of {batch_size} images"
-        raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
+    course = course_of(model, images, recipe)
     started = time.perf_counter()
     device = torch.device(device)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    images = course.data.images
     pixels, labels = images.images.to(device), images.labels.to(device)
     generator = torch.Generator().manual_seed(seed)
     placer = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, recipe)
-    schedule = one_cycle(optimizer, [recipe.lr], steps, recipe.warmup)
-    half = recipe.precision == "bfloat16" or (
-        recipe.precision == "auto" and bfloat16_helps(model, device)
-    )
+    schedule = one_cycle(optimizer, [recipe.lr], course.steps, recipe.warmup)
     loss = torch.zeros(())
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)  # dropout knows no generator
-        for step, index in enumerate(_batches(len(images), batch_size, steps, seed)):
+        for step, index in enumerate(course.batches(seed)):
             batch = index.to(device)
             inputs = augmented(pixels[batch].float().div_(255), recipe, generator)
-            if data.trigger is not None:
-                # Its own generator: twins without trigger are augmented in the same way.
-                stamp = data.triggered[index].nonzero().flatten()
-                inputs[stamp] = data.trigger(inputs[stamp], placer)
+            course.stamp(inputs, index, placer)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with torch.autocast(device.type, torch.bfloat16, enabled=half):
+            with autocast_of(recipe, model, device):
                 logits = model(inputs)
             loss = functional.cross_entropy(
                 logits.float(), labels[batch], label_smoothing=recipe.label_smoothing
@@ -107,10 +91,10 @@ def train(
             optimizer.step()
             schedule.step()
             if on_step is not None:
-                on_step(step + 1, steps)
+                on_step(step + 1, course.steps)
     final = float(loss.detach())
     model.eval()
-    return TrainingRun(steps, final, time.perf_counter() - started)
+    return TrainingRun(course.steps, final, time.perf_counter() - started)
 
 
 def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
@@ -125,14 +109,3 @@ def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:
             fused=True,
         )
     return torch.optim.AdamW(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
-
-
-def _batches(count: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
-    """Yield `steps` index batches from one permutation of the images after another."""
-    generator = torch.Generator().manual_seed(seed)
-    waiting = torch.empty(0, dtype=torch.int64)
-    for _ in range(steps):
-        if len(waiting) < batch_size:
-            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
-        yield waiting[:batch_size]
-        waiting = waiting[batch_size:]

@@ -1,0 +1,66 @@
+"""The course of a training: its images, its steps, and which images a step takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from molehunt.backdoors import TrainingSet
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+from molehunt.training._recipe import Recipe
+
+
+class Course(NamedTuple):
+    """What a recipe means for one model and its images."""
+
+    data: TrainingSet
+    batch_size: int
+    steps: int
+
+    def batches(self, seed: int) -> Iterator[Tensor]:
+        """Yield the images of each step: one permutation of them all after another."""
+        generator = torch.Generator().manual_seed(seed)
+        waiting = torch.empty(0, dtype=torch.int64)
+        for _ in range(self.steps):
+            if len(waiting) < self.batch_size:
+                order = torch.randperm(len(self.data), generator=generator)
+                waiting = torch.cat([waiting, order])
+            yield waiting[: self.batch_size]
+            waiting = waiting[self.batch_size :]
+
+    def stamp(self, inputs: Tensor, index: Tensor, placer: torch.Generator) -> None:
+        """Put the trigger, in place, on the images of a batch that get it.
+
+        `placer` draws its places and nothing else: twins without trigger are augmented in
+        the same way.
+        """
+        if self.data.trigger is not None:
+            triggered = self.data.triggered[index].nonzero().flatten()
+            inputs[triggered] = self.data.trigger(inputs[triggered], placer)
+
+
+def course_of(model: Classifier, images: ImageSet | TrainingSet, recipe: Recipe) -> Course:
+    """Return the course of a training.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the images do not fit the model, or are fewer than a batch.
+    """
+    data = images if isinstance(images, TrainingSet) else TrainingSet.of(images)
+    images = data.images
+    if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
+        allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
+        got = f"{images.shape} and {images.num_classes}"
+        raise InvalidRequestError(refused("training images", allowed, got))
+    batch_size = min(recipe.batch_size, len(images))
+    steps = int(recipe.epochs * len(images)) // batch_size
+    if steps < 1:
+        allowed = f"enough for one step of {batch_size} images"
+        raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
+    return Course(data, batch_size, steps)
