@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import _badnets_pairs, _litmus, _scan, _training, _triggers
+from benchmarks import _badnets_pairs, _litmus, _many_models, _scan, _training, _triggers
 
 BENCHMARKS = {
     "training": _training.run,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "scan": _scan.run,
     "badnets-pairs": _badnets_pairs.run,
     "triggers": _triggers.run,
+    "many-models": _many_models.run,
 }
 
 if __name__ == "__main__":
