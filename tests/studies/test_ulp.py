@@ -4,15 +4,14 @@ import json
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from molehunt.backdoors import SingleTarget, Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.studies import ULP_SETS, UlpResult, run_ulp
-from molehunt.studies._ulp_fits import ABLATIONS, FitRecord, Scores, fit_tasks
-from molehunt.studies._ulp_plan import BASE, ulp_plan
-from molehunt.studies._ulp_results import results_of
+from molehunt.studies._ulp_fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
+from molehunt.studies._ulp_plan import ulp_plan
+from molehunt.studies._ulp_results import UlpRecords, results_of
 from molehunt.zoo import Split, Zoo, entries_of
 
 # One process: the study is run once for all of them.
@@ -27,9 +26,7 @@ def silent(_title: str):
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> UlpResult:
     folder = tmp_path_factory.mktemp("ulp")
-    return run_ulp(
-        "mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent
-    )
+    return run_ulp("mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent)
 
 
 def test_the_results_have_the_whole_table(study: UlpResult) -> None:
@@ -61,13 +58,13 @@ def test_the_report_has_its_tables_and_pictures(study: UlpResult) -> None:
 
 def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) -> None:
     folder = study.report.parent
-    before = (folder / "fits.jsonl").read_bytes()
+    before = [(folder / name).read_bytes() for name in ("fits.jsonl", "scores.jsonl")]
     stored = json.loads((folder / "docs" / "results.json").read_text())
     (folder / "docs" / "results.json").write_text(json.dumps({**stored, "gtsrb": stored["mnist"]}))
     again = run_ulp(
         "mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent
     )
-    assert (folder / "fits.jsonl").read_bytes() == before
+    assert [(folder / name).read_bytes() for name in ("fits.jsonl", "scores.jsonl")] == before
     assert again.figures == study.figures
     assert [*json.loads((folder / "docs" / "results.json").read_text())] == ["mnist", "gtsrb"]
     assert "GTSRB, paper | 0.61" in (folder / "docs" / "README.md").read_text()
@@ -115,25 +112,26 @@ def test_full_scale_is_the_papers() -> None:
 def test_figures_follow_from_scores(study: UlpResult) -> None:
     plan = ulp_plan("mnist", "smoke")
     zoos = {name: Zoo(study.report.parent / "zoos" / name) for name in plan.zoos}
-    perfect = Scores(clean=[0.0, 0.1], backdoored=[0.9, 1.0], placebo=[0.05])
     fits = [
-        FitRecord(
-            **dict(task),
-            models=8,
-            scores={name: perfect for name in plan.zoos},
-            calibration=list(np.linspace(-1, 0, 30)),
-            fit_seconds=1,
-            seconds_per_model=0.01,
-        )
+        FitRecord(**dict(task), models=8, calibration=[-1.0] * 19, fit_seconds=1)
         for task in fit_tasks(plan)
     ]
-    found = results_of(plan, zoos, fits, [])
+    scores = [
+        ScoreRecord(
+            **dict(task),
+            clean=[0.0, 0.1],
+            backdoored=[0.9, 1.0],
+            placebo=[0.05],
+            seconds_per_model=0.01,
+        )
+        for task in score_tasks(plan)
+    ]
+    found = results_of(plan, zoos, UlpRecords.of(fits, scores, []))
     assert found["litmus"]["auc"] == {"1": 1.0, "5": 1.0, "10": 1.0}
     assert found["controls"]["placebo"]["auc"] == 0.5
     assert found["litmus"]["detection_rate"]["10"] == 1.0
     assert found["zoo"]["test_models"] == 4
     assert "baseline" not in found
-    assert BASE in zoos
 
 
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:

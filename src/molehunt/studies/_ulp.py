@@ -26,10 +26,17 @@ from molehunt.resumable import check_workers
 from molehunt.studies._examinations import examine_all
 from molehunt.studies._hardware import hardware
 from molehunt.studies._ulp_figures import NAMES, picture_figure, trigger_figure
-from molehunt.studies._ulp_fits import ZOOS_FOLDER, detector_file, fit_all
+from molehunt.studies._ulp_fits import (
+    ZOOS_FOLDER,
+    detector_file,
+    fit_all,
+    fit_tasks,
+    score_all,
+    score_tasks,
+)
 from molehunt.studies._ulp_page import auc_table, page_of
 from molehunt.studies._ulp_plan import BASE, UlpPlan, ulp_plan
-from molehunt.studies._ulp_results import results_of
+from molehunt.studies._ulp_results import UlpRecords, results_of
 from molehunt.zoo import Split, Zoo, build_zoo
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -62,8 +69,8 @@ def run_ulp(
     ----------
     images : {"mnist", "cifar10", "gtsrb"}
     folder : Path
-        Gets ``zoos/``, ``detectors/``, ``fits.jsonl``, ``examinations.jsonl``,
-        ``results.json`` and ``report.html``.
+        Gets ``zoos/``, ``detectors/``, an index of each kind of work, ``results.json``
+        and ``report.html``.
     scale : {"smoke", "quick", "full"}
     source : str, optional
         Where the images come from, in place of torchvision's layout (``folder:PATH``).
@@ -93,7 +100,11 @@ def run_ulp(
     processes = workers or os.cpu_count() or 1
     zoos = _build(plan, folder, workers, data_root, progress)
     with progress("fitting detectors") as report:
-        fits = fit_all(plan, folder, workers=processes, on_record=_counting(report))
+        fits = fit_all(fit_tasks(plan), folder, workers=processes, on_record=_counting(report))
+    with progress("scoring models") as report:
+        scores = score_all(
+            score_tasks(plan), folder, workers=processes, on_record=_counting(report)
+        )
     searched = {
         name: plan.zoos[name] for name in plan.zoos if name == BASE or name.startswith("poison-")
     }
@@ -109,7 +120,7 @@ def run_ulp(
         )
     results = {
         images: {
-            **results_of(plan, zoos, fits, examinations),
+            **results_of(plan, zoos, UlpRecords.of(fits, scores, examinations)),
             "setting": plan.setting,
             "mixed_pairs": max(
                 (zoo.models[Split.FIT].pairs for zoo in plan.variants.values()), default=0

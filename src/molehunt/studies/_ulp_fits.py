@@ -3,28 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from numpy.typing import NDArray
+from pydantic import Field
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import Detector, new_detector, save_detector, shuffled_labels
+from molehunt.detectors import load_detector, new_detector, save_detector, shuffled_labels
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.files import make_folder
 from molehunt.resumable import Task, Work, build_missing
 from molehunt.studies._ulp_plan import BASE, UlpPlan
-from molehunt.zoo import Models, Record, Split, Zoo
+from molehunt.zoo import Models, Split, Zoo
 
 ZOOS_FOLDER = "zoos"
-INDEX_FILE = "fits.jsonl"
+FITS_FILE = "fits.jsonl"
+SCORES_FILE = "scores.jsonl"
 DETECTORS_FOLDER = "detectors"
 PATTERNS = (1, 5, 10)  # the paper's M
 SHUFFLES = 5
 MIXED = "litmus-10 mixed"
+# What is compared where the test models change, by the words of the report.
+COMPARED: Mapping[str, str] = {
+    "litmus": "litmus-10",
+    "litmus, mixed": MIXED,
+    "noise": "noise-10",
+    "statistics": "statistics",
+}
 # Each differs in one thing from litmus-10 on the same fitting models.
 ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "as it is": {},
@@ -63,28 +72,36 @@ class FitTask(Task):
     shuffle: int | None = None
 
 
-class Scores(BaseModel):
-    """Scores of the test models of a zoo."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    clean: list[float]
-    backdoored: list[float]
-    placebo: list[float]
-
-
 class FitRecord(FitTask):
-    """What the fitted detector scored.
-
-    `scores` lacks the zoos whose models it does not fit; `calibration` are the scores of
-    the base zoo's clean calibration models; `seconds_per_model` includes reading the file.
-    """
+    """What came of it; `models` were learned from, `calibration` is the score of clean ones."""
 
     models: int
-    scores: dict[str, Scores]
     calibration: list[float]
     fit_seconds: float
-    seconds_per_model: float
+
+
+class ScoreTask(Task):
+    """A fitted detector on the test models of a zoo."""
+
+    fit: str
+    zoo: str
+
+
+class ScoreRecord(ScoreTask):
+    """The scores of test models by treatment; none where the detector does not fit them.
+
+    `seconds_per_model` includes reading the file.
+    """
+
+    clean: list[float] = Field(default_factory=list)
+    backdoored: list[float] = Field(default_factory=list)
+    placebo: list[float] = Field(default_factory=list)
+    seconds_per_model: float | None = None
+
+    @property
+    def fits(self) -> bool:
+        """Whether the detector could judge these models."""
+        return self.seconds_per_model is not None
 
 
 def fit_tasks(plan: UlpPlan) -> list[FitTask]:
@@ -120,24 +137,33 @@ def fit_tasks(plan: UlpPlan) -> list[FitTask]:
     return [*table, statistics, *shuffled, *mixed, *curve, *ablations]
 
 
+def score_tasks(plan: UlpPlan) -> list[ScoreTask]:
+    """Return what is scored: every detector on the base zoo, those compared on all zoos."""
+    return [
+        ScoreTask(id=f"{task.id} on {zoo}", fit=task.id, zoo=zoo)
+        for task in fit_tasks(plan)
+        for zoo in (plan.zoos if task.id in COMPARED.values() else [BASE])
+    ]
+
+
 @dataclass(frozen=True)
 class _Bench:
-    zoos: Mapping[str, Zoo]
+    """The folder of the study; zoos are opened when they are asked for."""
+
     folder: Path
 
-
-def _open_bench(names: tuple[str, ...], folder: Path) -> _Bench:
-    return _Bench({name: Zoo(folder / ZOOS_FOLDER / name) for name in names}, folder)
+    def zoo(self, name: str) -> Zoo:
+        return Zoo(self.folder / ZOOS_FOLDER / name)
 
 
 def fit_all(
-    plan: UlpPlan,
+    tasks: Sequence[FitTask],
     folder: Path,
     *,
     workers: int,
     on_record: Callable[[FitRecord, int, int], None] | None = None,
 ) -> list[FitRecord]:
-    """Fit and score what is missing; the zoos lie finished in ``folder/zoos``.
+    """Fit what is missing; the zoos lie finished in ``folder/zoos``.
 
     Raises
     ------
@@ -145,12 +171,29 @@ def fit_all(
         As `molehunt.resumable.build_missing`.
     """
     make_folder(folder / DETECTORS_FOLDER)
-    names = tuple(plan.zoos)
     return build_missing(
-        fit_tasks(plan),
-        folder / INDEX_FILE,
-        Work(fit_one, FitRecord, _open_bench, (names, folder)),
-        context=_open_bench(names, folder),
+        tasks,
+        folder / FITS_FILE,
+        Work(fit_one, FitRecord, _Bench, (folder,)),
+        context=_Bench(folder),
+        workers=workers,
+        on_record=on_record,
+    )
+
+
+def score_all(
+    tasks: Sequence[ScoreTask],
+    folder: Path,
+    *,
+    workers: int,
+    on_record: Callable[[ScoreRecord, int, int], None] | None = None,
+) -> list[ScoreRecord]:
+    """Score what is missing with the detectors that `fit_all` left; raises as it does."""
+    return build_missing(
+        tasks,
+        folder / SCORES_FILE,
+        Work(score_one, ScoreRecord, _Bench, (folder,)),
+        context=_Bench(folder),
         workers=workers,
         on_record=on_record,
     )
@@ -162,61 +205,49 @@ def detector_file(folder: Path, task: str) -> Path:
 
 
 def fit_one(task: FitTask, bench: _Bench) -> FitRecord:
-    """Fit one detector, keep its file, and score the test models of every zoo that it fits."""
-    base = bench.zoos[BASE]
-    models, truth = _fitting_part(task, bench.zoos)
+    """Fit one detector, calibrate it on the base zoo, and keep its file."""
+    base = bench.zoo(BASE)
+    models, truth = _fitting_part([bench.zoo(name) for name in task.zoos], task.pairs)
     if task.shuffle is not None:
         truth = shuffled_labels(truth, np.random.default_rng(task.shuffle))
     detector = new_detector(task.detector, **task.settings)
     started = time.perf_counter()
     detector.fit(models, truth)
-    fitted = time.perf_counter()
+    seconds = time.perf_counter() - started
     detector.calibrate(*base.labelled(Split.CALIBRATION))
-    save_detector(
-        detector,
-        detector_file(bench.folder, task.id),
-        zoo=base.summary(),
-    )
-    judging = time.perf_counter()
-    scores = {BASE: _scores(detector, base)}
-    seconds = (time.perf_counter() - judging) / len(base.select(Split.TEST))
-    for name, zoo in bench.zoos.items():
-        if name != BASE:
-            try:
-                scores[name] = _scores(detector, zoo)
-            except UnsuitableSubjectError:
-                continue
+    save_detector(detector, detector_file(bench.folder, task.id), zoo=base.summary())
     return FitRecord(
         **dict(task),
         models=len(models),
-        scores=scores,
         calibration=detector.calibration_scores_.tolist(),
-        fit_seconds=round(fitted - started, 2),
-        seconds_per_model=round(seconds, 5),
+        fit_seconds=round(seconds, 2),
     )
 
 
-def _fitting_part(task: FitTask, zoos: Mapping[str, Zoo]) -> tuple[Models, np.ndarray]:
+def score_one(task: ScoreTask, bench: _Bench) -> ScoreRecord:
+    """Score the test models of one zoo with one detector."""
+    detector, _ = load_detector(detector_file(bench.folder, task.fit))
+    zoo = bench.zoo(task.zoo)
+    scores: dict[str, list[float]] = {}
+    started = time.perf_counter()
+    for treatment in Treatment:
+        records = zoo.select(Split.TEST, treatment)
+        try:
+            found = detector.decision_function(zoo.models(records)) if records else np.array([])
+        except UnsuitableSubjectError:
+            return ScoreRecord(**dict(task))
+        scores[treatment.value] = found.tolist()
+    seconds = (time.perf_counter() - started) / len(zoo.select(Split.TEST))
+    return ScoreRecord(**dict(task), **scores, seconds_per_model=round(seconds, 5))
+
+
+def _fitting_part(zoos: Sequence[Zoo], pairs: int | None) -> tuple[Models, NDArray[np.int64]]:
+    """Return the models that are learned from, and 1 for backdoored ones."""
     paths, truth = [], []
-    for name in task.zoos:
-        records = zoos[name].select(Split.FIT, Treatment.CLEAN, Treatment.BACKDOORED)
-        first = sorted({record.pair for record in records})[: task.pairs]
-        chosen = [record for record in records if record.pair in set(first)]
-        paths += [zoos[name].path_of(record) for record in chosen]
+    for zoo in zoos:
+        records = zoo.select(Split.FIT, Treatment.CLEAN, Treatment.BACKDOORED)
+        first = set(sorted({record.pair for record in records})[:pairs])
+        chosen = [record for record in records if record.pair in first]
+        paths += [zoo.path_of(record) for record in chosen]
         truth += [int(record.treatment is Treatment.BACKDOORED) for record in chosen]
     return Models(paths), np.array(truth)
-
-
-def _scores(detector: Detector, zoo: Zoo) -> Scores:
-    def of(treatment: Treatment) -> list[float]:
-        records: list[Record] = zoo.select(Split.TEST, treatment)
-        found: list[float] = (
-            detector.decision_function(zoo.models(records)).tolist() if records else []
-        )
-        return found
-
-    return Scores(
-        clean=of(Treatment.CLEAN),
-        backdoored=of(Treatment.BACKDOORED),
-        placebo=of(Treatment.PLACEBO),
-    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,51 +13,73 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
 from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ExaminationRecord
-from molehunt.studies._ulp_fits import ABLATIONS, MIXED, PATTERNS, SHUFFLES, FitRecord, Scores
+from molehunt.studies._ulp_fits import (
+    ABLATIONS,
+    COMPARED,
+    PATTERNS,
+    SHUFFLES,
+    FitRecord,
+    ScoreRecord,
+)
 from molehunt.studies._ulp_plan import BASE, UlpPlan
 from molehunt.zoo import Split, Zoo
 
 RATE = 0.05
 SEARCHES = {"baseline": "pairwise", "neural_cleanse": "neural-cleanse"}
-# What is compared where the test models change.
-COMPARED = {
-    "litmus": "litmus-10",
-    "litmus, mixed": MIXED,
-    "noise": "noise-10",
-    "statistics": "statistics",
-}
+
+
+@dataclass(frozen=True)
+class UlpRecords:
+    """Everything that was measured, by name."""
+
+    fits: Mapping[str, FitRecord]
+    scores: Mapping[tuple[str, str], ScoreRecord]  # by detector and zoo
+    examinations: Sequence[ExaminationRecord]
+
+    @classmethod
+    def of(
+        cls,
+        fits: Sequence[FitRecord],
+        scores: Sequence[ScoreRecord],
+        examinations: Sequence[ExaminationRecord],
+    ) -> UlpRecords:
+        """Sort records by name."""
+        return cls(
+            {record.id: record for record in fits},
+            {(record.fit, record.zoo): record for record in scores},
+            examinations,
+        )
+
+    def examined(self, zoo: str, detector: str) -> list[ExaminationRecord]:
+        """Return the examinations of one zoo by one detector."""
+        return [item for item in self.examinations if (item.zoo, item.detector) == (zoo, detector)]
 
 
 def results_of(
     plan: UlpPlan,
     zoos: Mapping[str, Zoo],
-    fits: Sequence[FitRecord],
-    examinations: Sequence[ExaminationRecord],
+    records: UlpRecords,
 ) -> dict[str, Any]:
     """Return all figures of one image set; AUCs come with their 95 % intervals."""
-    by_id = {record.id: record for record in fits}
     found: dict[str, Any] = {
         "zoo": {**_zoo(zoos[BASE]), "seed": plan.base.seed},
-        **{name: _by_patterns(name, by_id) for name in ("litmus", "noise")},
-        "statistics": _fitted(by_id["statistics"]),
-        "controls": _controls(by_id),
-        "ablations": {name: _fitted(by_id[f"ablation: {name}"]) for name in ABLATIONS},
-        "ablation_models": by_id[f"ablation: {next(iter(ABLATIONS))}"].models,
-        "learning_curve": _learning_curve(plan, by_id),
+        **{name: _by_patterns(name, records) for name in ("litmus", "noise")},
+        "statistics": _fitted("statistics", records),
+        "controls": _controls(records),
+        "ablations": {name: _fitted(f"ablation: {name}", records) for name in ABLATIONS},
+        "ablation_models": records.fits[f"ablation: {next(iter(ABLATIONS))}"].models,
+        "learning_curve": _learning_curve(plan, records),
         "poison": {
-            percent: _variant(zoos[name], name, by_id, examinations)
-            for percent, name in _by_rate(plan).items()
+            percent: _variant(zoos[name], name, records) for percent, name in _by_rate(plan).items()
         },
-        "carries": {
-            name: _variant(zoos[name], name, by_id, examinations) for name in plan.variants
-        },
+        "carries": {name: _variant(zoos[name], name, records) for name in plan.variants},
     }
-    seconds = {name: by_id[name].seconds_per_model for name in _table_ids()}
+    seconds = {name: records.scores[name, BASE].seconds_per_model for name in _table_ids()}
     for name, detector in SEARCHES.items():
-        records = _of(examinations, BASE, detector)
-        if records:
-            found[name] = _searched(records)
-            seconds[name] = round(float(np.mean([record.seconds for record in records])), 3)
+        examined = records.examined(BASE, detector)
+        if examined:
+            found[name] = _searched(examined)
+            seconds[name] = round(float(np.mean([record.seconds for record in examined])), 3)
     found["seconds_per_model"] = seconds
     if "baseline" in seconds:
         found["baseline_over_litmus"] = seconds["baseline"] / seconds["litmus-10"]
@@ -78,24 +101,24 @@ def _by_rate(plan: UlpPlan) -> dict[str, str]:
     return {largest: BASE, **{percent: f"poison-{percent}" for percent in plan.rates}}
 
 
-def _by_patterns(name: str, by_id: Mapping[str, FitRecord]) -> dict[str, Any]:
+def _by_patterns(name: str, records: UlpRecords) -> dict[str, Any]:
     """Return each figure by the number of patterns."""
-    found = {str(count): _fitted(by_id[f"{name}-{count}"]) for count in PATTERNS}
+    found = {str(count): _fitted(f"{name}-{count}", records) for count in PATTERNS}
     keys = next(iter(found.values()))
     return {key: {count: item[key] for count, item in found.items()} for key in keys}
 
 
-def _fitted(record: FitRecord) -> dict[str, Any]:
+def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
     """Return what a fitted detector reaches on the base zoo's test models."""
-    scores = record.scores[BASE]
+    fit, scores = records.fits[name], records.scores[name, BASE]
     placebo = auc_with_interval(scores.clean, scores.placebo)
     return {
         **_auc(scores),
         "placebo": placebo.model_dump(mode="json"),
-        **_rates(scores.clean, scores.backdoored, record.calibration),
+        **_rates(scores.clean, scores.backdoored, fit.calibration),
         "roc": _roc(scores.clean, scores.backdoored),
-        "fit_seconds": record.fit_seconds,
-        "fitted_on": record.models,
+        "fit_seconds": fit.fit_seconds,
+        "fitted_on": fit.models,
     }
 
 
@@ -112,37 +135,32 @@ def _searched(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
     }
 
 
-def _controls(by_id: Mapping[str, FitRecord]) -> dict[str, Any]:
-    shuffled = [by_id[f"litmus-10 shuffled {seed}"].scores[BASE] for seed in range(SHUFFLES)]
-    pairs = [(scores.clean, scores.backdoored) for scores in shuffled]
+def _controls(records: UlpRecords) -> dict[str, Any]:
+    found = [records.scores[f"litmus-10 shuffled {seed}", BASE] for seed in range(SHUFFLES)]
+    pairs = [(scores.clean, scores.backdoored) for scores in found]
     return {
         "shuffled": auc_over_shuffles(pairs, np.random.default_rng(0)).model_dump(mode="json"),
-        "placebo": _fitted(by_id["litmus-10"])["placebo"],
+        "placebo": _fitted("litmus-10", records)["placebo"],
     }
 
 
-def _learning_curve(plan: UlpPlan, by_id: Mapping[str, FitRecord]) -> dict[str, Any]:
-    points = [by_id[f"curve: {pairs}"] for pairs in plan.curve if f"curve: {pairs}" in by_id]
-    points.append(by_id["litmus-10"])
-    return {str(record.models): _auc(record.scores[BASE]) for record in points}
+def _learning_curve(plan: UlpPlan, records: UlpRecords) -> dict[str, Any]:
+    names = [f"curve: {pairs}" for pairs in plan.curve]
+    points = [name for name in (*names, "litmus-10") if name in records.fits]
+    return {str(records.fits[name].models): _auc(records.scores[name, BASE]) for name in points}
 
 
-def _variant(
-    zoo: Zoo,
-    name: str,
-    by_id: Mapping[str, FitRecord],
-    examinations: Sequence[ExaminationRecord],
-) -> dict[str, Any]:
-    """Return what each detector reaches on the test models of another zoo; None where it cannot."""
+def _variant(zoo: Zoo, name: str, records: UlpRecords) -> dict[str, Any]:
+    """Return what detectors reach on another zoo's test models; None where one does not fit."""
     detectors: dict[str, Any] = {}
     for label, fit in COMPARED.items():
-        if fit in by_id:
-            scores = by_id[fit].scores.get(name)
-            detectors[label] = None if scores is None else _auc(scores)
+        if (fit, name) in records.scores:
+            scores = records.scores[fit, name]
+            detectors[label] = _auc(scores) if scores.fits else None
     for label, detector in SEARCHES.items():
-        records = _of(examinations, name, detector)
-        if records:
-            detectors[label] = auc_with_interval(*_scores_of(records)).model_dump(mode="json")
+        examined = records.examined(name, detector)
+        if examined:
+            detectors[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
     return {**_zoo(zoo), "detectors": detectors}
 
 
@@ -155,10 +173,6 @@ def _zoo(zoo: Zoo) -> dict[str, Any]:
     }
 
 
-def _of(records: Sequence[ExaminationRecord], zoo: str, detector: str) -> list[ExaminationRecord]:
-    return [item for item in records if item.zoo == zoo and item.detector == detector]
-
-
 def _scores_of(records: Sequence[ExaminationRecord]) -> tuple[list[float], list[float]]:
     tests = [item for item in records if item.split is Split.TEST]
     return (
@@ -167,7 +181,7 @@ def _scores_of(records: Sequence[ExaminationRecord]) -> tuple[list[float], list[
     )
 
 
-def _auc(scores: Scores) -> dict[str, Any]:
+def _auc(scores: ScoreRecord) -> dict[str, Any]:
     return auc_with_interval(scores.clean, scores.backdoored).model_dump(mode="json")
 
 
