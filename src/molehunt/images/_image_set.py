@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -70,6 +71,11 @@ class ImageSet:
 
     def mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Return each channel's mean and standard deviation in [0, 1] units."""
+        return self._mean_and_std
+
+    @cached_property
+    def _mean_and_std(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        # Every model of a zoo asks for that of the same 60,000 images.
         values = torch.arange(256, dtype=torch.float64) / 255
         means, deviations = [], []
         for channel in range(self.images.shape[1]):
