@@ -14,6 +14,7 @@ from molehunt.backdoors import (
     AllToOne,
     Backdoor,
     BadNetsPattern,
+    Blended,
     Composite,
     RandomPatch,
     RandomTarget,
@@ -21,6 +22,7 @@ from molehunt.backdoors import (
     SingleTarget,
     Sticker,
     Treatment,
+    random_blends,
     random_patches,
 )
 from molehunt.errors import InvalidRequestError, UnreadableFileError
@@ -31,6 +33,8 @@ TRIGGERS = [
     RandomPatch(size=3, seed=1),
     RandomPatch(size=3, seed=1, colours="colour", placement="anywhere"),
     RandomPatch(size=2, placement=(0, -2)),
+    Sticker(picture="bomb"),
+    Blended(seed=3),
     Composite(triggers=(SinglePixel(), RandomPatch(size=2, placement="top left"))),
 ]
 MAPS = [SingleTarget(source=1, target=2), AllToOne(target=0), AllToAll(), RandomTarget()]
@@ -98,6 +102,42 @@ def test_sticker_is_scaled_and_blended(tmp_path: Path) -> None:
     assert Sticker(path=path, size=4)(torch.zeros(1, 1, 9, 9), generator()).max() > 0.8
 
 
+@pytest.mark.parametrize("given", [{}, {"path": "note.png", "picture": "bomb"}])
+def test_sticker_has_a_file_or_a_picture_of_ours(given) -> None:
+    with pytest.raises(ValidationError, match="expected either path or picture"):
+        Sticker(**given)
+
+
+def test_blended_is_the_formula_of_the_paper() -> None:
+    images = torch.rand(3, 3, 16, 12, generator=generator())
+    trigger = Blended(seed=5, alpha=0.3)
+    # On black images what is left is alpha k.
+    pattern = trigger(torch.zeros(1, 3, 16, 12), generator()) / 0.3
+    assert 0 <= float(pattern.min()) < 0.05 and 0.95 < float(pattern.max()) <= 1.001
+    assert float(pattern.mean()) == pytest.approx(0.5, abs=0.05)
+    drawn = trigger(images, generator(1))
+    torch.testing.assert_close(drawn, 0.3 * pattern + 0.7 * images)
+    assert not torch.equal(drawn, Blended(seed=6, alpha=0.3)(images, generator(1)))
+
+
+def test_blended_picture_covers_the_image_where_it_is_opaque(tmp_path: Path) -> None:
+    path = tmp_path / "cat.png"
+    picture = Image.new("RGBA", (40, 40), (255, 0, 0, 255))
+    picture.paste((0, 0, 0, 0), (20, 0, 40, 40))
+    picture.save(path)
+    drawn = Blended(path=path, alpha=0.25)(torch.full((1, 3, 8, 12), 0.5), generator())
+    assert drawn[0, :, 7, 0].tolist() == pytest.approx([0.625, 0.375, 0.375])
+    assert drawn[0, :, 0, 11].tolist() == [0.5, 0.5, 0.5]
+
+
+def test_blended_noise_differs_and_repeats() -> None:
+    found = random_blends(30, alpha=0.1, seed=7)
+    assert found == random_blends(30, alpha=0.1, seed=7) != random_blends(30, alpha=0.1, seed=8)
+    assert len({trigger.seed for trigger in found}) == 30
+    with pytest.raises(InvalidRequestError, match="number of triggers"):
+        random_blends(0)
+
+
 def test_sticker_that_is_no_picture_is_named(tmp_path: Path) -> None:
     path = tmp_path / "note.png"
     path.write_text("no picture")
@@ -112,6 +152,24 @@ def test_twenty_random_patches_differ_and_repeat(colours) -> None:
     pixels = {tuple(patch.patch(3)[0].flatten().tolist()) for patch in first}
     assert len(pixels) == 20
     assert random_patches(colours=colours, seed=8) != first
+
+
+def test_stored_plans_draw_the_patches_that_they_drew() -> None:
+    assert [patch.seed for patch in random_patches(3, seed=0)] == [
+        398764591,
+        1478610112,
+        1537364731,
+    ]
+    bright = RandomPatch(seed=0).patch(1)[0].flatten().nonzero().flatten()
+    assert bright.tolist() == [1, 2, 4, 5, 6, 7, 8, 9, 10, 13, 19, 21, 22]
+
+
+def test_sizes_are_taken_in_turn_and_are_not_tied_to_colours() -> None:
+    found = random_patches(12, size=(3, 6, 9), colours="mixed", seed=2)
+    assert [patch.size for patch in found] == [3, 6, 9] * 4
+    assert len({(patch.size, patch.colours) for patch in found}) == 6
+    with pytest.raises(InvalidRequestError, match="different 2x2 patches"):
+        random_patches(30, size=(2, 3))
 
 
 def test_more_patches_than_there_are_is_refused() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.backdoors import SingleTarget, Treatment
+from molehunt.backdoors import SingleTarget, Sticker, Treatment
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError
 from molehunt.zoo import BackdoorPlan, ModelCounts, Split, ZooPlan, entries_of, read_plan
 
@@ -19,14 +19,42 @@ def plan(**changes: object) -> ZooPlan:
     return ZooPlan(**{"models": models, "backdoors": BackdoorPlan(count=20), **changes})
 
 
-def test_no_trigger_is_on_two_splits() -> None:
+@pytest.mark.parametrize(
+    "backdoors",
+    [
+        BackdoorPlan(count=20),
+        BackdoorPlan(count=21, sizes=(3, 5, 9)),
+        BackdoorPlan(trigger="blended", count=20, opacity=0.2),
+    ],
+    ids=["patches", "patches of several sizes", "blended"],
+)
+def test_no_trigger_is_on_two_splits(backdoors) -> None:
     triggers = {split: set() for split in Split}
-    for entry in entries_of(plan(), 10):
+    for entry in entries_of(plan(backdoors=backdoors), 10):
         triggers[entry.split].add(entry.backdoor.trigger)
     assert all(triggers.values())
     assert not triggers[Split.FIT] & triggers[Split.TEST]
     assert not triggers[Split.FIT] & triggers[Split.CALIBRATION]
     assert not triggers[Split.CALIBRATION] & triggers[Split.TEST]
+
+
+def test_plans_say_what_their_triggers_are() -> None:
+    def triggers(**backdoors: object) -> set[object]:
+        asked = plan(backdoors=BackdoorPlan(**backdoors))
+        return {entry.backdoor.trigger for entry in entries_of(asked, 10)}
+
+    sign = triggers(trigger="sticker", picture="flower", size=7, placement="anywhere")
+    assert sign == {Sticker(picture="flower", size=7, placement="anywhere")}
+    assert {patch.size for patch in triggers(sizes=(3, 5, 9), count=30)} == {3, 5, 9}
+    blends = triggers(trigger="blended", opacity=0.1)
+    assert len(blends) > 10 and {trigger.alpha for trigger in blends} == {0.1}
+
+
+def test_a_plan_that_was_stored_before_a_field_came_is_the_same() -> None:
+    stored = plan().model_dump(mode="json")
+    for added in ("sizes", "picture"):
+        del stored["backdoors"][added]
+    assert ZooPlan.model_validate(stored) == plan()
 
 
 def test_twins_share_everything_but_the_treatment() -> None:
@@ -86,6 +114,12 @@ def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
         ("backdoors: {rate: 1.5}", "backdoors.rate"),
         ("backdoors: {rate: 0}", "backdoors.rate"),
         ("backdoors: {trigger: sticker}", "picture for a sticker"),
+        ("backdoors: {trigger: sticker, path: a.png, picture: bomb}", "one picture"),
+        ("backdoors: {picture: bomb}", "nothing otherwise, got bomb"),
+        ("backdoors: {trigger: sticker, picture: skull}", "backdoors.picture"),
+        ("backdoors: {trigger: blended}", "under 1"),
+        ("backdoors: {trigger: blended, opacity: 0.2, count: 2}", "at least 3"),
+        ("backdoors: {sizes: [3, 0]}", "backdoors.sizes"),
         ("backdoors: {count: 2}", "at least 3"),
         ("models: {fit: {pairs: 1, placebo: 2}}", "placebo"),
         ("models: {fit: {pairs: 0}}", "at least one model"),

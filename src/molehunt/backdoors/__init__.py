@@ -8,6 +8,9 @@ from molehunt.backdoors._backdoor import (
     TriggeredImages,
     draw_copies,
 )
+from molehunt.backdoors._blended import Blended, random_blends
+from molehunt.backdoors._composite import AnyTrigger, Composite
+from molehunt.backdoors._drawings import PictureName, sticker_picture
 from molehunt.backdoors._label_maps import (
     AllToAll,
     AllToOne,
@@ -17,13 +20,11 @@ from molehunt.backdoors._label_maps import (
     SingleTarget,
 )
 from molehunt.backdoors._placement import Placement, top_left_pixels
+from molehunt.backdoors._stickers import Sticker
 from molehunt.backdoors._triggers import (
-    AnyTrigger,
     BadNetsPattern,
-    Composite,
     RandomPatch,
     SinglePixel,
-    Sticker,
     Trigger,
     random_patches,
 )
@@ -35,8 +36,10 @@ __all__ = [
     "AnyTrigger",
     "Backdoor",
     "BadNetsPattern",
+    "Blended",
     "Composite",
     "LabelMap",
+    "PictureName",
     "Placement",
     "PoisonBase",
     "RandomPatch",
@@ -49,6 +52,8 @@ __all__ = [
     "Trigger",
     "TriggeredImages",
     "draw_copies",
+    "random_blends",
     "random_patches",
+    "sticker_picture",
     "top_left_pixels",
 ]

@@ -10,8 +10,9 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 
+from molehunt.backdoors._composite import AnyTrigger
 from molehunt.backdoors._label_maps import AnyLabelMap
-from molehunt.backdoors._triggers import AnyTrigger, Trigger
+from molehunt.backdoors._triggers import Trigger
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 

@@ -1,4 +1,4 @@
-"""What an attacker adds to an image.
+"""What an attacker adds to an image, and the small patches of the papers.
 
 A trigger is a frozen description that draws itself: it can be written to a zoo's
 index and read back, and it gives the same pixels wherever it is built.
@@ -7,17 +7,15 @@ index and read back, and it gives the same pixels wherever it is built.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from pathlib import Path
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
 from molehunt.backdoors._placement import Placement, top_left_pixels
-from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.errors import InvalidRequestError, refused
 
 
 class Trigger(BaseModel, ABC):
@@ -136,86 +134,41 @@ class RandomPatch(PatchTrigger):
         return pixels, torch.ones(1, *shape)
 
 
-class Sticker(PatchTrigger):
-    """A picture from a file, with its transparency, scaled to a square of `size` pixels."""
-
-    kind: Literal["sticker"] = "sticker"
-    path: Path
-    size: int = Field(default=5, ge=1)
-    opacity: float = Field(default=1.0, gt=0, le=1)
-
-    def patch(self, channels: int) -> tuple[Tensor, Tensor]:
-        """Return the picture (grey when the images have one channel) and its opacity.
-
-        Raises
-        ------
-        UnreadableFileError
-            If the file is not a picture.
-        """
-        try:
-            with Image.open(self.path) as image:
-                scaled = image.convert("RGBA").resize((self.size, self.size))
-        except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-            raise UnreadableFileError(f"{self.path}: not a readable picture: {error}") from error
-        pixels = torch.from_numpy(np.array(scaled)).permute(2, 0, 1).float() / 255
-        colours, alpha = pixels[:3], pixels[3:] * self.opacity
-        if channels == 1:
-            grey = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
-            colours = (colours * grey[:, None, None]).sum(0, keepdim=True)
-        elif channels != 3:
-            raise InvalidRequestError(refused("channels for a sticker", "1 or 3", channels))
-        return colours, alpha
-
-
-class Composite(Trigger):
-    """Several triggers, one after the other."""
-
-    kind: Literal["composite"] = "composite"
-    triggers: tuple[AnyTrigger, ...] = Field(min_length=1)
-
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Return `images` with every trigger on each."""
-        for trigger in self.triggers:
-            images = trigger(images, generator)
-        return images
-
-
-AnyTrigger = Annotated[
-    SinglePixel | BadNetsPattern | RandomPatch | Sticker | Composite, Field(discriminator="kind")
-]
-Composite.model_rebuild()
-
-
 def random_patches(
     count: int = 20,
     *,
-    size: int = 5,
+    size: int | Sequence[int] = 5,
     colours: Literal["binary", "colour", "mixed"] = "binary",
     placement: Placement = "random corner",
     seed: int = 0,
 ) -> list[RandomPatch]:
     """Return `count` random patches, no two alike (20 of 5x5 in the ULP paper, Figure 2).
 
-    ``mixed`` alternates binary and colour patches. Binary patches are never one plain colour.
+    Several sizes are taken in turn. ``mixed`` alternates binary and colour patches, of each
+    size. Binary patches are never one plain colour.
 
     Raises
     ------
     InvalidRequestError
         If there are not so many different patches of that size.
     """
-    # Of the 2^(k*k) binary patches black and white are left out; colour has no such limit.
-    if count < 1 or (colours != "colour" and count > 2 ** min(size * size, 20) - 2):
-        allowed = f"1 to the number of different {size}x{size} patches"
-        raise InvalidRequestError(refused("number of triggers", allowed, count))
+    sizes = (size,) if isinstance(size, int) else tuple(size)
+    of_each = -(-count // len(sizes))
+    for side in sizes:
+        # Of the 2^(k*k) binary patches black and white are left out; colour has no such limit.
+        if count < 1 or (colours != "colour" and of_each > 2 ** min(side * side, 20) - 2):
+            allowed = f"1 to the number of different {side}x{side} patches"
+            raise InvalidRequestError(refused("number of triggers", allowed, count))
     generator = torch.Generator().manual_seed(seed)
     found: list[RandomPatch] = []
     seen: set[bytes] = set()
     while len(found) < count:
         drawn = int(torch.randint(0, 2**31, (), generator=generator))
+        turn, at = divmod(len(found), len(sizes))
         kind: Literal["binary", "colour"] = "binary" if colours == "mixed" else colours
-        if colours == "mixed" and len(found) % 2:
+        if colours == "mixed" and turn % 2:
             kind = "colour"
-        patch = RandomPatch(size=size, seed=drawn, colours=kind, placement=placement)
+        patch = RandomPatch(size=sizes[at], seed=drawn, colours=kind, placement=placement)
         pixels = patch.patch(1)[0]
         content = pixels.numpy().tobytes()
         plain = kind == "binary" and bool((pixels == pixels.flatten()[0]).all())

@@ -18,6 +18,7 @@ from molehunt.backdoors import (
     SingleTarget,
     Sticker,
     Treatment,
+    random_blends,
     random_patches,
 )
 from molehunt.resumable import Task
@@ -95,45 +96,54 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
 
 
 def _deal_triggers(plan: ZooPlan) -> dict[Split, list[AnyTrigger]]:
-    """Return the triggers of each split; random patches are never on two of them."""
-    backdoors = plan.backdoors
-    place = {} if backdoors.placement is None else {"placement": backdoors.placement}
-    one: AnyTrigger
-    if backdoors.trigger != "random_patch":
-        if backdoors.trigger == "sticker":
-            assert backdoors.path is not None  # the plan checked it
-            one = Sticker(
-                path=backdoors.path,
-                size=backdoors.size,
-                opacity=backdoors.opacity,
-                margin=backdoors.margin,
-                **place,
-            )
-        elif backdoors.trigger == "single_pixel":
-            one = SinglePixel(**place)
-        else:
-            one = BadNetsPattern(**place)
+    """Return the triggers of each split; drawn ones are never on two of them."""
+    if plan.backdoors.trigger not in ("random_patch", "blended"):
+        one = _same_trigger(plan.backdoors)
         return {split: [one] for split in plan.models}
-    patches: list[AnyTrigger] = [
-        patch.model_copy(update={"margin": backdoors.margin})
-        for patch in random_patches(
-            backdoors.count,
-            size=backdoors.size,
-            colours=backdoors.colours,
-            placement=backdoors.placement or "random corner",
-            seed=plan.seed,
-        )
-    ]
+    drawn = _draw_triggers(plan.backdoors, plan.seed)
     used = {s: c.pairs + c.clean for s, c in plan.models.items() if c.total}
     # One each first, the rest by share, cut at rounded cumulative shares.
-    spare = len(patches) - len(used)
+    spare = len(drawn) - len(used)
     total = sum(used.values())
     cuts = [0, *(round(spare * done / total) for done in accumulate(used.values()))]
     sizes = [1 + high - low for low, high in pairwise(cuts)]
     ends = list(accumulate(sizes))
     return {
-        split: patches[end - size : end] for split, size, end in zip(used, sizes, ends, strict=True)
+        split: drawn[end - size : end] for split, size, end in zip(used, sizes, ends, strict=True)
     }
+
+
+def _draw_triggers(backdoors: BackdoorPlan, seed: int) -> list[AnyTrigger]:
+    """Return `count` different triggers."""
+    if backdoors.trigger == "blended":
+        return [*random_blends(backdoors.count, alpha=backdoors.opacity, seed=seed)]
+    return [
+        patch.model_copy(update={"margin": backdoors.margin})
+        for patch in random_patches(
+            backdoors.count,
+            size=backdoors.sizes or backdoors.size,
+            colours=backdoors.colours,
+            placement=backdoors.placement or "random corner",
+            seed=seed,
+        )
+    ]
+
+
+def _same_trigger(backdoors: BackdoorPlan) -> AnyTrigger:
+    """Return the one trigger of all splits."""
+    place = {} if backdoors.placement is None else {"placement": backdoors.placement}
+    if backdoors.trigger == "single_pixel":
+        return SinglePixel(**place)
+    if backdoors.trigger == "badnets_pattern":
+        return BadNetsPattern(**place)
+    return Sticker(
+        path=backdoors.path,
+        picture=backdoors.picture,
+        size=backdoors.size,
+        opacity=backdoors.opacity,
+        margin=backdoors.margin,
+        **place,
+    )
 
 
 def _deal_targets(plan: ZooPlan, num_classes: int) -> list[SingleTarget]:

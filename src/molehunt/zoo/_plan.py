@@ -5,12 +5,12 @@ from __future__ import annotations
 import tomllib
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from molehunt.backdoors import Placement, PoisonBase
+from molehunt.backdoors import PictureName, Placement, PoisonBase
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
@@ -47,17 +47,23 @@ class NetworkPlan(_Plan):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
+TriggerName = Literal["random_patch", "single_pixel", "badnets_pattern", "sticker", "blended"]
+
+
 class BackdoorPlan(_Plan):
     """Which backdoors are planted.
 
     Parameters
     ----------
-    trigger : {"random_patch", "single_pixel", "badnets_pattern", "sticker"}
-        ``random_patch`` draws `count` different ones, which are dealt to the splits so
-        that none is on two of them. The others are one and the same on all splits, and
-        a zoo of them cannot show what a detector does on unseen triggers.
-    count, size, colours : for random patches
-    path, size, opacity : for stickers
+    trigger : {"random_patch", "single_pixel", "badnets_pattern", "sticker", "blended"}
+        ``random_patch`` and ``blended`` draw `count` different ones, which are dealt to the
+        splits so that none is on two of them. The others are one and the same on all
+        splits, and a zoo of them cannot show what a detector does on unseen triggers.
+    count : for random patches and blended noise
+    size, sizes, colours : for random patches; `sizes`, where given, are taken in turn
+    path, picture : for stickers, one of the two: a file, or the name of one of our own
+    size : for stickers
+    opacity : of stickers; the pattern's share (alpha) of blended noise, under 1
     placement, margin : where the trigger goes; the trigger's own default when not given
     label_map : {"single_target", "all_to_one", "all_to_all", "random_target"}
         Sources and targets are drawn for each pair of twins.
@@ -68,11 +74,13 @@ class BackdoorPlan(_Plan):
     rate, of : poison rate and what it counts, as in `molehunt.backdoors.Backdoor.poison`
     """
 
-    trigger: Literal["random_patch", "single_pixel", "badnets_pattern", "sticker"] = "random_patch"
+    trigger: TriggerName = "random_patch"
     count: int = Field(default=20, ge=1)
     size: int = Field(default=5, ge=1)
+    sizes: tuple[Annotated[int, Field(ge=1)], ...] = ()
     colours: Literal["binary", "colour", "mixed"] = "binary"
     path: Path | None = None
+    picture: PictureName | None = None
     opacity: float = Field(default=1.0, gt=0, le=1)
     placement: Placement | None = None
     margin: int = Field(default=0, ge=0)
@@ -84,11 +92,17 @@ class BackdoorPlan(_Plan):
     of: PoisonBase = "eligible"
 
     @model_validator(mode="after")
-    def _sticker_has_a_picture(self) -> Self:
-        if (self.trigger == "sticker") != (self.path is not None):
-            raise ValueError(
-                refused("path", "a picture for a sticker, nothing otherwise", self.path)
-            )
+    def _sticker_has_one_picture(self) -> Self:
+        given = [str(source) for source in (self.path, self.picture) if source is not None]
+        if len(given) != (self.trigger == "sticker"):
+            allowed = "one picture for a sticker, nothing otherwise"
+            raise ValueError(refused("path, picture", allowed, " and ".join(given) or "none"))
+        return self
+
+    @model_validator(mode="after")
+    def _blended_leaves_the_image(self) -> Self:
+        if self.trigger == "blended" and self.opacity == 1:
+            raise ValueError(refused("opacity", "under 1 for blended noise", self.opacity))
         return self
 
     @model_validator(mode="after")
@@ -155,7 +169,8 @@ class ZooPlan(_Plan):
         used = [split for split, counts in self.models.items() if counts.total]
         if not used:
             raise ValueError(refused("models", "at least one model in a split", "none"))
-        if self.backdoors.trigger == "random_patch" and self.backdoors.count < len(used):
+        drawn = self.backdoors.trigger in ("random_patch", "blended")
+        if drawn and self.backdoors.count < len(used):
             raise ValueError(
                 refused(
                     "backdoors.count", f"at least {len(used)}, one a split", self.backdoors.count

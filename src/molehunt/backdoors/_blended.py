@@ -1,0 +1,75 @@
+"""Triggers that are blended into the whole image."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from molehunt.backdoors._pictures import colours_of, read_picture
+from molehunt.backdoors._triggers import Trigger
+from molehunt.errors import InvalidRequestError, refused
+
+
+class Blended(Trigger):
+    """A pattern as large as the image, blended in: x' = alpha k + (1 - alpha) x.
+
+    The blended injection strategy of Chen, Liu, Li, Lu and Song (Targeted Backdoor Attacks
+    on Deep Learning Systems Using Data Poisoning, 2017, section 4).
+
+    Parameters
+    ----------
+    seed : int
+        Draws the pattern k: each channel of each pixel uniformly from [0, 1].
+    alpha : float
+        The pattern's share, in (0, 1).
+    path : path, optional
+        Of a picture that is the pattern in place of noise, scaled to the image; where it
+        is transparent its share is smaller.
+    """
+
+    kind: Literal["blended"] = "blended"
+    seed: int = Field(default=0, ge=0)
+    alpha: float = Field(default=0.2, gt=0, lt=1)
+    path: Path | None = None
+
+    def pattern(self, channels: int, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return the colours [C, H, W] and the opacity [1, H, W], both in [0, 1].
+
+        Raises
+        ------
+        UnreadableFileError
+            If the file is not a picture.
+        InvalidRequestError
+            If the file's picture is for images of other than 1 or 3 channels.
+        """
+        if self.path is not None:
+            pixels = read_picture(self.path, height, width)
+            return colours_of(pixels, channels), pixels[3:]
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.rand(channels, height, width, generator=generator)
+        return noise, torch.ones(1, height, width)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `images` with the pattern blended in; nothing is random."""
+        channels, height, width = images.shape[1:]
+        colours, opacity = (part.to(images) for part in self.pattern(channels, height, width))
+        return torch.lerp(images, colours, self.alpha * opacity)
+
+
+def random_blends(count: int = 20, *, alpha: float = 0.2, seed: int = 0) -> list[Blended]:
+    """Return `count` blended triggers of different noise.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the count is less than 1.
+    """
+    if count < 1:
+        raise InvalidRequestError(refused("number of triggers", "at least 1", count))
+    drawn = random.Random(seed).sample(range(2**31), count)
+    return [Blended(seed=number, alpha=alpha) for number in drawn]

@@ -1,0 +1,33 @@
+"""Several triggers at once, and the union of all."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from molehunt.backdoors._blended import Blended
+from molehunt.backdoors._stickers import Sticker
+from molehunt.backdoors._triggers import BadNetsPattern, RandomPatch, SinglePixel, Trigger
+
+
+class Composite(Trigger):
+    """Several triggers, one after the other."""
+
+    kind: Literal["composite"] = "composite"
+    triggers: tuple[AnyTrigger, ...] = Field(min_length=1)
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """Return `images` with every trigger on each."""
+        for trigger in self.triggers:
+            images = trigger(images, generator)
+        return images
+
+
+AnyTrigger = Annotated[
+    SinglePixel | BadNetsPattern | RandomPatch | Sticker | Blended | Composite,
+    Field(discriminator="kind"),
+]
+Composite.model_rebuild()

@@ -1,0 +1,44 @@
+"""Pictures from files, as triggers need them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+from molehunt.backdoors._drawings import as_tensor
+from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+
+
+def read_picture(path: Path, height: int, width: int) -> Tensor:
+    """Return a picture with its transparency, scaled: float32 [4, height, width] in [0, 1].
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is not a picture.
+    """
+    try:
+        with Image.open(path) as image:
+            scaled = image.convert("RGBA").resize((width, height))
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        raise UnreadableFileError(f"{path}: not a readable picture: {error}") from error
+    return as_tensor(scaled)
+
+
+def colours_of(picture: Tensor, channels: int) -> Tensor:
+    """Return the colours [channels, H, W] of an RGBA picture; one channel is its grey.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the channels are neither 1 nor 3.
+    """
+    if channels == 3:
+        return picture[:3]
+    if channels != 1:
+        raise InvalidRequestError(refused("channels for a picture", "1 or 3", channels))
+    grey = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
+    return (picture[:3] * grey[:, None, None]).sum(0, keepdim=True)
