@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from molehunt.cli._shared import DataRoot, Device, Download, Workers, output, progress
 from molehunt.errors import InvalidRequestError, from_validation, refused
 from molehunt.report import save_triggers, triggers_of, zoo_tables
+from molehunt.resumable import RayCluster
 from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo, read_plan
 
 app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
@@ -37,11 +38,18 @@ def build(
         str | None, typer.Option(help="single_target, all_to_one, all_to_all, random_target.")
     ] = None,
     trigger: Annotated[
-        str | None, typer.Option(help="random_patch, single_pixel, badnets_pattern, sticker.")
+        str | None,
+        typer.Option(help="random_patch, single_pixel, badnets_pattern, sticker, blended."),
     ] = None,
     trigger_size: Annotated[int | None, typer.Option(help="Pixels.")] = None,
     triggers: Annotated[int | None, typer.Option(help="Number of different triggers.")] = None,
-    sticker: Annotated[Path | None, typer.Option(help="Picture of a sticker.")] = None,
+    sticker: Annotated[Path | None, typer.Option(help="Picture file of a sticker.")] = None,
+    picture: Annotated[
+        str | None, typer.Option(help="Sticker of ours: 'yellow square', bomb, flower.")
+    ] = None,
+    opacity: Annotated[
+        float | None, typer.Option(help="Of a sticker or of blended noise, up to 1.")
+    ] = None,
     placement: Annotated[
         str | None, typer.Option(help="'random corner', 'anywhere', 'top left', ...")
     ] = None,
@@ -52,11 +60,19 @@ def build(
     placebo: Annotated[int | None, typer.Option(help="Placebo models to test on.")] = None,
     seed: Annotated[int | None, typer.Option(help="Determines the whole zoo.")] = None,
     workers: Workers = None,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Build on this Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
+    ] = None,
+    ray_cpus: Annotated[float, typer.Option(help="CPUs a model, on Ray.")] = 1,
+    ray_gpus: Annotated[float, typer.Option(help="GPUs a model, on Ray; 0.1 is a tenth.")] = 0,
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
 ) -> None:
     """Build a zoo, or go on with one that was interrupted."""
+    if ray is not None and workers is not None:
+        raise InvalidRequestError(refused("workers", "none beside --ray", workers))
     asked = read_plan(plan) if plan else ZooPlan()
     flags: dict[tuple[str, ...], Any] = {
         ("seed",): seed,
@@ -71,6 +87,8 @@ def build(
         ("backdoors", "size"): trigger_size,
         ("backdoors", "count"): triggers,
         ("backdoors", "path"): sticker,
+        ("backdoors", "picture"): picture,
+        ("backdoors", "opacity"): opacity,
         ("backdoors", "placement"): placement,
         ("backdoors", "rate"): rate,
         ("models", "fit", "pairs"): fit,
@@ -95,7 +113,7 @@ def build(
         zoo = build_zoo(
             asked,
             folder,
-            workers=workers,
+            workers=RayCluster(ray, ray_cpus, ray_gpus) if ray is not None else workers,
             device=device,
             data_root=data_root,
             download=download,

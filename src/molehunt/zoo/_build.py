@@ -1,4 +1,4 @@
-"""Building a zoo: one model after the other, in processes, resumable at any moment."""
+"""Building a zoo: in this process, in others or on a Ray cluster, resumable at any moment."""
 
 from __future__ import annotations
 
@@ -13,10 +13,11 @@ import numpy as np
 import torch
 
 from molehunt.backdoors import TrainingSet
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, check_workers
+from molehunt.resumable import RayCluster, Work, build_missing, check_workers
 from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
@@ -29,7 +30,7 @@ def build_zoo(
     plan: ZooPlan,
     folder: str | Path,
     *,
-    workers: int | None = None,
+    workers: int | RayCluster | None = None,
     device: str = "auto",
     data_root: str | Path | None = None,
     download: bool = False,
@@ -42,24 +43,28 @@ def build_zoo(
     plan : ZooPlan
     folder : path
         Where the zoo is or shall be. Models that its index lists are not built again.
-    workers : int, optional
-        Processes, each with one thread; one a core when not given (one on CUDA).
+    workers : int or RayCluster, optional
+        Processes, each with one thread; one a core when not given (one on CUDA). Or a Ray
+        cluster, whose nodes read the images from the same paths as this machine.
     device, data_root, download
-        As in `pick_device` and `load_images`.
+        As in `pick_device` and `load_images`. On Ray the device is ``auto``: CUDA where
+        models are given a share of a GPU.
     on_model : callable, optional
         Called with each new record, the number of finished models and their total.
 
     Raises
     ------
     InvalidRequestError
-        If the plan is impossible or the folder holds a zoo of another plan.
+        If the plan is impossible, the folder holds a zoo of another plan, or the cluster
+        cannot be used.
     OutputError
         If the folder cannot be written, or another build is at work in it.
     BuildInterruptedError
         After Ctrl-C or the death of a worker.
     """
     folder = Path(folder)
-    picked = pick_device(device)
+    data_root = data_root and Path(data_root).absolute()  # for processes elsewhere
+    picked = _device_of(workers, device)
     check_workers(workers)
     images = plan.images.load(data_root, download)
     entries = entries_of(plan, images.train.num_classes)
@@ -69,7 +74,7 @@ def build_zoo(
     build_missing(
         entries,
         folder / INDEX_FILE,
-        Work(_build, Record, _setup, (plan, folder, str(picked), data_root)),
+        Work(_build, Record, _setup, (plan, folder, str(picked), data_root), _in_folder),
         context=_Workshop(plan, images, folder, picked),
         workers=workers or (1 if picked.type == "cuda" else os.cpu_count() or 1),
         on_record=on_model,
@@ -89,6 +94,21 @@ class _Workshop(NamedTuple):
 def _setup(plan: ZooPlan, folder: Path, device: str, data_root: str | Path | None) -> _Workshop:
     """Read the images in a worker, from the cache or from torchvision's files."""
     return _Workshop(plan, plan.images.load(data_root), folder, torch.device(device))
+
+
+def _in_folder(workshop: _Workshop, folder: Path) -> _Workshop:
+    return workshop._replace(folder=folder)
+
+
+def _device_of(workers: int | RayCluster | None, device: str) -> torch.device:
+    """Return the device of every model; that of a cluster need not be one of this machine."""
+    if not isinstance(workers, RayCluster):
+        return pick_device(device)
+    if device != "auto":
+        raise InvalidRequestError(
+            refused("device on Ray", "auto (CUDA where models are given GPUs)", repr(device))
+        )
+    return torch.device("cuda" if workers.gpus > 0 else "cpu")
 
 
 def _build(entry: Entry, workshop: _Workshop) -> Record:

@@ -1,0 +1,22 @@
+"""Long work that an interruption cannot undo.
+
+Each finished task is one line of an index, appended when its result is whole on disk; a
+call that finds lines goes on after them. Tasks are done in this process, in processes that
+end with it, or on a Ray cluster, by the same function.
+"""
+
+from molehunt.resumable._build import build_missing, check_workers
+from molehunt.resumable._index import check_same_plan, read_records
+from molehunt.resumable._ray import RayCluster
+from molehunt.resumable._work import BuildInterruptedError, Task, Work
+
+__all__ = [
+    "BuildInterruptedError",
+    "RayCluster",
+    "Task",
+    "Work",
+    "build_missing",
+    "check_same_plan",
+    "check_workers",
+    "read_records",
+]

@@ -1,0 +1,103 @@
+"""Doing the tasks that have no record yet."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from pathlib import Path
+
+from molehunt.errors import InvalidRequestError, OutputError, refused
+from molehunt.resumable._index import cut_torn_line, locked, read_records
+from molehunt.resumable._processes import in_processes
+from molehunt.resumable._ray import RayCluster, on_ray
+from molehunt.resumable._work import BuildInterruptedError, C, R, T, Work, WorkerDiedError
+
+
+def build_missing(
+    tasks: Sequence[T],
+    index: Path,
+    work: Work[T, R, C],
+    *,
+    context: C,
+    workers: int | RayCluster,
+    on_record: Callable[[R, int, int], None] | None = None,
+) -> list[R]:
+    """Do the tasks that have no record in `index` yet, and return the records of all.
+
+    Parameters
+    ----------
+    tasks : sequence of Task
+    index : path
+        The file of records, a line each; its folder exists. Records of other tasks stay.
+    work : Work
+    context : object
+        What `work.setup` would return, for tasks that are done in this process.
+    workers : int or RayCluster
+        Processes, each with one thread; 1 stays in this process. Or the cluster that does it.
+    on_record : callable, optional
+        Called with each new record, the number of finished tasks and their total.
+
+    Raises
+    ------
+    InvalidRequestError
+        If `workers` is less than 1, or the cluster cannot be used.
+    OutputError
+        If the folder cannot be written, or another build is at work in it.
+    BuildInterruptedError
+        After Ctrl-C or the death of a worker.
+    """
+    folder, asked = index.parent, {task.id for task in tasks}
+    check_workers(workers)
+    with locked(folder):
+        cut_torn_line(index)
+        done = {record.id for record in read_records(index, work.record)} & asked
+        missing = [task for task in tasks if task.id not in done]
+        finished = len(done)
+        try:
+            with (
+                index.open("a", encoding="utf-8") as stream,
+                closing(_records(missing, work, context, workers, folder)) as fresh,
+            ):
+                for record in fresh:
+                    stream.write(record.model_dump_json() + "\n")
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                    finished += 1
+                    if on_record is not None:
+                        on_record(record, finished, len(tasks))
+        except (KeyboardInterrupt, WorkerDiedError) as error:
+            cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker died"
+            raise BuildInterruptedError(
+                f"{folder}: {cause}; {finished} of {len(tasks)} models are whole on disk; "
+                "the same command goes on from there"
+            ) from error
+        except OSError as error:
+            raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
+    by_id = {record.id: record for record in read_records(index, work.record)}
+    return [by_id[task.id] for task in tasks]
+
+
+def _records(
+    tasks: Sequence[T], work: Work[T, R, C], context: C, workers: int | RayCluster, folder: Path
+) -> Generator[R, None, None]:
+    """Yield the records of tasks as they are finished, wherever they are done."""
+    if isinstance(workers, RayCluster):
+        if tasks:
+            yield from on_ray(tasks, work, folder, workers)
+    elif min(workers, len(tasks)) > 1:
+        yield from in_processes(tasks, work, min(workers, len(tasks)))
+    else:
+        for task in tasks:
+            yield work.build(task, context)
+
+
+def check_workers(workers: int | RayCluster | None) -> None:
+    """Refuse a number of processes under 1; None stands for one a core.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    if isinstance(workers, int) and workers < 1:
+        raise InvalidRequestError(refused("workers", "1 or more", workers))

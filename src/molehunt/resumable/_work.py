@@ -1,0 +1,59 @@
+"""What is done for each task, and how doing it may end early."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from pydantic import BaseModel, ConfigDict
+
+from molehunt.errors import MolehuntError
+
+
+class BuildInterruptedError(MolehuntError):
+    """A build was interrupted; the finished models are on disk and the same call goes on."""
+
+
+class WorkerDiedError(Exception):
+    """A process that did a task is gone, and nobody does the task in its place."""
+
+
+class Task(BaseModel):
+    """One piece of work with a name that no other piece of the same build has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+
+
+T = TypeVar("T", bound=Task)
+R = TypeVar("R", bound=Task)
+C = TypeVar("C")
+
+
+class Work(NamedTuple, Generic[T, R, C]):
+    """What is done for each task.
+
+    Parameters
+    ----------
+    build : callable
+        From a task and the context to its record; a function of a module, for processes.
+    record : type
+        Of the records, to read them back.
+    setup : callable
+        Returns the context (images, plan, folder) in a process of its own, once; a
+        function of a module.
+    arguments : tuple
+        Of `setup`, small enough to be sent to a process.
+    in_folder : callable, optional
+        From a context and a folder to the same context with the results in that folder; a
+        function of a module. Only a Ray cluster needs it, and only work whose tasks read
+        nothing of each other's can have it.
+    """
+
+    build: Callable[[T, C], R]
+    record: type[R]
+    setup: Callable[..., C]
+    arguments: tuple[Any, ...]
+    in_folder: Callable[[C, Path], C] | None = None
