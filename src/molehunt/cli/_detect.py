@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,7 @@ from molehunt.detectors import (
     evaluate,
     fit_on_zoo,
     load_detector,
+    memory_limit,
     new_detector,
     save_detector,
     shuffled_control,
@@ -31,6 +33,14 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", help="A setting of the detector, as NAME=VALUE; may be repeated."),
 ]
+MaxMemory = Annotated[
+    str | None,
+    typer.Option(
+        help="Start no fit that would take more, as 8GiB or 500MB. "
+        "When not given: 4GiB, on CUDA what is free there."
+    ),
+]
+_UNITS = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
 
 
 def fit(
@@ -39,12 +49,13 @@ def fit(
     detector: Annotated[str, typer.Option(help=f"{', '.join(DETECTORS)}.")] = "litmus",
     settings: Settings = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
+    max_memory: MaxMemory = None,
     device: Device = "auto",
 ) -> None:
     """Fit a detector on a zoo, calibrate it, and score it on the zoo's test models."""
     make_folder(out.parent)
     opened = Zoo(zoo)
-    fitted = _fitted(opened, detector, _parsed(settings), max_false_alarms, device)
+    fitted = _fitted(opened, detector, _parsed(settings), max_false_alarms, max_memory, device)
     found = None
     if opened.select(Split.TEST):
         found = evaluate(fitted, opened, max_false_alarms=max_false_alarms)
@@ -70,6 +81,7 @@ def evaluate_command(
     ] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
     roc: Annotated[Path | None, typer.Option(help="Write the ROC figure as PNG.")] = None,
+    max_memory: MaxMemory = None,
     device: Device = "auto",
 ) -> None:
     """Score detectors on a zoo's test models: AUC with interval, false alarms, time a model."""
@@ -78,7 +90,7 @@ def evaluate_command(
     controls: dict[str, Any] = {}
     for name in detectors:
         if name in DETECTORS:
-            fitted = _fitted(opened, name, {}, max_false_alarms, device)
+            fitted = _fitted(opened, name, {}, max_false_alarms, max_memory, device)
             if shuffled:
                 errors.print(f"{name}: fitting on {shuffled} shuffles of the labels")
                 controls[name] = shuffled_control(fitted, opened, repeats=shuffled)
@@ -106,7 +118,12 @@ def evaluate_command(
 
 
 def _fitted(
-    zoo: Zoo, name: str, settings: dict[str, Any], max_false_alarms: float, device: str
+    zoo: Zoo,
+    name: str,
+    settings: dict[str, Any],
+    max_false_alarms: float,
+    max_memory: str | None,
+    device: str,
 ) -> Detector:
     """Return a detector that is fitted and calibrated on a zoo."""
     accepted = DETECTORS[name]._get_param_names() if name in DETECTORS else []
@@ -115,8 +132,22 @@ def _fitted(
     if "images" in accepted:
         settings = {"images": _images_of(zoo), **settings}
     detector = new_detector(name, **settings)
+    chosen = getattr(detector, "device", "cpu")
+    limit = _in_bytes(max_memory) if max_memory else memory_limit(chosen)
     with progress(f"fitting {name}") as report:
-        return fit_on_zoo(detector, zoo, max_false_alarms=max_false_alarms, on_step=report)
+        return fit_on_zoo(
+            detector, zoo, max_false_alarms=max_false_alarms, max_memory=limit, on_step=report
+        )
+
+
+def _in_bytes(size: str) -> int:
+    """Return the bytes of a size such as 4GiB."""
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", size)
+    if match is None:
+        raise InvalidRequestError(
+            refused("--max-memory", f"a number with {', '.join(_UNITS)}", repr(size))
+        )
+    return int(float(match[1]) * _UNITS[match[2]])
 
 
 def _images_of(zoo: Zoo) -> ImageSet:

@@ -30,6 +30,7 @@ from molehunt.detectors._evaluation import (
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
+from molehunt.detectors._memory import memory_limit
 from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
@@ -69,6 +70,7 @@ __all__ = [
     "fit_on_zoo",
     "load_detector",
     "mean_activations",
+    "memory_limit",
     "models_needed",
     "name_of",
     "new_detector",

@@ -55,6 +55,10 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     ) -> Self:
         """Learn from models and their truth."""
 
+    def memory_to_fit(self, models: Sequence[Classifier]) -> int | None:
+        """Return about how many bytes `fit` will take; None if that is the same for any zoo."""
+        return None
+
     @abstractmethod
     def calibrate(
         self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05

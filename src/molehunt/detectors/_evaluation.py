@@ -14,6 +14,7 @@ from sklearn.metrics import roc_curve
 from molehunt.backdoors import Treatment
 from molehunt.detectors._base import Detector, OnStep
 from molehunt.detectors._calibration import Floats
+from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Classifier
@@ -109,6 +110,7 @@ def fit_on_zoo(
     zoo: Zoo,
     *,
     max_false_alarms: float = 0.05,
+    max_memory: int | None = None,
     on_step: OnStep | None = None,
 ) -> Detector:
     """Fit `detector` on a zoo's fitting models and calibrate it on its calibration models.
@@ -118,13 +120,28 @@ def fit_on_zoo(
     Raises
     ------
     InvalidRequestError
-        If one of these parts lacks clean or backdoored models.
+        If one of these parts lacks clean or backdoored models, or if fitting would take
+        more than `max_memory` bytes.
     """
     if not isinstance(detector, ZooFreeDetector):
         models, truth = zoo.labelled(Split.FIT)
+        if max_memory is not None:
+            _check_memory(detector, models, max_memory)
         detector.fit(models, truth, on_step=on_step)
     models, truth = zoo.labelled(Split.CALIBRATION)
     return detector.calibrate(models, truth, max_false_alarms=max_false_alarms)
+
+
+def _check_memory(detector: Detector, models: Sequence[Classifier], limit: int) -> None:
+    needed = detector.memory_to_fit(models)
+    if needed is not None and needed > limit:
+        raise InvalidRequestError(
+            refused(
+                f"memory to fit {type(detector).__name__} on {len(models)} models",
+                f"{limit / GIB:.2f} GiB or less (--max-memory)",
+                f"about {needed / GIB:.2f} GiB; fewer or smaller models take less",
+            )
+        )
 
 
 def evaluate(
@@ -225,13 +242,12 @@ def shuffled_control(
             refused("shuffled labels", "a detector that learns from them", type(detector).__name__)
         )
     models, truth = zoo.labelled(Split.FIT)
-    fitting = list(models)
     tests, test_truth = zoo.labelled(Split.TEST)
     backdoored = np.asarray(test_truth, dtype=bool)
     rng = np.random.default_rng(random_state)
     scores = []
     for repeat in range(repeats):
-        fitted = clone(detector).fit(fitting, shuffled_labels(np.asarray(truth), rng))
+        fitted = clone(detector).fit(models, shuffled_labels(np.asarray(truth), rng))
         found = fitted.decision_function(tests)
         scores.append((found[~backdoored], found[backdoored]))
         if on_step is not None:

@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from molehunt.detectors._base import OnStep
 from molehunt.detectors._calibration import Floats
+from molehunt.detectors._memory import memory_of_stacks
 from molehunt.detectors._patterns import (
     FeatureKind,
     PatternDetector,
@@ -71,7 +72,8 @@ class LitmusPatterns(PatternDetector):
     Notes
     -----
     Models are stacked by architecture and run in chunks, vectorised over their weights
-    (`torch.func`), and stay in memory from one pass to the next.
+    (`torch.func`), and stay in memory from one pass to the next; `memory_to_fit` says
+    how much of it they will take.
 
     References
     ----------
@@ -109,6 +111,26 @@ class LitmusPatterns(PatternDetector):
         self.head_decay = head_decay
         self.random_state = random_state
         self.device = device
+
+    def memory_to_fit(self, models: Sequence[Classifier]) -> int:
+        """Return about how many bytes `fit` will take, known from the first model.
+
+        The others are taken to be as large, as they are in a zoo. On the CPU it is the
+        memory of the whole process, on CUDA that on the device.
+
+        Raises
+        ------
+        InvalidRequestError
+            If a setting is impossible.
+        """
+        self._check_settings()
+        return memory_of_stacks(
+            models[0],
+            len(models),
+            self.n_patterns,
+            pick_device(self.device),
+            dropout=self.dropout > 0,
+        )
 
     def _learn(
         self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None

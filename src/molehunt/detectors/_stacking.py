@@ -116,19 +116,24 @@ def stacks_of(
     Models are taken from the iterable as stacks fill, so that a lazy sequence is never
     whole in memory unless the caller keeps the stacks. Models are put in evaluation mode.
     """
-    size = chunk or (CHUNK_ON_CUDA if device.type == "cuda" else CHUNK_ON_CPU)
+    size = chunk or chunk_on(device)
     waiting: dict[str, list[tuple[int, Classifier]]] = {}
     for position, model in enumerate(models):
         if not model.stackable:
             yield SingleModel([position], model.to(device).frozen())
             continue
         key = architecture_key(model)
-        group = waiting.setdefault(key, [])
-        group.append((position, model))
-        if len(group) == size:
+        waiting.setdefault(key, []).append((position, model))
+        # No name holds the group: its models are let go before their stack is used.
+        if len(waiting[key]) == size:
             yield _stack(waiting.pop(key), device)
-    for group in waiting.values():
-        yield _stack(group, device)
+    for key in list(waiting):
+        yield _stack(waiting.pop(key), device)
+
+
+def chunk_on(device: torch.device) -> int:
+    """Return how many models a stack holds on a device."""
+    return CHUNK_ON_CUDA if device.type == "cuda" else CHUNK_ON_CPU
 
 
 def _stack(group: list[tuple[int, Classifier]], device: torch.device) -> ModelStack:
