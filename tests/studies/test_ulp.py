@@ -70,6 +70,15 @@ def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) 
     assert "GTSRB, paper | 0.61" in (folder / "docs" / "README.md").read_text()
 
 
+def test_the_table_alone_is_a_part_of_the_whole(study: UlpResult) -> None:
+    folder = study.report.parent
+    found = run_ulp(
+        "mnist", folder, scale="smoke", table_only=True, workers=1, progress=silent
+    ).figures["mnist"]
+    assert found["poison"] == found["carries"] == {}
+    assert found["litmus"] == study.figures["mnist"]["litmus"]
+
+
 def test_foreign_results_are_refused_before_the_work(study: UlpResult, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"other": 1}')
     with pytest.raises(UnreadableFileError, match="mnist, cifar10, gtsrb"):

@@ -90,6 +90,9 @@ Images = Annotated[
     str | None,
     typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
 ]
+TableOnly = Annotated[
+    bool, typer.Option("--table-only", help="Leave out poison ratios and variants of the attack.")
+]
 
 
 @app.command("ulp-mnist")
@@ -98,11 +101,12 @@ def ulp_mnist(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    table_only: TableOnly = False,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on MNIST: Table 1, Figures 4 and 5, and beyond."""
-    _ulp("mnist", folder, scale, docs, images, workers, data_root)
+    _ulp("mnist", folder, scale, docs, images, table_only, workers, data_root)
 
 
 @app.command("ulp-cifar10")
@@ -111,11 +115,12 @@ def ulp_cifar10(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    table_only: TableOnly = False,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on CIFAR-10."""
-    _ulp("cifar10", folder, scale, docs, images, workers, data_root)
+    _ulp("cifar10", folder, scale, docs, images, table_only, workers, data_root)
 
 
 @app.command("ulp-gtsrb")
@@ -124,11 +129,12 @@ def ulp_gtsrb(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    table_only: TableOnly = False,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on GTSRB, behind a spatial transformer."""
-    _ulp("gtsrb", folder, scale, docs, images, workers, data_root)
+    _ulp("gtsrb", folder, scale, docs, images, table_only, workers, data_root)
 
 
 def _ulp(
@@ -137,6 +143,7 @@ def _ulp(
     scale: str,
     docs: Path | None,
     images: str | None,
+    table_only: bool,
     workers: int | None,
     data_root: Path | None,
 ) -> None:
@@ -145,6 +152,7 @@ def _ulp(
         folder,
         scale=scale,
         source=images,
+        table_only=table_only,
         data_root=data_root,
         workers=workers,
         docs=docs,

@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,7 @@ def run_ulp(
     *,
     scale: str = "quick",
     source: str | None = None,
+    table_only: bool = False,
     data_root: str | Path | None = None,
     workers: int | None = None,
     docs: Path | None = None,
@@ -74,6 +75,8 @@ def run_ulp(
     scale : {"smoke", "quick", "full"}
     source : str, optional
         Where the images come from, in place of torchvision's layout (``folder:PATH``).
+    table_only : bool
+        Leave out poison ratios and variants; a later run without it goes on with them.
     data_root : path, optional
         Where the images lie; see `molehunt.images.load_images`.
     workers : int, optional
@@ -92,6 +95,8 @@ def run_ulp(
     if images not in ULP_SETS:
         raise InvalidRequestError(refused("image set", ", ".join(ULP_SETS), repr(images)))
     plan = ulp_plan(images, scale, source)
+    if table_only:
+        plan = replace(plan, rates={}, variants={})
     check_workers(workers)
     for place in (folder, docs):
         if place is not None:
@@ -126,7 +131,8 @@ def run_ulp(
                 (zoo.models[Split.FIT].pairs for zoo in plan.variants.values()), default=0
             ),
             "scale": scale,
-            "command": f"molehunt study ulp-{images} --scale {scale}",
+            "command": f"molehunt study ulp-{images} --scale {scale}"
+            + " --table-only" * table_only,
             "workers": processes,
             "torch": torch.__version__,
             "hardware": hardware(),
