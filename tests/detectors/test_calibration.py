@@ -18,8 +18,8 @@ from molehunt.detectors import (
     fit_on_zoo,
     models_needed,
     shuffled_control,
+    shuffled_labels,
 )
-from molehunt.detectors._evaluation import _shuffled
 from molehunt.errors import InvalidRequestError
 from molehunt.zoo import Split, Zoo
 
@@ -73,7 +73,7 @@ def test_the_interval_narrows_with_the_number_of_models() -> None:
 def test_shuffled_labels_agree_with_the_truth_on_half() -> None:
     truth = np.array([0, 1] * 20)
     rng = np.random.default_rng(0)
-    shuffles = [_shuffled(truth, rng) for _ in range(20)]
+    shuffles = [shuffled_labels(truth, rng) for _ in range(20)]
     assert all((shuffle == truth).mean() == 0.5 for shuffle in shuffles)
     assert len({tuple(shuffle) for shuffle in shuffles}) == 20
 

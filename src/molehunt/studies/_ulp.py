@@ -154,6 +154,10 @@ def run_ulp(
     return UlpResult(results, auc_table(results), path)
 
 
+def _command(images: str, scale: str, table_only: bool) -> str:
+    return f"molehunt study ulp-{images} --scale {scale}" + " --table-only" * table_only
+
+
 def _build(
     plan: UlpPlan,
     folder: Path,
