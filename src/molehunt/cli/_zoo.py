@@ -66,6 +66,10 @@ def build(
     ] = None,
     ray_cpus: Annotated[float, typer.Option(help="CPUs a model, on Ray.")] = 1,
     ray_gpus: Annotated[float, typer.Option(help="GPUs a model, on Ray; 0.1 is a tenth.")] = 0,
+    models_at_once: Annotated[
+        int | None,
+        typer.Option(help="Models that one process trains together; 64 on CUDA, else 1."),
+    ] = None,
     device: Device = "auto",
     data_root: DataRoot = None,
     download: Download = False,
@@ -115,6 +119,7 @@ def build(
             folder,
             workers=RayCluster(ray, ray_cpus, ray_gpus) if ray is not None else workers,
             device=device,
+            models_at_once=models_at_once,
             data_root=data_root,
             download=download,
             on_model=lambda _record, done, total: report(done, total),

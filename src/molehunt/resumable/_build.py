@@ -21,6 +21,7 @@ def build_missing(
     *,
     context: C,
     workers: int | RayCluster,
+    at_once: int = 1,
     on_record: Callable[[R, int, int], None] | None = None,
 ) -> list[R]:
     """Do the tasks that have no record in `index` yet, and return the records of all.
@@ -35,6 +36,9 @@ def build_missing(
         What `work.setup` would return, for tasks that are done in this process.
     workers : int or RayCluster
         Processes, each with one thread; 1 stays in this process. Or the cluster that does it.
+    at_once : int
+        Tasks that this process does together with `work.build_together`; their records are
+        appended together. More than 1 has one worker.
     on_record : callable, optional
         Called with each new record, the number of finished tasks and their total.
 
@@ -57,7 +61,7 @@ def build_missing(
         try:
             with (
                 index.open("a", encoding="utf-8") as stream,
-                closing(_records(missing, work, context, workers, folder)) as fresh,
+                closing(_records(missing, work, context, workers, folder, at_once)) as fresh,
             ):
                 for record in fresh:
                     stream.write(record.model_dump_json() + "\n")
@@ -79,7 +83,12 @@ def build_missing(
 
 
 def _records(
-    tasks: Sequence[T], work: Work[T, R, C], context: C, workers: int | RayCluster, folder: Path
+    tasks: Sequence[T],
+    work: Work[T, R, C],
+    context: C,
+    workers: int | RayCluster,
+    folder: Path,
+    at_once: int,
 ) -> Generator[R, None, None]:
     """Yield the records of tasks as they are finished, wherever they are done."""
     if isinstance(workers, RayCluster):
@@ -87,6 +96,10 @@ def _records(
             yield from on_ray(tasks, work, folder, workers)
     elif min(workers, len(tasks)) > 1:
         yield from in_processes(tasks, work, min(workers, len(tasks)))
+    elif at_once > 1:
+        assert work.build_together is not None, "this work is done one by one"
+        for first in range(0, len(tasks), at_once):
+            yield from work.build_together(tasks[first : first + at_once], context)
     else:
         for task in tasks:
             yield work.build(task, context)

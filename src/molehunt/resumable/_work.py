@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Generic, NamedTuple, TypeVar
 
@@ -50,6 +50,9 @@ class Work(NamedTuple, Generic[T, R, C]):
         From a context and a folder to the same context with the results in that folder; a
         function of a module. Only a Ray cluster needs it, and only work whose tasks read
         nothing of each other's can have it.
+    build_together : callable, optional
+        From several tasks and the context to their records, for tasks that one process does
+        faster together.
     """
 
     build: Callable[[T, C], R]
@@ -57,3 +60,4 @@ class Work(NamedTuple, Generic[T, R, C]):
     setup: Callable[..., C]
     arguments: tuple[Any, ...]
     in_folder: Callable[[C, Path], C] | None = None
+    build_together: Callable[[Sequence[T], C], list[R]] | None = None

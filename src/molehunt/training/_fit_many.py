@@ -108,14 +108,14 @@ def _together(
         allowed = "one of each a model, and a model"
         raise InvalidRequestError(refused("models, sets, recipes and seeds", allowed, counts))
     courses = [course_of(*each) for each in zip(models, sets, recipes, strict=True)]
-    shared = {recipe.model_dump_json(exclude={*OWN_SETTINGS}) for recipe in recipes}
-    for what, found in {
+    kinds = {
         "architecture": {architecture_key(model) for model in models},
-        "recipe": shared,
-        "batch size": {course.batch_size for course in courses},
-    }.items():
+        "recipe": {recipe.model_dump_json(exclude={*OWN_SETTINGS}) for recipe in recipes},
+        "batch size": {str(course.batch_size) for course in courses},
+    }
+    for what, found in kinds.items():
         if len(found) > 1:
-            got = " and ".join(sorted(map(str, found)))
+            got = " and ".join(sorted(found))
             raise InvalidRequestError(refused(f"{what} of models trained at once", "one", got))
     return courses
 
@@ -192,7 +192,7 @@ class _Group:
         places = (index + self.first[:count]).to(self.device)
         pixels = self.pixels[places.flatten()].float().div_(255)
         inputs = augmented(pixels, self.recipe, *self.generators[:count])
-        inputs = inputs.unflatten(0, index.shape)
+        inputs = inputs.view(*index.shape, *inputs.shape[1:])
         for row, course in enumerate(self.courses[:count]):
             course.stamp(inputs[row], index[row], self.placers[row])
         return inputs, self.labels[places]
@@ -211,9 +211,9 @@ class _Group:
 
     def _named(self, rows: Tensor) -> dict[str, Tensor]:
         """Return weights [m, P] as parameters by name, [m, ...] each."""
-        pieces = rows.split([shape.numel() for shape in self.shapes.values()], dim=1)
+        pieces = torch.split(rows, [shape.numel() for shape in self.shapes.values()], dim=1)
         return {
-            name: piece.unflatten(1, shape) if shape else piece.squeeze(1)
+            name: piece.view(len(rows), *shape)
             for (name, shape), piece in zip(self.shapes.items(), pieces, strict=True)
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,14 +16,23 @@ from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
-from molehunt.networks import build_classifier, load_model, save_model
+from molehunt.networks import NETWORKS, Classifier, build_classifier, load_model, save_model
 from molehunt.resumable import RayCluster, Work, build_missing, check_workers
-from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
+from molehunt.training import (
+    Recipe,
+    TrainingRun,
+    attack_success,
+    clean_accuracy,
+    pick_device,
+    train,
+    train_many,
+)
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
 from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo
 
 OnModel = Callable[[Record, int, int], None]
+_AT_ONCE_ON_CUDA = 64
 
 
 def build_zoo(
@@ -32,6 +41,7 @@ def build_zoo(
     *,
     workers: int | RayCluster | None = None,
     device: str = "auto",
+    models_at_once: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
     on_model: OnModel | None = None,
@@ -49,6 +59,10 @@ def build_zoo(
     device, data_root, download
         As in `pick_device` and `load_images`. On Ray the device is ``auto``: CUDA where
         models are given a share of a GPU.
+    models_at_once : int, optional
+        Models that one process trains together, as `train_many` does; their records are
+        appended together. When not given, 64 of our own small networks by one process on
+        CUDA, else 1: on a CPU convolutions of several models at once are no faster.
     on_model : callable, optional
         Called with each new record, the number of finished models and their total.
 
@@ -66,6 +80,7 @@ def build_zoo(
     data_root = data_root and Path(data_root).absolute()  # for processes elsewhere
     picked = _device_of(workers, device)
     check_workers(workers)
+    at_once = _at_once(models_at_once, plan, picked, workers)
     images = plan.images.load(data_root, download)
     entries = entries_of(plan, images.train.num_classes)
     _rehearse(entries[0], plan, images)
@@ -74,9 +89,17 @@ def build_zoo(
     build_missing(
         entries,
         folder / INDEX_FILE,
-        Work(_build, Record, _setup, (plan, folder, str(picked), data_root), _in_folder),
+        Work(
+            _build,
+            Record,
+            _setup,
+            (plan, folder, str(picked), data_root),
+            in_folder=_in_folder,
+            build_together=_build_together,
+        ),
         context=_Workshop(plan, images, folder, picked),
-        workers=workers or (1 if picked.type == "cuda" else os.cpu_count() or 1),
+        workers=workers or (1 if picked.type == "cuda" or at_once > 1 else os.cpu_count() or 1),
+        at_once=at_once,
         on_record=on_model,
     )
     return Zoo(folder)
@@ -111,37 +134,98 @@ def _device_of(workers: int | RayCluster | None, device: str) -> torch.device:
     return torch.device("cuda" if workers.gpus > 0 else "cpu")
 
 
+def _at_once(
+    asked: int | None, plan: ZooPlan, device: torch.device, workers: int | RayCluster | None
+) -> int:
+    """Return how many models are trained together."""
+    one_process = workers in (None, 1)
+    if asked is None:
+        small = plan.network.name in NETWORKS
+        return _AT_ONCE_ON_CUDA if device.type == "cuda" and one_process and small else 1
+    if asked < 1 or (asked > 1 and not one_process):
+        allowed = "1 or more in one process, 1 in several"
+        raise InvalidRequestError(refused("models at once", allowed, asked))
+    return asked
+
+
 def _build(entry: Entry, workshop: _Workshop) -> Record:
     return build_model(entry, *workshop)
+
+
+def _build_together(entries: Sequence[Entry], workshop: _Workshop) -> list[Record]:
+    return build_models(entries, *workshop)
 
 
 def build_model(
     entry: Entry, plan: ZooPlan, images: TrainTest, folder: Path, device: torch.device
 ) -> Record:
     """Train, save, read back and measure one model; the same function for every builder."""
+    return build_models([entry], plan, images, folder, device)[0]
+
+
+def build_models(
+    entries: Sequence[Entry],
+    plan: ZooPlan,
+    images: TrainTest,
+    folder: Path,
+    device: torch.device,
+) -> list[Record]:
+    """Train models together, then save, read back and measure each.
+
+    Their records' seconds are an equal share of the training and what the rest took.
+    """
     started = time.perf_counter()
-    train_set = training_set(entry, plan, images.train)
-    recipe = recipe_of(entry, plan)
-    model = build_classifier(
-        plan.network.name,
-        images.train,
-        arguments=plan.network.arguments,
-        recipe=recipe.model_dump(),
-        seed=_seed(entry, "weights"),
-    )
-    run = train(model, train_set, recipe, seed=_seed(entry, "order"), device=device)
+    sets = [training_set(entry, plan, images.train) for entry in entries]
+    recipes = [recipe_of(entry, plan) for entry in entries]
+    seeds = [_seed(entry, "order") for entry in entries]
+    models = [
+        build_classifier(
+            plan.network.name,
+            images.train,
+            arguments=plan.network.arguments,
+            recipe=recipe.model_dump(),
+            seed=_seed(entry, "weights"),
+        )
+        for entry, recipe in zip(entries, recipes, strict=True)
+    ]
+    # Sets smaller than a batch make batches of several sizes, which do not stack.
+    if len(entries) > 1 and min(map(len, sets)) >= plan.recipe.batch_size:
+        runs = train_many(models, sets, recipes, seeds=seeds, device=device)
+    else:
+        runs = [
+            train(model, data, recipe, seed=seed, device=device)
+            for model, data, recipe, seed in zip(models, sets, recipes, seeds, strict=True)
+        ]
+    share = (time.perf_counter() - started) / len(entries)
+    return [
+        _measured(entry, model, run, len(data), share, images.test, folder)
+        for entry, model, run, data in zip(entries, models, runs, sets, strict=True)
+    ]
+
+
+def _measured(
+    entry: Entry,
+    model: Classifier,
+    run: TrainingRun,
+    count: int,
+    seconds: float,
+    test: ImageSet,
+    folder: Path,
+) -> Record:
+    """Save a model that took `seconds` so far and measure what is read back."""
+    started = time.perf_counter()
     path = folder / MODELS_FOLDER / f"{entry.id}.safetensors"
     save_model(model, path)
-    saved = load_model(path, device)
+    saved = load_model(path, model.mean.device)
     saved.to(memory_format=torch.channels_last)
-    triggered = entry.backdoor.triggered(images.test, generator=_generator(entry, "test"))
+    triggered = entry.backdoor.triggered(test, generator=_generator(entry, "test"))
     return Record(
         **dict(entry),
-        clean_accuracy=clean_accuracy(saved, images.test),
+        clean_accuracy=clean_accuracy(saved, test),
         attack_success=attack_success(saved, triggered, entry.backdoor.label_map),
-        images=len(train_set),
+        images=count,
         steps=run.steps,
-        seconds=round(time.perf_counter() - started, 3),
+        seconds=round(seconds + time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
 
