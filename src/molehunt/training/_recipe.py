@@ -17,7 +17,8 @@ class Recipe(BaseModel):
     batch_size : int
         Images a step. The last, smaller batch of a pass is filled from the next pass.
     optimizer : {"adamw", "sgd"}
-        SGD has Nesterov momentum 0.9.
+        SGD has Nesterov momentum; momentum (of AdamW the first beta) falls from 0.95 to 0.85
+        and rises again as the learning rate rises and falls.
     lr, warmup : float
         Peak learning rate, and the share of steps in which it is reached (one cycle:
         cosine up, cosine down to nearly zero).
