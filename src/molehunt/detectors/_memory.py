@@ -43,7 +43,7 @@ def memory_of_stacks(
 
     On the CPU it is what the whole process will take, on CUDA what is taken there.
     """
-    weights = sum(tensor.nbytes for tensor in model.state_dict().values())
+    weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     chunk = min(count, chunk_on(device))
     copies = _WORK_OVER_WEIGHTS + _DROPPED_WEIGHTS * dropout
     work = chunk * (copies * weights + _WORK_OVER_SAVED * _saved_for_backward(model, n_patterns))
@@ -75,5 +75,5 @@ def _resident() -> int:
     try:
         pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
     except OSError:  # macOS: the most that it ever held, which is in bytes there
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return int(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     return pages * resource.getpagesize()

@@ -74,7 +74,7 @@ def results_of(
         },
         "carries": {name: _variant(zoos[name], name, records) for name in plan.variants},
     }
-    seconds = {name: records.scores[name, BASE].seconds_per_model for name in _table_ids()}
+    seconds = {name: records.scores[name, BASE].seconds_per_model or 0.0 for name in _table_ids()}
     for name, detector in SEARCHES.items():
         examined = records.examined(BASE, detector)
         if examined:
