@@ -10,6 +10,7 @@ from torch import Tensor
 
 from molehunt.backdoors._drawings import as_tensor
 from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.images import FORMATS
 
 
 def read_picture(path: Path, height: int, width: int) -> Tensor:
@@ -21,7 +22,7 @@ def read_picture(path: Path, height: int, width: int) -> Tensor:
         If the file is not a picture.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=FORMATS) as image:
             scaled = image.convert("RGBA").resize((width, height))
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise UnreadableFileError(f"{path}: not a readable picture: {error}") from error
