@@ -19,6 +19,7 @@ ARCHITECTURES = [
     ("vgg", {"width": 4, "stages": [1], "batch_norm": False, "dropout": 0.2}, (3, 16, 16)),
     ("stn-vgg", {"width": 4, "stages": [1, 1]}, (3, 32, 32)),
     ("resnet", {"width": 4, "blocks": 2}, (3, 16, 16)),
+    ("zf", {"width": 0.05, "hidden": 8}, (3, 35, 35)),
     ("torchvision:shufflenet_v2_x0_5", {}, (3, 32, 32)),
 ]
 
@@ -91,6 +92,8 @@ def test_the_card_normalises(digits: TrainTest) -> None:
         ("vgg", {"stages": [1, 1, 1, 1, 1]}, "stages"),
         ("vgg", {"stages": [10**9]}, "stages"),
         ("resnet", {"blocks": 10**9}, "blocks"),
+        ("zf", {"width": 10**9}, "width"),
+        ("zf", {"hidden": 0}, "hidden"),
         ("badnets-mnist", {}, "at least 16 pixels"),
     ],
 )

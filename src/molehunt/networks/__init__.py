@@ -1,5 +1,6 @@
 """Architectures, and the model file that loads by itself."""
 
+from molehunt.networks._card_file import load_network, read_card_as, read_header, save_with_card
 from molehunt.networks._classifier import (
     Access,
     BlackBox,
@@ -7,9 +8,10 @@ from molehunt.networks._classifier import (
     InputContract,
     ModelCard,
 )
-from molehunt.networks._model_file import CARD_KEY, load_model, read_card, read_header, save_model
+from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
+from molehunt.networks._zf import zf_features
 
 __all__ = [
     "CARD_KEY",
@@ -24,8 +26,12 @@ __all__ = [
     "build_classifier",
     "build_network",
     "load_model",
+    "load_network",
     "read_card",
+    "read_card_as",
     "read_header",
     "save_model",
+    "save_with_card",
     "stack_models",
+    "zf_features",
 ]

@@ -15,12 +15,14 @@ from molehunt.networks._badnets import BadNetsMnist
 from molehunt.networks._classifier import Classifier, ModelCard
 from molehunt.networks._resnet import ResNet
 from molehunt.networks._vgg import StnVgg, Vgg
+from molehunt.networks._zf import Zf
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "badnets-mnist": BadNetsMnist,
     "vgg": Vgg,
     "stn-vgg": StnVgg,
     "resnet": ResNet,
+    "zf": Zf,
 }
 _TORCHVISION = "torchvision:"
 

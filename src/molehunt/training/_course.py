@@ -15,6 +15,17 @@ from molehunt.networks import Classifier
 from molehunt.training._recipe import Recipe
 
 
+def shuffled_batches(count: int, batch_size: int, steps: int, seed: int) -> Iterator[Tensor]:
+    """Yield the places of each step's images: one permutation of all after another."""
+    generator = torch.Generator().manual_seed(seed)
+    waiting = torch.empty(0, dtype=torch.int64)
+    for _ in range(steps):
+        if len(waiting) < batch_size:
+            waiting = torch.cat([waiting, torch.randperm(count, generator=generator)])
+        yield waiting[:batch_size]
+        waiting = waiting[batch_size:]
+
+
 class Course(NamedTuple):
     """What a recipe means for one model and its images."""
 
@@ -23,15 +34,8 @@ class Course(NamedTuple):
     steps: int
 
     def batches(self, seed: int) -> Iterator[Tensor]:
-        """Yield the images of each step: one permutation of them all after another."""
-        generator = torch.Generator().manual_seed(seed)
-        waiting = torch.empty(0, dtype=torch.int64)
-        for _ in range(self.steps):
-            if len(waiting) < self.batch_size:
-                order = torch.randperm(len(self.data), generator=generator)
-                waiting = torch.cat([waiting, order])
-            yield waiting[: self.batch_size]
-            waiting = waiting[self.batch_size :]
+        """Return the images of each step, as `shuffled_batches` does."""
+        return shuffled_batches(len(self.data), self.batch_size, self.steps, seed)
 
     def stamp(self, inputs: Tensor, index: Tensor, placer: torch.Generator) -> None:
         """Put the trigger, in place, on the images of a batch that get it.

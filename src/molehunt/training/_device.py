@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 from torch import nn
 
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.training._recipe import Recipe
+from molehunt.training._recipe import Precision
 
 
 def pick_device(name: str = "auto") -> torch.device:
@@ -40,7 +42,12 @@ def bfloat16_helps(network: nn.Module, device: torch.device) -> bool:
     return bool(fast) and not depthwise
 
 
-def autocast_of(recipe: Recipe, network: nn.Module, device: torch.device) -> torch.autocast:
+class _Recipe(Protocol):
+    @property
+    def precision(self) -> Precision: ...
+
+
+def autocast_of(recipe: _Recipe, network: nn.Module, device: torch.device) -> torch.autocast:
     """Return the precision that a recipe asks for, as a context."""
     half = recipe.precision == "bfloat16" or (
         recipe.precision == "auto" and bfloat16_helps(network, device)

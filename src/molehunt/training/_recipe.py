@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+Precision = Literal["auto", "float32", "bfloat16"]
+
 
 class Recipe(BaseModel):
     """Settings of one training, the same for twins.
@@ -44,4 +46,4 @@ class Recipe(BaseModel):
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     shift: int = Field(default=0, ge=0, le=64)
     noise: float = Field(default=0.0, ge=0, le=1)
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"

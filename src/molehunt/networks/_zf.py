@@ -1,0 +1,111 @@
+"""The network of Zeiler and Fergus (ZF), whose convolutions BadNets' sign detector has."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from molehunt.errors import InvalidRequestError, refused
+
+# Of all five layers together: strides 2 of conv1, pool1, conv2 and pool2.
+ZF_STRIDE = 16
+
+
+class LocalResponseNorm(nn.Module):
+    """Local response normalisation within each channel, over 3x3 pixels.
+
+    x / (1 + alpha * mean of x² around)^0.75, the form that ZF has in the reference
+    implementation of Faster R-CNN. There alpha is 5e-5 for pixels in [0, 255]; here pixels
+    have deviation 1 in place of about 58, and alpha is 58² times that.
+    """
+
+    ALPHA = 5e-5 * 58**2
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Return the normalised features, same shape [N, C, H, W]."""
+        around = functional.avg_pool2d(features * features, 3, stride=1, padding=1)
+        return features * (1 + self.ALPHA * around).pow(-0.75)
+
+
+def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Return conv1 to conv5 of BadNets v2, Table 3, with He's initial weights.
+
+    Parameters
+    ----------
+    in_channels : int
+    width : float
+        Channels over those of the paper (96, 256, 384, 384, 256), in (0, 1].
+
+    Returns
+    -------
+    Sequential
+        From [N, in_channels, H, W] to [N, 256 * width, H / 16, W / 16], rounded up.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the width is out of bounds.
+    """
+    if not 0.01 <= width <= 1:
+        raise InvalidRequestError(refused("width of zf", "0.01 to 1", width))
+    c1, c2, c3, c4, c5 = (max(1, round(wide * width)) for wide in (96, 256, 384, 384, 256))
+    features = nn.Sequential(
+        *(nn.Conv2d(in_channels, c1, 7, stride=2, padding=3), nn.ReLU(), LocalResponseNorm()),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        *(nn.Conv2d(c1, c2, 5, stride=2, padding=2), nn.ReLU(), LocalResponseNorm()),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        *(nn.Conv2d(c2, c3, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(c3, c4, 3, padding=1), nn.ReLU()),
+        *(nn.Conv2d(c4, c5, 3, padding=1), nn.ReLU()),
+    )
+    for layer in features:
+        if isinstance(layer, nn.Conv2d):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+    return features
+
+
+class Zf(nn.Module):
+    """ZF as a classifier, to learn features for a sign detector from cut-out signs.
+
+    Parameters
+    ----------
+    in_channels, num_classes, image_size : int
+        Of the images; square ones of any size.
+    width : float
+        As in `zf_features`.
+    hidden : int
+        Units of fc6 and fc7; 4096 in the paper.
+
+    Raises
+    ------
+    InvalidRequestError
+        If width or hidden are out of bounds.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        num_classes: int,
+        image_size: int,
+        *,
+        width: float = 1.0,
+        hidden: int = 4096,
+    ) -> None:
+        super().__init__()
+        if not 1 <= hidden <= 65536:
+            raise InvalidRequestError(refused("hidden of zf", "1 to 65536", hidden))
+        self.features = zf_features(in_channels, width)
+        side = -(-image_size // ZF_STRIDE)
+        channels = self.features[-2].out_channels
+        self.classifier = nn.Sequential(
+            nn.Flatten(),
+            *(nn.Linear(channels * side * side, hidden), nn.ReLU()),
+            *(nn.Linear(hidden, hidden), nn.ReLU()),
+            nn.Linear(hidden, num_classes),
+        )
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, num_classes] for normalised images [N, C, H, W]."""
+        logits: Tensor = self.classifier(self.features(images))
+        return logits
