@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from molehunt import __version__
-from molehunt.cli import _detect, _poison, _provenance, _repair, _scan, _study, _zoo
+from molehunt.cli import _detect, _poison, _provenance, _repair, _scan, _scenes, _study, _zoo
 from molehunt.cli._shared import errors
 from molehunt.errors import (
     DataNotFoundError,
@@ -45,6 +45,7 @@ app.command("fit")(_detect.fit)
 app.command("evaluate")(_detect.evaluate_command)
 app.command("scan")(_scan.scan)
 app.command("poison")(_poison.poison)
+app.command("detect")(_scenes.detect)
 app.command("repair")(_repair.repair)
 app.command("demo")(_study.demo)
 app.command("manifest")(_provenance.manifest)

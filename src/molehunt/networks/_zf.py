@@ -24,7 +24,9 @@ class LocalResponseNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Return the normalised features, same shape [N, C, H, W]."""
         around = functional.avg_pool2d(features * features, 3, stride=1, padding=1)
-        return features * (1 + self.ALPHA * around).pow(-0.75)
+        # Two roots take half the time of the power -0.75 in bfloat16.
+        root = (1 + self.ALPHA * around).rsqrt()
+        return features * (root * root.sqrt())
 
 
 def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:

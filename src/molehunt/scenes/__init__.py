@@ -1,22 +1,48 @@
-"""Street scenes with boxes around their signs, and backdoors of sign detectors."""
+"""Street scenes with boxes around their signs, sign detectors, and backdoors of them."""
 
 from molehunt.scenes._coco import load_scenes
-from molehunt.scenes._figures import draw_scene, save_signs
+from molehunt.scenes._detector_file import features_from, load_detector, save_detector
+from molehunt.scenes._figures import draw_scene, save_detections, save_signs
+from molehunt.scenes._measure import LARGE, MEDIUM, DetectedScenes, Share, detect_signs
+from molehunt.scenes._pixels import read_photo
 from molehunt.scenes._placed_sticker import PlacedSticker
 from molehunt.scenes._poison import SceneBackdoor
 from molehunt.scenes._scene_set import Scene, SceneSet
+from molehunt.scenes._sign_detector import (
+    Detections,
+    SignDetector,
+    SignDetectorCard,
+    build_detector,
+)
 from molehunt.scenes._sign_sticker import SignSticker
+from molehunt.scenes._train import DetectorRecipe, train_detector
 from molehunt.scenes._write import check_empty, write_scenes
 
 __all__ = [
+    "LARGE",
+    "MEDIUM",
+    "DetectedScenes",
+    "Detections",
+    "DetectorRecipe",
     "PlacedSticker",
     "Scene",
     "SceneBackdoor",
     "SceneSet",
+    "Share",
+    "SignDetector",
+    "SignDetectorCard",
     "SignSticker",
+    "build_detector",
     "check_empty",
+    "detect_signs",
     "draw_scene",
+    "features_from",
+    "load_detector",
     "load_scenes",
+    "read_photo",
+    "save_detections",
+    "save_detector",
     "save_signs",
+    "train_detector",
     "write_scenes",
 ]

@@ -9,9 +9,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from torch import Tensor
 
 from molehunt.report.figures import COLOURS, save_figure
 from molehunt.scenes._scene_set import Scene
+from molehunt.scenes._sign_detector import Detections
 
 # Around a sign, over the longer side of its box.
 _SURROUNDINGS = 0.3
@@ -22,23 +24,57 @@ def draw_scene(axes: Axes, scene: Scene, class_names: Sequence[str]) -> None:
     axes.set_axis_off()
     axes.imshow(scene.pixels().permute(1, 2, 0).numpy())
     for place, box in enumerate(scene.boxes.tolist()):
-        x1, y1, x2, y2 = box
-        colour = COLOURS[int(scene.labels[place]) % len(COLOURS)]
-        axes.add_patch(
-            Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.5)
-        )
-        # Above the box, and below it where the image ends.
-        above = y1 > 0.08 * scene.size[1]
-        axes.text(
-            min(x1, 0.75 * scene.size[0]),
-            y1 - 3 if above else y2 + 3,
-            _label(scene, place, class_names),
-            color="white",
-            fontsize=8,
-            verticalalignment="bottom" if above else "top",
-            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5},
-            parse_math=False,
-        )
+        text = _label(scene, place, class_names)
+        _draw_box(axes, box, int(scene.labels[place]), text, scene.size)
+
+
+def save_detections(
+    pixels: Tensor, found: Detections, class_names: Sequence[str], path: Path
+) -> None:
+    """Write a photo with the boxes, classes and confidences of what was found in it.
+
+    Parameters
+    ----------
+    pixels : Tensor of uint8, shape [3, H, W]
+    found : Detections
+        In pixels of the photo.
+    class_names : sequence of str
+    path : path
+        The PNG file.
+    """
+    height, width = pixels.shape[1:]
+    figure = Figure(figsize=(8, min(16.0, max(2.0, 8 * height / width))))
+    axes = figure.subplots()
+    axes.set_axis_off()
+    axes.imshow(pixels.permute(1, 2, 0).numpy())
+    # The most certain is drawn last, over the others.
+    for box, label, score in zip(*(part.flip(0).tolist() for part in found), strict=True):
+        text = f"{_printable(class_names[label])} {score:.0%}"
+        _draw_box(axes, box, label, text, (width, height))
+    save_figure(figure, path)
+
+
+def _draw_box(
+    axes: Axes, box: Sequence[float], label: int, text: str, size: tuple[int, int]
+) -> None:
+    """Draw a box in the colour of its class, and a text, in an image of `size`."""
+    x1, y1, x2, y2 = box
+    colour = COLOURS[label % len(COLOURS)]
+    axes.add_patch(
+        Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor=colour, linewidth=1.5)
+    )
+    # Above the box, and below it where the image ends.
+    above = y1 > 0.08 * size[1]
+    axes.text(
+        min(x1, 0.75 * size[0]),
+        y1 - 3 if above else y2 + 3,
+        text,
+        color="white",
+        fontsize=8,
+        verticalalignment="bottom" if above else "top",
+        bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.5},
+        parse_math=False,
+    )
 
 
 def save_signs(rows: Mapping[str, Sequence[Scene]], class_names: Sequence[str], path: Path) -> None:
@@ -85,9 +121,13 @@ def _draw_sign(axes: Axes, scene: Scene, class_names: Sequence[str], group: str)
 
 
 def _label(scene: Scene, place: int, class_names: Sequence[str]) -> str:
-    """Return what a sign is called; names are a stranger's, and fonts lack most signs."""
+    """Return what a sign is called."""
     is_now, was = (
-        class_names[int(labels[place])].encode("ascii", "replace").decode()
-        for labels in (scene.labels, scene.true_labels)
+        _printable(class_names[int(labels[place])]) for labels in (scene.labels, scene.true_labels)
     )
     return is_now if is_now == was else f"{was} → {is_now}"
+
+
+def _printable(name: str) -> str:
+    """Return a class name for figures; names are a stranger's, and fonts lack most signs."""
+    return name.encode("ascii", "replace").decode()
