@@ -47,12 +47,18 @@ def roc_figure(results: Results) -> Figure:
 
 
 def curve_figure(results: Results) -> Figure:
-    """Draw the learning curves: AUC of ten patterns by the number of fitting models."""
+    """Draw the learning curves: AUC of ten patterns by the number of fitting models.
+
+    Dashed: placebo models against clean ones.
+    """
     figure = Figure(figsize=(6.4, 3.6), layout="constrained")
     axes = figure.subplots()
     for colour, (name, found) in zip(COLOURS, results.items(), strict=False):
         models = [int(count) for count in found["learning_curve"]]
-        _band(axes, models, [*found["learning_curve"].values()], colour, NAMES.get(name, name))
+        points = [*found["learning_curve"].values()]
+        _band(axes, models, points, colour, NAMES.get(name, name))
+        placebo = [point["placebo"]["auc"] for point in points]
+        axes.plot(models, placebo, "o--", color=colour, label=f"{NAMES.get(name, name)}, placebo")
     axes.set_xscale("log")
     ticks = sorted({int(count) for found in results.values() for count in found["learning_curve"]})
     axes.set_xticks(ticks, [str(tick) for tick in ticks], fontsize=8)

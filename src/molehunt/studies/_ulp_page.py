@@ -72,7 +72,10 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
                 "Shuffled: the detector with ten patterns, fitted on labels that say nothing; its "
                 "interval must contain 0.5. Placebo against clean: models that saw the trigger "
                 "with true labels and carry no backdoor, against their clean twins; 0.5 says that "
-                "a detector sees backdoors, more that it sees exposure to triggers.",
+                "a detector sees backdoors, more that it sees exposure to triggers as well. "
+                "Backdoored against placebo: whether it tells the two. Flagged: the share of "
+                "placebo models that a verdict at 5 % false alarms calls backdoored; its threshold "
+                "lies just over clean models' scores, so that what is a little above them counts.",
             ],
             [controls_table(results)],
         ),
@@ -95,7 +98,7 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
         ),
         Section(
             "How many fitting models",
-            ["Litmus patterns, M = 10."],
+            ["Litmus patterns, M = 10; dashed: placebo models against clean ones."],
             figures=[
                 StudyFigure("curve", "AUC by the number of fitting models.", curve_figure(results))
             ],
@@ -110,7 +113,7 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
                 )
                 + ". Nothing was chosen by these figures: they are of the test models.",
             ],
-            [ablation_table(results)],
+            [ablation_table(name, found) for name, found in results.items()],
         ),
         *(section for name, found in results.items() for section in _of_one_set(name, found)),
         Section(
@@ -193,18 +196,26 @@ def other_table(results: Results) -> StudyTable:
 
 def controls_table(results: Results) -> StudyTable:
     """Return the controls of each set."""
-    rows = [
-        [
-            NAMES.get(name, name),
-            auc_text(found["controls"]["shuffled"]),
-            auc_text(found["controls"]["placebo"]),
-            auc_text(found["noise"]["placebo"]["10"]),
-            auc_text(found["statistics"]["placebo"]),
-        ]
-        for name, found in results.items()
-    ]
-    head = ["", "shuffled, litmus", "placebo, litmus", "placebo, noise", "placebo, statistics"]
-    return StudyTable(head, rows)
+    rows = []
+    for name, found in results.items():
+        title = NAMES.get(name, name)
+        methods = {
+            "litmus 10": _at(found["litmus"], "10"),
+            "noise 10": _at(found["noise"], "10"),
+            "weight statistics": found["statistics"],
+        }
+        for method, item in methods.items():
+            rows.append(
+                [
+                    f"{title}: {method}",
+                    auc_text(found["controls"]["shuffled"] if method == "litmus 10" else None),
+                    auc_text(item["placebo"]),
+                    auc_text(item["against_placebo"]),
+                    f"{item['placebo_rate']:.0%}",
+                ]
+            )
+    head = ["shuffled", "placebo against clean", "backdoored against placebo"]
+    return StudyTable(["", *head, "placebos flagged at 5 %"], rows)
 
 
 def rates_table(results: Results) -> StudyTable:
@@ -246,14 +257,22 @@ def seconds_table(results: Results) -> StudyTable:
     return StudyTable(["", *methods.values(), "baseline / litmus 10"], rows)
 
 
-def ablation_table(results: Results) -> StudyTable:
-    """Return the ablations, a column for each image set."""
-    first = next(iter(results.values()))
+def ablation_table(name: str, found: Results) -> StudyTable:
+    """Return the ablations of one image set, with what each makes of placebo models."""
     rows = [
-        [name, *(auc_text(found["ablations"][name]) for found in results.values())]
-        for name in first["ablations"]
+        [
+            ablation,
+            auc_text(item),
+            auc_text(item["placebo"]),
+            auc_text(item["against_placebo"]),
+            rates_text(item),
+            f"{item['placebo_rate']:.0%}",
+        ]
+        for ablation, item in found["ablations"].items()
     ]
-    return StudyTable(["", *(NAMES.get(name, name) for name in results)], rows)
+    head = ["AUC", "placebo against clean", "backdoored against placebo"]
+    rates = ["false alarms / detected", "placebos flagged"]
+    return StudyTable([NAMES.get(name, name), *head, *rates], rows)
 
 
 def _of_one_set(name: str, found: Results) -> list[Section]:

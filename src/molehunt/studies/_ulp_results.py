@@ -112,10 +112,13 @@ def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
     """Return what a fitted detector reaches on the base zoo's test models."""
     fit, scores = records.fits[name], records.scores[name, BASE]
     placebo = auc_with_interval(scores.clean, scores.placebo)
+    against = auc_with_interval(scores.placebo, scores.backdoored)
     return {
         **_auc(scores),
         "placebo": placebo.model_dump(mode="json"),
+        "against_placebo": against.model_dump(mode="json"),
         **_rates(scores.clean, scores.backdoored, fit.calibration),
+        "placebo_rate": _flagged(scores.placebo, fit.calibration),
         "roc": _roc(scores.clean, scores.backdoored),
         "fit_seconds": fit.fit_seconds,
         "fitted_on": fit.models,
@@ -147,7 +150,7 @@ def _controls(records: UlpRecords) -> dict[str, Any]:
 def _learning_curve(plan: UlpPlan, records: UlpRecords) -> dict[str, Any]:
     names = [f"curve: {pairs}" for pairs in plan.curve]
     points = [name for name in (*names, "litmus-10") if name in records.fits]
-    return {str(records.fits[name].models): _auc(records.scores[name, BASE]) for name in points}
+    return {str(records.fits[name].models): _fitted(name, records) for name in points}
 
 
 def _variant(zoo: Zoo, name: str, records: UlpRecords) -> dict[str, Any]:
@@ -190,9 +193,14 @@ def _rates(
 ) -> dict[str, float]:
     """Return what a verdict at 5 % does, by p-values against clean calibration models."""
     return {
-        "false_alarm_rate": float(np.mean(conformal_p_values(clean, reference) <= RATE)),
-        "detection_rate": float(np.mean(conformal_p_values(backdoored, reference) <= RATE)),
+        "false_alarm_rate": _flagged(clean, reference),
+        "detection_rate": _flagged(backdoored, reference),
     }
+
+
+def _flagged(scores: Sequence[float], reference: Sequence[float]) -> float:
+    """Return the share of models whose p-value against clean ones is at most 5 %."""
+    return float(np.mean(conformal_p_values(scores, reference) <= RATE))
 
 
 def _roc(clean: Sequence[float], backdoored: Sequence[float]) -> list[list[float]]:
