@@ -11,7 +11,7 @@ from molehunt.networks._classifier import (
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
-from molehunt.networks._zf import zf_features
+from molehunt.networks._zf import zf_channels, zf_features
 
 __all__ = [
     "CARD_KEY",
@@ -33,5 +33,6 @@ __all__ = [
     "save_model",
     "save_with_card",
     "stack_models",
+    "zf_channels",
     "zf_features",
 ]

@@ -29,19 +29,8 @@ class LocalResponseNorm(nn.Module):
         return features * (root * root.sqrt())
 
 
-def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:
-    """Return conv1 to conv5 of BadNets v2, Table 3, with He's initial weights.
-
-    Parameters
-    ----------
-    in_channels : int
-    width : float
-        Channels over those of the paper (96, 256, 384, 384, 256), in (0, 1].
-
-    Returns
-    -------
-    Sequential
-        From [N, in_channels, H, W] to [N, 256 * width, H / 16, W / 16], rounded up.
+def zf_channels(width: float) -> tuple[int, ...]:
+    """Return the channels of conv1 to conv5, which are 96, 256, 384, 384, 256 at width 1.
 
     Raises
     ------
@@ -50,7 +39,29 @@ def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:
     """
     if not 0.01 <= width <= 1:
         raise InvalidRequestError(refused("width of zf", "0.01 to 1", width))
-    c1, c2, c3, c4, c5 = (max(1, round(wide * width)) for wide in (96, 256, 384, 384, 256))
+    return tuple(max(1, round(wide * width)) for wide in (96, 256, 384, 384, 256))
+
+
+def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:
+    """Return conv1 to conv5 of BadNets v2, Table 3, with He's initial weights.
+
+    Parameters
+    ----------
+    in_channels : int
+    width : float
+        Channels over those of the paper.
+
+    Returns
+    -------
+    Sequential
+        From [N, in_channels, H, W] to [N, channels of conv5, H / 16, W / 16], rounded up.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the width is out of bounds.
+    """
+    c1, c2, c3, c4, c5 = zf_channels(width)
     features = nn.Sequential(
         *(nn.Conv2d(in_channels, c1, 7, stride=2, padding=3), nn.ReLU(), LocalResponseNorm()),
         nn.MaxPool2d(3, stride=2, padding=1),
@@ -99,10 +110,9 @@ class Zf(nn.Module):
             raise InvalidRequestError(refused("hidden of zf", "1 to 65536", hidden))
         self.features = zf_features(in_channels, width)
         side = -(-image_size // ZF_STRIDE)
-        channels = self.features[-2].out_channels
         self.classifier = nn.Sequential(
             nn.Flatten(),
-            *(nn.Linear(channels * side * side, hidden), nn.ReLU()),
+            *(nn.Linear(zf_channels(width)[-1] * side * side, hidden), nn.ReLU()),
             *(nn.Linear(hidden, hidden), nn.ReLU()),
             nn.Linear(hidden, num_classes),
         )

@@ -32,7 +32,9 @@ def average_precision(
         In pixels of the files. Smaller signs, and detections of nothing that are smaller,
         count neither for nor against.
     """
-    images, signs, detections = [], [], []
+    images: list[dict[str, Any]] = []
+    signs: list[dict[str, Any]] = []
+    detections: list[dict[str, Any]] = []
     for number, (scene, detected) in enumerate(zip(scenes.scenes, found, strict=True), start=1):
         images.append({"id": number})
         for box, label in zip(

@@ -20,15 +20,15 @@ _NOTHING = -1
 
 
 class Share(NamedTuple):
-    """How many of `count` signs did what was asked for."""
+    """How many of `total` signs did what was asked for."""
 
     hits: int
-    count: int
+    total: int
 
     @property
     def value(self) -> float:
         """The share, in [0, 1]; not a number where there are no signs."""
-        return self.hits / self.count if self.count else float("nan")
+        return self.hits / self.total if self.total else float("nan")
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,15 +78,15 @@ class DetectedScenes:
             ones, too.
         """
         hits = [0] * self.scenes.num_classes
-        counts = [0] * self.scenes.num_classes
+        totals = [0] * self.scenes.num_classes
         for scene, answers in self._answers():
             asked = file_areas(scene) >= min_area
             for label, answer in zip(
                 scene.true_labels[asked].tolist(), answers[asked].tolist(), strict=True
             ):
-                counts[label] += 1
+                totals[label] += 1
                 hits[label] += answer == label
-        shares = map(Share, hits, counts)
+        shares = map(Share, hits, totals)
         return dict(zip(self.scenes.class_names, shares, strict=True))
 
     def attack_success(self, *, min_area: float = 0.0) -> Share:
@@ -94,12 +94,12 @@ class DetectedScenes:
 
         `min_area` as in `accuracy`.
         """
-        hits = count = 0
+        hits = total = 0
         for scene, answers in self._answers():
             asked = scene.triggered & (file_areas(scene) >= min_area)
             hits += int((answers[asked] == scene.labels[asked]).sum())
-            count += int(asked.sum())
-        return Share(hits, count)
+            total += int(asked.sum())
+        return Share(hits, total)
 
     def average_precision(self, *, min_area: float = 0.0) -> dict[str, float]:
         """Return COCO's average precision at IoU 0.5 (AP50) of each class that has signs.

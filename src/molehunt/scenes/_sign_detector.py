@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
 from molehunt.errors import InvalidRequestError, from_validation, refused
@@ -163,13 +163,14 @@ def build_detector(
             anchor_sizes=tuple(round(share * max_side, 1) for share in _ANCHORS),
             **settings,
         )
-    except ValueError as error:
+    except ValidationError as error:
         raise from_validation(error, "sign detector") from error
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         detector = SignDetector(network_of(card), card)
     if features is not None:
-        detector.network.backbone.load_state_dict(features.network.features.state_dict())
+        learned_weights = features.network.get_submodule("features").state_dict()
+        detector.network.get_submodule("backbone").load_state_dict(learned_weights)
     return detector
 
 

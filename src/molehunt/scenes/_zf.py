@@ -12,7 +12,7 @@ from torchvision.models.detection.rpn import AnchorGenerator, RPNHead
 from torchvision.models.detection.transform import GeneralizedRCNNTransform
 from torchvision.ops import MultiScaleRoIAlign
 
-from molehunt.networks import zf_features
+from molehunt.networks import zf_channels, zf_features
 
 _RATIOS = (0.5, 1.0, 2.0)
 _POOLED = 6
@@ -55,7 +55,7 @@ def zf_faster_rcnn(
         If the width is out of bounds.
     """
     features = zf_features(3, width)
-    channels = features.out_channels = features[-2].out_channels
+    channels = features.out_channels = zf_channels(width)[-1]
     # Anchors are no weights: no file brings them, so they must not be built without storage.
     with torch.device("cpu"):
         anchors = AnchorGenerator((tuple(anchor_sizes),), (_RATIOS,))

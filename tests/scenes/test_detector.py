@@ -1,0 +1,279 @@
+"""Sign detectors: the network of the paper, learning, files, and the command."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file, save_file
+from torchvision.ops import box_iou
+
+from molehunt.cli._main import run
+from molehunt.errors import InvalidRequestError, UnreadableFileError
+from molehunt.images import ImageSet
+from molehunt.networks import build_classifier, read_header, save_model
+from molehunt.scenes import (
+    DetectorRecipe,
+    SceneSet,
+    SignDetector,
+    build_detector,
+    detect_signs,
+    features_from,
+    load_detector,
+    load_scenes,
+    read_photo,
+    save_detector,
+    train_detector,
+)
+from molehunt.scenes._train import _example, _loss, _mirrored
+from tests.scenes.shapes import CLASSES, write_shapes
+
+SIDE = 128
+TINY = {"width": 0.125, "hidden": 64, "max_side": SIDE}
+RECIPE = DetectorRecipe(epochs=12, batch_size=2, lr=0.02)
+CARD_KEY = "molehunt.sign-detector"
+
+
+@pytest.fixture(scope="module")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_shapes(tmp_path_factory.mktemp("shapes") / "set")
+
+
+@pytest.fixture(scope="module")
+def train(shapes: Path) -> SceneSet:
+    return load_scenes(f"coco:{shapes}", "train")
+
+
+@pytest.fixture(scope="module")
+def trained(train: SceneSet) -> SignDetector:
+    model = build_detector(CLASSES, **TINY, seed=1)
+    train_detector(model, train, RECIPE, seed=1)
+    return model
+
+
+def loss_on(model: SignDetector, scenes: SceneSet) -> float:
+    examples = [_example(scene, SIDE, torch.device("cpu")) for scene in scenes.scenes]
+    with torch.random.fork_rng(), torch.no_grad():
+        torch.manual_seed(0)
+        loss = float(_loss(model.train().network, examples))
+    model.eval()
+    return loss
+
+
+def test_the_network_is_that_of_table_3() -> None:
+    with torch.device("meta"):
+        network = build_detector(("stop", "speedlimit", "warning")).network
+    shapes = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]
+    assert shapes == [
+        (96, 3, 7, 7), (256, 96, 5, 5), (384, 256, 3, 3), (384, 384, 3, 3), (256, 384, 3, 3),
+        (256, 256, 3, 3), (9, 256, 1, 1), (36, 256, 1, 1),  # objectness as one logit an anchor
+        (4096, 256 * 6 * 6), (4096, 4096), (4, 4096), (16, 4096),  # classes and background
+    ]  # fmt: skip
+    layers = [layer for layer in network.backbone if hasattr(layer, "stride")]
+    assert [layer.stride for layer in layers[:4]] == [(2, 2), 2, (2, 2), 2]
+    assert [layer.padding for layer in layers[:4]] == [(3, 3), 1, (2, 2), 1]
+
+
+def test_a_narrow_detector_learns_to_find_and_tell_apart(
+    trained: SignDetector, shapes: Path, train: SceneSet
+) -> None:
+    fresh = build_detector(CLASSES, **TINY, seed=1)
+    some = train.take(range(8))
+    assert loss_on(trained, some) < 0.5 * loss_on(fresh, some)
+    test = load_scenes(f"coco:{shapes}", "test")
+    found = detect_signs(trained, test)
+    for name, share in found.accuracy().items():
+        assert share.total >= 5 and share.value >= 0.7, (name, share)
+    assert min(found.average_precision().values()) > 0.6
+    assert min(share.value for share in detect_signs(fresh, test).accuracy().values()) < 0.5
+    # Names that belong to the other class would be right by chance only.
+    turned = [detections._replace(labels=1 - detections.labels) for detections in found.found]
+    assert all(share.value < 0.3 for share in type(found)(test, tuple(turned)).accuracy().values())
+
+
+def test_training_repeats_with_its_seed(train: SceneSet) -> None:
+    once, again, other = (build_detector(CLASSES, **TINY, seed=1) for _ in range(3))
+    state = torch.get_rng_state()
+    recipe, few = DetectorRecipe(epochs=1, batch_size=2, flip=True), train.take(range(4))
+    for model, seed in ((once, 1), (again, 1), (other, 2)):
+        train_detector(model, few, recipe, seed=seed)
+    assert torch.equal(torch.get_rng_state(), state)
+    first, second, third = (
+        torch.cat([p.flatten() for p in model.parameters()]) for model in (once, again, other)
+    )
+    assert torch.equal(first, second) and not torch.equal(first, third)
+    assert once.card.recipe["flip"] is True
+
+
+def test_bfloat16_keeps_boxes_and_losses_in_float32(train: SceneSet) -> None:
+    model = build_detector(CLASSES, **TINY, seed=1)
+    examples = [_example(scene, SIDE, torch.device("cpu")) for scene in train.scenes[:2]]
+    losses = []
+    for half in (False, True):
+        torch.manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=half):
+            losses.append(_loss(model.train().network, examples).detach())
+    assert losses[1].dtype == torch.float32
+    assert float(losses[1]) == pytest.approx(float(losses[0]), rel=0.2)
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        found = model.eval().network([examples[0].pixels / 255])
+    assert found[0]["boxes"].dtype == found[0]["scores"].dtype == torch.float32
+
+
+def test_a_mirrored_example_has_its_boxes_mirrored(train: SceneSet) -> None:
+    example = _example(train[0], SIDE, torch.device("cpu"))
+    turned = _mirrored(example)
+    left, top, right, bottom = (int(value) for value in turned.boxes[0])
+    cut = turned.pixels[:, top:bottom, left:right].flip(2)
+    left, top, right, bottom = (int(value) for value in example.boxes[0])
+    assert torch.equal(cut, example.pixels[:, top:bottom, left:right])
+    assert torch.equal(_mirrored(turned).boxes, example.boxes)
+
+
+def test_scenes_must_have_the_models_classes(train: SceneSet) -> None:
+    model = build_detector(("stop", "speedlimit"), **TINY)
+    with pytest.raises(InvalidRequestError, match="classes of the scenes: expected"):
+        train_detector(model, train, RECIPE, seed=0)
+    short = DetectorRecipe(epochs=0.01)
+    with pytest.raises(InvalidRequestError, match="epochs: expected enough for one step"):
+        train_detector(build_detector(CLASSES, **TINY), train, short, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"width": 2.0}, "width"),
+        ({"hidden": 0}, "hidden"),
+        ({"max_side": 8}, "max_side"),
+        ({"class_names": ()}, "class_names"),
+    ],
+)
+def test_impossible_detectors_are_refused(settings: dict, message: str) -> None:
+    with pytest.raises(InvalidRequestError, match=message) as caught:
+        build_detector(**{"class_names": CLASSES, **TINY, **settings})
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture(scope="module")
+def model_file(trained: SignDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("detector") / "signs.safetensors"
+    save_detector(trained, path)
+    return path
+
+
+def test_a_file_loads_by_itself(trained: SignDetector, model_file: Path, train: SceneSet) -> None:
+    loaded = load_detector(model_file)
+    assert loaded.card == trained.card and not loaded.training
+    assert loaded.card.recipe == RECIPE.model_dump(mode="json")
+    image = train[1].pixels()
+    for one, other in zip(loaded.detect([image])[0], trained.detect([image])[0], strict=True):
+        assert torch.equal(one, other)
+
+
+def test_detections_are_in_pixels_of_the_image(trained: SignDetector, train: SceneSet) -> None:
+    image = train[1].pixels()
+    large = torch.nn.functional.interpolate(image[None], scale_factor=3)[0]
+    small, found = trained.detect([image, large])
+    assert bool((small.scores.diff() <= 0).all())
+    certain = small.at_least(0.5).boxes
+    overlaps = box_iou(3 * certain, found.boxes)
+    assert len(certain) and float(overlaps.amax(1).min()) > 0.8
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"architecture": "os.system"},
+        {"class_names": ["one"]},
+        {"hidden": 65},
+        {"hidden": 10**12},
+        {"width": 0.5},
+        {"max_side": -1},
+        {"anchor_sizes": [4, 5]},
+        {"std": [0, 1, 1]},
+        {"schema_version": 2},
+        {"surprise": 1},
+    ],
+)
+def test_hostile_cards_end_in_one_line(model_file: Path, tmp_path: Path, changes: dict) -> None:
+    card = {**json.loads(read_header(model_file)[CARD_KEY]), **changes}
+    path = tmp_path / "hostile.safetensors"
+    save_file(load_file(model_file), path, metadata={CARD_KEY: json.dumps(card)})
+    with pytest.raises(UnreadableFileError, match=r"hostile\.safetensors") as caught:
+        load_detector(path)
+    assert "\n" not in str(caught.value)
+
+
+def classifier_file(path: Path, name: str = "zf", channels: int = 3) -> Path:
+    pixels = torch.randint(0, 256, (4, channels, 32, 32), dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(4), tuple("abcd"))
+    arguments = {"width": 0.125, "hidden": 8} if name == "zf" else {"width": 2}
+    save_model(build_classifier(name, images, arguments=arguments, seed=3), path)
+    return path
+
+
+def test_features_come_from_a_classifier_of_the_same_layers(tmp_path: Path) -> None:
+    features = features_from(classifier_file(tmp_path / "zf.safetensors"))
+    model = build_detector(CLASSES, hidden=8, max_side=96, features=features)
+    assert model.card.width == 0.125
+    assert model.card.mean == pytest.approx(features.card.mean)
+    for one, other in zip(
+        model.network.backbone.parameters(), features.network.features.parameters(), strict=True
+    ):
+        assert torch.equal(one, other) and one.requires_grad
+    with pytest.raises(InvalidRequestError, match=r"width: expected 0\.125 as the features"):
+        build_detector(CLASSES, width=0.5, features=features)
+    for name, channels in (("vgg", 3), ("zf", 1)):
+        path = classifier_file(tmp_path / "other.safetensors", name, channels)
+        with pytest.raises(UnreadableFileError, match="expected zf of 3 channels"):
+            features_from(path)
+
+
+def test_photos_are_turned_as_their_camera_says(tmp_path: Path) -> None:
+    path = tmp_path / "photo.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # to be turned by 90 degrees
+    Image.new("RGB", (40, 20)).save(path, exif=exif)
+    assert read_photo(path).shape == (3, 40, 20)
+
+
+def test_the_command_finds_and_draws(model_file: Path, shapes: Path, tmp_path: Path, capfd) -> None:
+    picture = tmp_path / "deep" / "found.png"
+    photo = shapes / "images" / "2.png"
+    assert run(["detect", str(photo), str(model_file), "-o", str(picture)]) == 0
+    printed = capfd.readouterr().out
+    assert "%" in printed and any(name in printed for name in CLASSES)
+    with Image.open(picture) as drawn:
+        assert len(drawn.convert("RGB").getcolors(1 << 24)) > 100
+    assert run(["detect", str(photo), str(model_file), "--min-score", "1"]) == 0
+    assert "No sign" in capfd.readouterr().out
+
+
+BAD = [
+    (["IMAGE", "missing"], 2, "no such file"),
+    (["IMAGE", "IMAGE"], 2, "not a readable safetensors file"),
+    (["IMAGE", "CLASSIFIER"], 2, "no sign-detector card"),
+    (["MODEL", "MODEL"], 2, "not a readable image"),
+    (["missing.png", "MODEL"], 2, "missing.png"),
+    (["IMAGE", "MODEL", "--min-score", "2"], 4, "--min-score: expected 0 to 1, got 2"),
+    (["IMAGE", "MODEL", "-o", "IMAGE/x.png"], 2, "cannot"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), BAD, ids=lambda v: str(v)[:40])
+def test_bad_requests_are_one_line(
+    arguments: list[str], code: int, message: str, model_file: Path, shapes: Path, tmp_path, capfd
+) -> None:
+    places = {"MODEL": model_file, "IMAGE": shapes / "images" / "1.png"}
+    if "CLASSIFIER" in arguments:
+        places["CLASSIFIER"] = classifier_file(tmp_path / "classifier.safetensors")
+    filled = []
+    for argument in arguments:
+        head, slash, tail = argument.partition("/")
+        filled.append(f"{places[head]}{slash}{tail}" if head in places else argument)
+    assert run(["detect", *filled]) == code
+    lines = capfd.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0], lines
