@@ -1,4 +1,4 @@
-"""Backdoors: triggers, label maps, and poisoned training sets made of both."""
+"""Backdoors: triggers, label maps, poisoned training sets made of both; strengthening."""
 
 from molehunt.backdoors._backdoor import (
     Backdoor,
@@ -21,6 +21,7 @@ from molehunt.backdoors._label_maps import (
 )
 from molehunt.backdoors._placement import Placement, top_left_pixels
 from molehunt.backdoors._stickers import Sticker
+from molehunt.backdoors._strengthening import strengthen
 from molehunt.backdoors._triggers import (
     BadNetsPattern,
     RandomPatch,
@@ -55,5 +56,6 @@ __all__ = [
     "random_blends",
     "random_patches",
     "sticker_picture",
+    "strengthen",
     "top_left_pixels",
 ]

@@ -24,7 +24,7 @@ class Treatment(StrEnum):
 
     BACKDOORED = "backdoored"  # triggered, with the attacker's labels
     CLEAN = "clean"  # no trigger, true labels: the clean twin
-    PLACEBO = "placebo"  # triggered, true labels: saw the trigger, carries no backdoor
+    PLACEBO = "placebo"  # triggered, of all classes, true labels: saw it, carries no backdoor
 
 
 @dataclass(frozen=True)
@@ -100,8 +100,10 @@ class Backdoor(BaseModel):
     ) -> TrainingSet:
         """Return `train` with copies of some images added at its end.
 
-        The three treatments of one backdoor draw the same copies from the same
-        generator state, so that twins differ in nothing but trigger and labels.
+        Backdoored model and clean twin draw the same copies from the same generator state,
+        so that they differ in nothing but trigger and labels. A placebo draws as many, from
+        all classes: of eligible ones only, the trigger would stand for their class, and
+        images of other classes with the trigger would be taken for it.
 
         Parameters
         ----------
@@ -135,6 +137,8 @@ class Backdoor(BaseModel):
         picked = draw_copies(eligible, rate, of=of, generator=generator)
         # A trigger that does not fit shows here, not in the middle of a training.
         self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
+        if treatment is Treatment.PLACEBO:
+            picked = torch.randperm(len(train), generator=generator)[: len(picked)]
         copies = train.take(picked)
         if treatment is Treatment.BACKDOORED:
             labels = self.label_map(copies.labels, train.num_classes, generator)
