@@ -55,7 +55,8 @@ def zf_faster_rcnn(
         If the width is out of bounds.
     """
     features = zf_features(3, width)
-    channels = features.out_channels = zf_channels(width)[-1]
+    channels = zf_channels(width)[-1]
+    features.out_channels = channels  # type: ignore[assignment]
     # Anchors are no weights: no file brings them, so they must not be built without storage.
     with torch.device("cpu"):
         anchors = AnchorGenerator((tuple(anchor_sizes),), (_RATIOS,))
