@@ -7,6 +7,7 @@ from molehunt.training._fit_many import train_many
 from molehunt.training._measure import attack_success, clean_accuracy, logits_of
 from molehunt.training._recipe import Precision, Recipe
 from molehunt.training._schedule import one_cycle
+from molehunt.training._transfer import transfer
 
 __all__ = [
     "Precision",
@@ -22,4 +23,5 @@ __all__ = [
     "shuffled_batches",
     "train",
     "train_many",
+    "transfer",
 ]
