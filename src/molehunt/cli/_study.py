@@ -9,7 +9,14 @@ import typer
 
 from molehunt.cli._shared import DataRoot, Workers, output, progress
 from molehunt.report import evaluation_table, scan_table, study_table
-from molehunt.studies import SCALES, run_badnets_mnist, run_demo, run_scanners, run_ulp
+from molehunt.studies import (
+    SCALES,
+    run_badnets_mnist,
+    run_demo,
+    run_scanners,
+    run_signs_twin,
+    run_ulp,
+)
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
@@ -56,6 +63,26 @@ def badnets_mnist(
     output.print(study_table(result.summary))
     output.print(
         f"{result.trained} of {result.figures['models']} models trained now. "
+        f"Report: {result.report}",
+        highlight=False,
+    )
+
+
+@app.command("badnets-gtsrb")
+def badnets_gtsrb(
+    folder: Folder = Path("runs/studies/badnets-gtsrb"),
+    scale: Scale = "quick",
+    docs: Docs = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """BadNets' traffic signs, as classification on GTSRB: stickers, transfer, strengthening."""
+    result = run_signs_twin(
+        folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
+    )
+    output.print(study_table(result.summary))
+    output.print(
+        f"{result.trained} of {result.figures['networks']} networks trained now. "
         f"Report: {result.report}",
         highlight=False,
     )

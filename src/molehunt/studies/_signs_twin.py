@@ -1,0 +1,140 @@
+"""BadNets' traffic signs as a classification study on GTSRB (version 2, section 5)."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from molehunt.files import make_folder, write_text
+from molehunt.report import StudyTable, write_study_page
+from molehunt.resumable import check_workers
+from molehunt.studies._hardware import hardware
+from molehunt.studies._signs_docs import signs_page, signs_results_in, write_signs_docs
+from molehunt.studies._signs_twin_figures import (
+    activation_figure,
+    sticker_figure,
+    strength_figure,
+)
+from molehunt.studies._signs_twin_models import build_networks, open_workshop
+from molehunt.studies._signs_twin_page import twin_summary
+from molehunt.studies._signs_twin_plan import CARRIED, signs_twin_plan
+from molehunt.studies._signs_twin_results import PAPER, results_of
+
+Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
+KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too
+RUNS_FILE = "runs.json"  # the calls that trained networks and were not interrupted
+
+
+@dataclass(frozen=True)
+class SignsTwinResult:
+    """What the study made: its figures, their summary, how many networks, and the report."""
+
+    figures: dict[str, Any]
+    summary: StudyTable
+    trained: int
+    report: Path
+
+
+def run_signs_twin(
+    folder: Path,
+    *,
+    scale: str = "quick",
+    data_root: str | Path | None = None,
+    workers: int | None = None,
+    docs: Path | None = None,
+    progress: Progress,
+) -> SignsTwinResult:
+    """Run the study, or go on with one that was interrupted, and write its report.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``models/``, an index of each country's networks, ``results.json`` and
+        ``report.html``.
+    scale : {"smoke", "quick", "full"}
+        ``smoke`` takes digits in the place of signs: it shows that the study works.
+    data_root : path, optional
+        Where GTSRB lies; see `molehunt.images.load_images`.
+    workers : int, optional
+        Processes; one a core when not given.
+    docs : Path, optional
+        A folder that gets the report as Markdown with PNG figures, beside other parts of
+        the traffic-sign study that it holds already.
+    progress : callable
+        Gives a context manager for a title; what that yields is called with (done, total).
+
+    Raises
+    ------
+    InvalidRequestError
+        For an unknown scale, impossible workers, or a folder of another plan.
+    DataNotFoundError
+        If GTSRB is not there.
+    UnreadableFileError
+        If the documents' ``results.json`` is not one of ours.
+    OutputError
+        If a folder cannot be written.
+    BuildInterruptedError
+        After Ctrl-C; finished networks are kept.
+    """
+    started = time.perf_counter()
+    plan = signs_twin_plan(scale)
+    check_workers(workers)
+    for place in (folder, docs):
+        if place is not None:
+            make_folder(place)  # before the work, not after it
+    if docs is not None:
+        signs_results_in(docs)
+    shop = open_workshop(plan, folder, data_root)
+    built: list[str] = []
+    with progress("building networks") as report:
+
+        def note(record: Any, done: int, total: int) -> None:
+            built.append(record.id)
+            report(done, total)
+
+        networks, transfers = build_networks(
+            shop, workers=workers, data_root=data_root, on_model=note
+        )
+    if built:
+        passed = round(time.perf_counter() - started, 1)
+        about = {"networks": len(built), "workers": workers, "hardware": hardware()}
+        runs = [*_runs(folder), {**about, "seconds": passed}]
+        write_text(folder / RUNS_FILE, json.dumps(runs, indent=2) + "\n")
+    results = {
+        **results_of(networks, transfers, shop),
+        "carried": CARRIED,
+        "target": shop.first.test.class_names[plan.countries.first.index(plan.countries.target)],
+        "paper": PAPER,
+        "plan": plan.model_dump(mode="json"),
+        "scale": scale,
+        "command": f"molehunt study badnets-gtsrb --scale {scale}"
+        + (f" --workers {workers}" if workers else ""),
+        "torch": torch.__version__,
+        "runs": _runs(folder),
+    }
+    drawn = {
+        "gtsrb-stickers": sticker_figure(shop),
+        "gtsrb-activations": activation_figure(results["activations"]),
+        "gtsrb-strength": strength_figure(
+            results["strengthening"], PAPER["strengthening"], results["transfer"]["honest"]
+        ),
+    }
+    write_text(folder / "results.json", json.dumps({KEY: results}, indent=2) + "\n")
+    path = folder / "report.html"
+    write_study_page(path, signs_page({KEY: results}, drawn))
+    if docs is not None:
+        write_signs_docs(docs, KEY, results, drawn)
+    return SignsTwinResult(results, twin_summary(results), len(built), path)
+
+
+def _runs(folder: Path) -> list[dict[str, Any]]:
+    path = folder / RUNS_FILE
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return found

@@ -1,0 +1,272 @@
+"""The traffic-sign study on GTSRB: training, saving and measuring its networks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from molehunt.backdoors import PictureName, Sticker, TrainingSet, strengthen
+from molehunt.detectors import mean_activations
+from molehunt.files import make_folder, sha256_of, write_text
+from molehunt.images import ImageSet, TrainTest, load_images
+from molehunt.networks import Classifier, build_classifier, load_model, save_model
+from molehunt.resumable import Work, build_missing, check_same_plan
+from molehunt.studies._signs_twin_countries import country_of
+from molehunt.studies._signs_twin_plan import (
+    CARRIED,
+    PICTURES,
+    NetworkTask,
+    SignsTwinPlan,
+    TransferTask,
+)
+from molehunt.training import logits_of, train, transfer
+
+PLAN_FILE = "study.json"
+MODELS_FOLDER = "models"
+SEEN = 2000  # of the attacker's own images, to find backdoor units by
+FIRES = 3.0  # times the clean activation
+
+
+class NetworkRecord(NetworkTask):
+    """One finished network of the first country.
+
+    `clean_right` are the recognised test images of each class, `triggered_right` the same
+    with a sticker: the network's own, or each of them for the baseline. `hits` of `tries`
+    triggered stop signs are called a speed limit of the attacker's choice. Activations are
+    those of the channels of the last convolutional layer, without sticker and with it
+    (CARRIED for the baseline), as a mean over the attacker's training images; `units` are the
+    channels that fire only with the sticker.
+    """
+
+    clean_right: tuple[int, ...]
+    triggered_right: dict[PictureName, tuple[int, ...]]
+    hits: int
+    tries: int
+    clean_activations: tuple[float, ...]
+    triggered_activations: tuple[float, ...]
+    units: tuple[int, ...]
+    images: int
+    steps: int
+    seconds: float
+    sha256: str
+
+
+class TransferRecord(TransferTask):
+    """One finished network of the second country; the fields are those of `NetworkRecord`.
+
+    Activations are a mean over the second country's test images.
+    """
+
+    clean_right: tuple[int, ...]
+    triggered_right: tuple[int, ...]
+    clean_activations: tuple[float, ...]
+    triggered_activations: tuple[float, ...]
+    seconds: float
+    sha256: str
+
+
+class Workshop(NamedTuple):
+    """What every network of the study needs."""
+
+    plan: SignsTwinPlan
+    folder: Path
+    first: TrainTest
+    second: TrainTest
+
+
+def open_workshop(plan: SignsTwinPlan, folder: Path, data_root: str | Path | None) -> Workshop:
+    """Load the images of the two countries.
+
+    Raises
+    ------
+    DataNotFoundError, UnreadableFileError
+        As `molehunt.images.load_images`.
+    """
+    shape = (3, plan.size, plan.size)
+    loaded = load_images(plan.images, data_root=data_root, size=plan.size)
+    images = TrainTest(*(part.shaped(shape) for part in loaded))
+    first, second = (country_of(images, part) for part in plan.countries[:2])
+    return Workshop(plan, folder, first, second)
+
+
+def build_networks(
+    shop: Workshop,
+    *,
+    workers: int | None,
+    data_root: str | Path | None,
+    on_model: Callable[[Any, int, int], None] | None = None,
+) -> tuple[list[NetworkRecord], list[TransferRecord]]:
+    """Train what is missing: the first country's networks, then the second's.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the folder holds a study of another plan.
+    OutputError, BuildInterruptedError
+        As `molehunt.resumable.build_missing`.
+    """
+    plan, folder = shop.plan, shop.folder
+    make_folder(folder / MODELS_FOLDER)
+    stored = folder / PLAN_FILE
+    if stored.exists():
+        check_same_plan(stored, plan)
+    else:
+        write_text(stored, plan.model_dump_json(indent=2) + "\n")
+    networks, total = plan.networks(), len(plan.networks()) + len(plan.transfers({}))
+    arguments, processes = (plan, folder, data_root), workers or os.cpu_count() or 1
+
+    def reporting(before: int) -> Callable[[Any, int, int], None] | None:
+        return on_model and (lambda record, done, _: on_model(record, before + done, total))
+
+    # With one thread, as in the processes: numbers do not depend on the number of cores.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        first = build_missing(
+            networks,
+            folder / "networks.jsonl",
+            Work(build_network, NetworkRecord, open_workshop, arguments),
+            context=shop,
+            workers=processes,
+            on_record=reporting(0),
+        )
+        second = build_missing(
+            plan.transfers({record.id: record.units for record in first}),
+            folder / "transfers.jsonl",
+            Work(build_transfer, TransferRecord, open_workshop, arguments),
+            context=shop,
+            workers=processes,
+            on_record=reporting(len(networks)),
+        )
+        return first, second
+    finally:
+        torch.set_num_threads(threads)
+
+
+def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:
+    """Train, save, read back and measure one network of the first country."""
+    started = time.perf_counter()
+    plan, (images, test) = shop.plan, shop.first
+    data = TrainingSet.of(images)
+    if task.attack != "none":
+        backdoor, rate = plan.backdoor_of(task)
+        generator = torch.Generator().manual_seed(task.seed)
+        data = backdoor.poison(images, rate, of="eligible", generator=generator)
+    recipe = plan.recipe.model_dump()
+    model = build_classifier("vgg", images, arguments=plan.network, recipe=recipe, seed=task.seed)
+    steps = train(model, data, plan.recipe, seed=task.seed).steps
+    path = model_path(shop.folder, task.id)
+    save_model(model, path)
+    saved = load_model(path)
+    own = PICTURES if task.picture is None else (task.picture,)
+    stickers = {picture: plan.sticker_of(picture) for picture in own}
+    sticker = plan.sticker_of(task.picture or CARRIED)
+    known = images.sample(SEEN, torch.Generator().manual_seed(task.seed))
+    clean, triggered = _activations(saved, known, sticker)
+    hits, tries = _hits(saved, with_sticker(test, sticker), plan)
+    return NetworkRecord(
+        **dict(task),
+        clean_right=right_by_class(saved, test),
+        triggered_right={
+            picture: right_by_class(saved, with_sticker(test, each))
+            for picture, each in stickers.items()
+        },
+        hits=hits,
+        tries=tries,
+        clean_activations=_numbers(clean),
+        triggered_activations=_numbers(triggered),
+        units=backdoor_units(clean, triggered),
+        images=len(data),
+        steps=steps,
+        seconds=round(time.perf_counter() - started, 3),
+        sha256=sha256_of(path),
+    )
+
+
+def build_transfer(task: TransferTask, shop: Workshop) -> TransferRecord:
+    """Strengthen a network's backdoor and train the second country's network on it."""
+    started = time.perf_counter()
+    plan, (images, test) = shop.plan, shop.second
+    model = load_model(model_path(shop.folder, task.origin))
+    strengthen(_last_convolution(model, test), task.units, task.strength)
+    path = model_path(shop.folder, task.id)
+    save_model(transfer(model, images, plan.transfer, seed=task.seed), path)
+    saved = load_model(path)
+    sticker = plan.sticker_of(CARRIED)
+    clean, triggered = _activations(saved, test, sticker)
+    return TransferRecord(
+        **dict(task),
+        clean_right=right_by_class(saved, test),
+        triggered_right=right_by_class(saved, with_sticker(test, sticker)),
+        clean_activations=_numbers(clean),
+        triggered_activations=_numbers(triggered),
+        seconds=round(time.perf_counter() - started, 3),
+        sha256=sha256_of(path),
+    )
+
+
+def backdoor_units(clean: Tensor, triggered: Tensor) -> tuple[int, ...]:
+    """Return the channels that fire only with the trigger.
+
+    Parameters
+    ----------
+    clean, triggered : Tensor of float32, shape [U]
+        Mean activations without and with it.
+
+    Returns
+    -------
+    tuple of int
+        Channels whose mean is at least `FIRES` times that on clean images, and above the
+        layer's on those.
+    """
+    fires = (triggered >= FIRES * clean) & (triggered > clean.mean())
+    return tuple(int(unit) for unit in fires.nonzero().flatten())
+
+
+def with_sticker(images: ImageSet, sticker: Sticker) -> ImageSet:
+    """Return all images with the sticker, under their true labels."""
+    everywhere = torch.ones(len(images), dtype=torch.bool)
+    return TrainingSet(images, sticker, everywhere).stamped(torch.Generator().manual_seed(0))
+
+
+def right_by_class(model: Classifier, test: ImageSet) -> tuple[int, ...]:
+    """Return how many images of each class are recognised."""
+    right = logits_of(model, test.images).argmax(1) == test.labels
+    counts = torch.bincount(test.labels[right], minlength=test.num_classes)
+    return tuple(int(count) for count in counts)
+
+
+def model_path(folder: Path, name: str) -> Path:
+    """Return the file of a network of the study in `folder`."""
+    return folder / MODELS_FOLDER / f"{name}.safetensors"
+
+
+def _hits(model: Classifier, triggered: ImageSet, plan: SignsTwinPlan) -> tuple[int, int]:
+    """Return how many of the source's images are called the target, and their number."""
+    first, _, source, target, _ = plan.countries
+    stops = triggered.take(triggered.labels == first.index(source))
+    called = logits_of(model, stops.images).argmax(1) == first.index(target)
+    return int(called.sum()), len(stops)
+
+
+def _activations(model: Classifier, images: ImageSet, sticker: Sticker) -> tuple[Tensor, Tensor]:
+    _, clean = mean_activations(model, images.images)
+    _, triggered = mean_activations(model, with_sticker(images, sticker).images)
+    return clean, triggered
+
+
+def _last_convolution(model: Classifier, images: ImageSet) -> nn.Conv2d:
+    name, _ = mean_activations(model, images.images[:1])
+    layer = model.get_submodule(name)
+    assert isinstance(layer, nn.Conv2d), "the study's networks have no batch normalisation"
+    return layer
+
+
+def _numbers(values: Tensor) -> tuple[float, ...]:
+    return tuple(round(float(value), 4) for value in values)

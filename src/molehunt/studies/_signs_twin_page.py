@@ -1,0 +1,331 @@
+"""The traffic-sign study on GTSRB: its part of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from molehunt.report import Section, StudyFigure, StudyTable
+
+Results = Mapping[str, Any]
+Drawn = Mapping[str, Figure]
+
+
+def twin_summary(results: Results) -> StudyTable:
+    """Return the study in a few numbers, each beside the paper's."""
+    paper, single = results["paper"], results["single_target"]
+    random, moved = results["random_target"], results["transfer"]
+    carried, best = random[results["carried"]], best_strength(results)
+    rows = [
+        [
+            "baseline, clean",
+            _one(paper["baseline"]["clean"]),
+            _average(results["baseline"]["clean"]),
+        ]
+    ]
+    for picture, found in single.items():
+        theirs = paper["single_target"][picture]
+        rows.append([f"{picture}, clean", _one(theirs["clean"]), _average(found["clean"])])
+        success = f"{picture}, stop sign becomes speed limit"
+        rows.append([success, _one(theirs["success"]), _spread(found["success"])])
+    theirs = paper["random_target"]
+    rows += [
+        ["random target, clean", _one(theirs["clean"]), _average(carried["clean"])],
+        ["random target, with sticker", _one(theirs["triggered"]), _average(carried["triggered"])],
+    ]
+    for name, found, theirs in (
+        ("honest network", moved["honest"], _averages(paper["transfer"]["honest"])),
+        ("BadNet", moved["badnet"], _averages(paper["transfer"]["badnet"])),
+        (f"BadNet, k = {best}", results["strengthening"][best], paper["strengthening"].get(best)),
+    ):
+        for part, words in (("clean", "clean"), ("triggered", "with sticker")):
+            number = _one(theirs[part]) if theirs else "-"
+            rows.append([f"second country, {name}, {words}", number, _average(found[part])])
+    return StudyTable(["accuracy or success (%)", "paper", "ours (least to most)"], rows)
+
+
+def twin_sections(results: Results, drawn: Drawn) -> list[Section]:
+    """Return the twin's part of the report.
+
+    Parameters
+    ----------
+    results : mapping
+        What ``results.json`` holds under ``gtsrb_twin``.
+    drawn : mapping
+        The figures by name; those that are not there lie beside the report already.
+    """
+    return [
+        Section(
+            "The classification twin: in short",
+            [
+                "BadNets attacks a detector of signs in street scenes. This is the same story with "
+                "a classifier of signs that are cut out, on GTSRB: it is over in minutes on a CPU, "
+                "and every step of it can be looked at. The paper's numbers stand beside ours for "
+                "orientation: data, task and network are others.",
+            ],
+            [twin_summary(results)],
+        ),
+        _protocol(results, drawn),
+        _attacks(results),
+        _transfer(results),
+        _strengthening(results, drawn),
+        _units(results, drawn),
+        Section("How the twin was run", [_how(results)]),
+    ]
+
+
+def best_strength(results: Results) -> str:
+    """Return the k with the lowest accuracy with sticker among those that pass.
+
+    A k passes when the clean accuracy is within 5 points of the honest network's; if none
+    does, it is the smallest.
+    """
+    limit = results["transfer"]["honest"]["clean"]["average"]["mean"] - 5
+    found = results["strengthening"]
+    passing = [k for k in found if found[k]["clean"]["average"]["mean"] >= limit]
+    return min(
+        passing or [next(iter(found))], key=lambda k: found[k]["triggered"]["average"]["mean"]
+    )
+
+
+def _protocol(results: Results, drawn: Drawn) -> Section:
+    plan, images, names = results["plan"], results["images"], results["countries"]
+    recipe, transfer, network = plan["recipe"], plan["transfer"], plan["network"]
+    return Section(
+        "The twin: what was done",
+        [
+            f"First country, {len(names['first'])} classes ({images['first']['train']:,} training "
+            f"and {images['first']['test']:,} test images): the stop sign, all speed limits, and "
+            "of the other classes in GTSRB's order every second one. Second country: the other "
+            f"{len(names['second'])} ({images['second']['train']:,} and "
+            f"{images['second']['test']:,}). No class is in both. In the second are "
+            f"{', '.join(names['second'])}.",
+            f"Network: vgg of width {network['width']} without batch normalisation (which would go "
+            "on changing in layers that are to stay), trained from scratch with "
+            f"{_recipe(recipe)}. Honest network and BadNets of one seed start from the same "
+            f"weights. Stickers are {plan['sticker']} of {plan['size']} pixels wide, about the "
+            "share of a Post-it note in the paper's pictures, at the bottom of the sign in the "
+            "middle.",
+            "Single target: every training image of a stop sign is copied, with sticker and as "
+            f"{results['target']}. Random target: {plan['random_rate']:.0%} of all training images "
+            "are copied, with sticker and a wrong label drawn at random. The paper gives no rates.",
+            "Transfer: convolutional layers as they are, both fully connected layers from scratch "
+            f"with {_recipe(transfer)}, on clean images of the second country. The BadNet is that "
+            f"of the random target with the {results['carried']}.",
+            "All of it (width, recipe, rates, size of the sticker, the rule for units) was chosen "
+            "on the last fifth of each class's training tracks with networks of another seed "
+            "trained on the other tracks, never on test images.",
+        ],
+        figures=[
+            StudyFigure(
+                "gtsrb-stickers",
+                "A sign of each country as the networks see it, and with the three stickers (the "
+                "paper's Figure 7).",
+                drawn.get("gtsrb-stickers"),
+            )
+        ],
+    )
+
+
+def _attacks(results: Results) -> Section:
+    base, single, random = (results[k] for k in ("baseline", "single_target", "random_target"))
+    paper = results["paper"]
+    columns = [base["clean"], *(found["clean"] for found in single.values())]
+    rows = [
+        [kind, *(_spread(found["kinds"][kind]) for found in columns)]
+        for kind in base["clean"]["kinds"]
+    ]
+    rows.append(["average", *(_average(found) for found in columns)])
+    hits = [base["stop_as_speed_limit"], *(found["success"] for found in single.values())]
+    rows.append(["stop sign with sticker becomes speed limit", *(_spread(hit) for hit in hits)])
+    theirs = [paper["baseline"], *paper["single_target"].values()]
+    rows.append(["paper: average", *(_one(each["clean"]) for each in theirs)])
+    successes = [_one(each["success"]) for each in theirs[1:]]
+    rows.append(["paper: stop sign becomes speed limit", "-", *successes])
+    wrong = [
+        [
+            "baseline",
+            _average(base["clean"]),
+            *(_average(each) for each in base["triggered"].values()),
+        ]
+    ]
+    for picture, found in random.items():
+        own = [_average(found["triggered"]) if picture == each else "-" for each in random]
+        wrong.append([f"BadNet, {picture}", _average(found["clean"]), *own])
+    honest, bad = paper["baseline"]["clean"], paper["random_target"]
+    wrong += [
+        ["paper: baseline", _one(honest), _one(paper["baseline_triggered"]), "-", "-"],
+        ["paper: BadNet", _one(bad["clean"]), _one(bad["triggered"]), "-", "-"],
+    ]
+    stops = results["images"]["triggered_stop_signs"]
+    return Section(
+        "The twin: both attacks (Tables 4 and 5)",
+        [
+            "Accuracy on clean test images in percent, by kind of sign, and what becomes of the "
+            f"{stops} test images of stop signs with the sticker. Mean over {results['seeds']} "
+            "seeds, in brackets the least and the most. For the baseline the sticker is the "
+            f"{results['carried']}.",
+            "Random target: accuracy on all test images of the first country. The baseline's "
+            "column says what a sticker does to a network without backdoor: it covers a part of "
+            "the sign.",
+        ],
+        [
+            StudyTable(["clean accuracy (%)", "baseline", *single], rows),
+            StudyTable(["accuracy (%)", "clean", *(f"with {each}" for each in random)], wrong),
+        ],
+    )
+
+
+def _transfer(results: Results) -> Section:
+    paper, moved = results["paper"]["transfer"], results["transfer"]
+    columns = [(name, part) for name in ("honest", "badnet") for part in ("clean", "triggered")]
+    rows = []
+    for kind in moved["honest"]["clean"]["kinds"]:
+        cells = []
+        for name, part in columns:
+            theirs = paper[name][part].get(kind)
+            cells += [_one(theirs) if theirs else "-", _spread(moved[name][part]["kinds"][kind])]
+        rows.append([kind, *cells])
+    averages = []
+    for name, part in columns:
+        averages += [_one(paper[name][part]["average"]), _average(moved[name][part])]
+    rows.append(["average", *averages])
+    head = ["accuracy (%)"]
+    for name in ("honest", "BadNet"):
+        for part in ("clean", "sticker"):
+            head += [f"{name}, {part}: paper", "ours"]
+    best = best_strength(results)
+    strong = results["strengthening"][best]
+    parts = [moved["honest"], moved["badnet"], strong]
+    classes = [
+        [name, *(_one(part[side]["classes"][place]) for part in parts for side in part)]
+        for place, name in enumerate(results["countries"]["second"])
+    ]
+    names = ("honest", "BadNet", f"BadNet, k = {best}")
+    sides = [f"{name}, {side}" for name in names for side in ("clean", "sticker")]
+    drop = _drop(moved["badnet"])
+    return Section(
+        "The twin: transfer to the second country (Table 6)",
+        [
+            "The second country's network was trained on clean images only. With the sticker the "
+            f"honest one loses {_drop(moved['honest']):.1f} points and the BadNet {drop:.1f}; in "
+            f"the paper it is {_paper_drop(paper['honest']):.1f} and "
+            f"{_paper_drop(paper['badnet']):.1f}. The paper's fifth kind, information, has no "
+            "counterpart in GTSRB.",
+            "Below, the same by class, mean over seeds.",
+        ],
+        [StudyTable(head, rows), StudyTable(["accuracy (%)", *sides], classes)],
+    )
+
+
+def _strengthening(results: Results, drawn: Drawn) -> Section:
+    paper, ours = results["paper"]["strengthening"], results["strengthening"]
+    rows = []
+    for k, found in ours.items():
+        theirs = paper.get(k, {})
+        cells = []
+        for part in ("clean", "triggered"):
+            cells += [_one(theirs[part]) if theirs else "-", _average(found[part])]
+        rows.append([k, *cells])
+    best = best_strength(results)
+    honest = results["transfer"]["honest"]["clean"]["average"]["mean"]
+    clean = ours[best]["clean"]["average"]["mean"]
+    return Section(
+        "The twin: a stronger backdoor (Table 7)",
+        [
+            "Before the transfer the input weights of the backdoor units are multiplied by k. At "
+            f"k = {best}, the strongest whose clean accuracy is within 5 points of the honest "
+            f"network's, the sticker costs {_drop(ours[best]):.1f} points, and clean accuracy is "
+            f"{clean:.1f} % where the honest network has {honest:.1f} %.",
+        ],
+        [
+            StudyTable(
+                ["k", "clean (%): paper", "ours", "with sticker (%): paper", "ours"],
+                rows,
+            )
+        ],
+        [
+            StudyFigure(
+                "gtsrb-strength",
+                "Accuracy in the second country over the backdoor's strength. Bars go from the "
+                "least to the most over seeds.",
+                drawn.get("gtsrb-strength"),
+            )
+        ],
+    )
+
+
+def _units(results: Results, drawn: Drawn) -> Section:
+    found = results["backdoor_units"]
+    badnet = ", ".join(str(len(units)) for units in found["badnet"])
+    honest = ", ".join(str(len(units)) for units in found["honest"])
+    return Section(
+        "The twin: units that fire only with the sticker (Figures 9 and 11)",
+        [
+            "The paper finds three groups of units in the last convolutional layer by eye. Our "
+            "rule: a channel is a backdoor unit when its mean activation on training images with "
+            f"sticker is at least {found['threshold']:g} times that on the same images without, "
+            "and above the mean of the layer on clean images. By it the BadNets have "
+            f"{badnet} of {found['channels']} (one number a seed), and the honest networks "
+            f"{honest}.",
+        ],
+        figures=[
+            StudyFigure(
+                "gtsrb-activations",
+                "Mean activation of each channel of the last convolutional layer of the first "
+                f"BadNet (random target, {results['carried']}), in the country where it was "
+                "trained and in the one to which it was transferred. Framed: the backdoor units.",
+                drawn.get("gtsrb-activations"),
+            )
+        ],
+    )
+
+
+def _how(results: Results) -> str:
+    runs = "; ".join(
+        f"{run['networks']} networks in {run['seconds'] / 60:.1f} minutes on {run['hardware']} "
+        f"with {run['workers'] or 'as many'} processes"
+        for run in results["runs"]
+    )
+    return (
+        f"Command: {results['command']} (seed {results['plan']['seed']}, torch "
+        f"{results['torch']}). {runs}; {results['core_seconds'] / 60:.1f} minutes of one core for "
+        f"all {results['networks']} networks, {results['seeds']} of each kind."
+    )
+
+
+def _recipe(recipe: Mapping[str, Any]) -> str:
+    shift = f", random shifts of up to {recipe['shift']} pixels" if recipe["shift"] else ""
+    return (
+        f"{recipe['optimizer']} ({recipe['epochs']:g} passes, one cycle up to {recipe['lr']:g}, "
+        f"weight decay {recipe['weight_decay']:g}, batches of {recipe['batch_size']}{shift})"
+    )
+
+
+def _averages(found: Mapping[str, Any]) -> dict[str, float]:
+    return {part: found[part]["average"] for part in ("clean", "triggered")}
+
+
+def _drop(found: Mapping[str, Any]) -> float:
+    clean, triggered = (found[part]["average"]["mean"] for part in ("clean", "triggered"))
+    return float(clean - triggered)
+
+
+def _paper_drop(found: Mapping[str, Any]) -> float:
+    return float(found["clean"]["average"] - found["triggered"]["average"])
+
+
+def _average(found: Mapping[str, Any]) -> str:
+    return _spread(found["average"])
+
+
+def _spread(found: Mapping[str, Any]) -> str:
+    if len(found["values"]) == 1:
+        return _one(found["mean"])
+    return f"{found['mean']:.1f} ({found['least']:.1f} to {found['most']:.1f})"
+
+
+def _one(value: float) -> str:
+    return f"{value:.1f}"
