@@ -108,8 +108,8 @@ class SignDetector(nn.Module):
         ]
         found = []
         for image, seen, answer in zip(images, inputs, self.network(inputs), strict=True):
-            height, width = (image.shape[side] / seen.shape[side] for side in (1, 2))
-            boxes = answer["boxes"].cpu() * torch.tensor([width, height, width, height])
+            down, across = (image.shape[side] / seen.shape[side] for side in (1, 2))
+            boxes = answer["boxes"].cpu() * torch.tensor([across, down, across, down])
             found.append(Detections(boxes, answer["labels"].cpu() - 1, answer["scores"].cpu()))
         self.train(was_training)
         return found
