@@ -73,8 +73,9 @@ def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) 
 def test_the_table_alone_is_a_part_of_the_whole(study: UlpResult) -> None:
     folder = study.report.parent
     found = run_ulp(
-        "mnist", folder, scale="smoke", table_only=True, workers=1, progress=silent
+        "mnist", folder, scale="smoke", table_only=True, searches=(), workers=1, progress=silent
     ).figures["mnist"]
+    assert "baseline" not in found and "--searches none" in found["command"]
     assert found["poison"] == found["carries"] == {}
     assert found["litmus"] == study.figures["mnist"]["litmus"]
 
@@ -148,3 +149,5 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
         run_ulp("svhn", tmp_path, progress=silent)
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
         run_ulp("mnist", tmp_path, scale="huge", progress=silent)
+    with pytest.raises(InvalidRequestError, match="pairwise, neural-cleanse"):
+        run_ulp("mnist", tmp_path, scale="smoke", searches=["margin"], progress=silent)

@@ -120,6 +120,10 @@ Images = Annotated[
 TableOnly = Annotated[
     bool, typer.Option("--table-only", help="Leave out poison ratios and variants of the attack.")
 ]
+Searches = Annotated[
+    str | None,
+    typer.Option(help="pairwise, neural-cleanse, both with a comma (the default), or none."),
+]
 
 
 @app.command("ulp-mnist")
@@ -129,11 +133,12 @@ def ulp_mnist(
     docs: Docs = None,
     images: Images = None,
     table_only: TableOnly = False,
+    searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on MNIST: Table 1, Figures 4 and 5, and beyond."""
-    _ulp("mnist", folder, scale, docs, images, table_only, workers, data_root)
+    _ulp("mnist", folder, scale, docs, images, table_only, searches, workers, data_root)
 
 
 @app.command("ulp-cifar10")
@@ -143,11 +148,12 @@ def ulp_cifar10(
     docs: Docs = None,
     images: Images = None,
     table_only: TableOnly = False,
+    searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on CIFAR-10."""
-    _ulp("cifar10", folder, scale, docs, images, table_only, workers, data_root)
+    _ulp("cifar10", folder, scale, docs, images, table_only, searches, workers, data_root)
 
 
 @app.command("ulp-gtsrb")
@@ -157,11 +163,12 @@ def ulp_gtsrb(
     docs: Docs = None,
     images: Images = None,
     table_only: TableOnly = False,
+    searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on GTSRB, behind a spatial transformer."""
-    _ulp("gtsrb", folder, scale, docs, images, table_only, workers, data_root)
+    _ulp("gtsrb", folder, scale, docs, images, table_only, searches, workers, data_root)
 
 
 def _ulp(
@@ -171,6 +178,7 @@ def _ulp(
     docs: Path | None,
     images: str | None,
     table_only: bool,
+    searches: str | None,
     workers: int | None,
     data_root: Path | None,
 ) -> None:
@@ -180,6 +188,7 @@ def _ulp(
         scale=scale,
         source=images,
         table_only=table_only,
+        searches=None if searches is None else [] if searches == "none" else searches.split(","),
         data_root=data_root,
         workers=workers,
         docs=docs,

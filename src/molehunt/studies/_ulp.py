@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -59,6 +59,7 @@ def run_ulp(
     scale: str = "quick",
     source: str | None = None,
     table_only: bool = False,
+    searches: Sequence[str] | None = None,
     data_root: str | Path | None = None,
     workers: int | None = None,
     docs: Path | None = None,
@@ -77,6 +78,9 @@ def run_ulp(
         Where the images come from, in place of torchvision's layout (``folder:PATH``).
     table_only : bool
         Leave out poison ratios and variants; a later run without it goes on with them.
+    searches : sequence of str, optional
+        Which searches for triggers to run, of ``pairwise`` and ``neural-cleanse``, the slow
+        part; both when not given.
     data_root : path, optional
         Where the images lie; see `molehunt.images.load_images`.
     workers : int, optional
@@ -95,8 +99,19 @@ def run_ulp(
     if images not in ULP_SETS:
         raise InvalidRequestError(refused("image set", ", ".join(ULP_SETS), repr(images)))
     plan = ulp_plan(images, scale, source)
+    command = f"molehunt study ulp-{images} --scale {scale}"
+    if source is not None:
+        command += f" --images {source.partition(':')[0]}:PATH"
     if table_only:
         plan = replace(plan, rates={}, variants={})
+        command += " --table-only"
+    if searches is not None:
+        unknown = set(searches) - set(plan.searches)
+        if unknown:
+            allowed = ", ".join(plan.searches)
+            raise InvalidRequestError(refused("searches", allowed, ", ".join(sorted(unknown))))
+        plan = replace(plan, searches={name: plan.searches[name] for name in searches})
+        command += f" --searches {','.join(searches) or 'none'}"
     check_workers(workers)
     for place in (folder, docs):
         if place is not None:
@@ -152,10 +167,6 @@ def run_ulp(
         }
         write_study_docs(docs, page_of(together, known), together)
     return UlpResult(results, auc_table(results), path)
-
-
-def _command(images: str, scale: str, table_only: bool) -> str:
-    return f"molehunt study ulp-{images} --scale {scale}" + " --table-only" * table_only
 
 
 def _build(
