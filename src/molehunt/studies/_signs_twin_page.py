@@ -84,10 +84,9 @@ def best_strength(results: Results) -> str:
     """
     limit = results["transfer"]["honest"]["clean"]["average"]["mean"] - 5
     found = results["strengthening"]
-    passing = [k for k in found if found[k]["clean"]["average"]["mean"] >= limit]
-    return min(
-        passing or [next(iter(found))], key=lambda k: found[k]["triggered"]["average"]["mean"]
-    )
+    passing: list[str] = [k for k in found if found[k]["clean"]["average"]["mean"] >= limit]
+    passing = passing or [*found][:1]
+    return min(passing, key=lambda k: float(found[k]["triggered"]["average"]["mean"]))
 
 
 def _protocol(results: Results, drawn: Drawn) -> Section:

@@ -140,7 +140,9 @@ def results_of(
         },
         "seeds": len(honest),
         "networks": len(networks) + len(transfers),
-        "core_seconds": round(sum(record.seconds for record in [*networks, *transfers]), 1),
+        "core_seconds": round(
+            sum(each.seconds for each in networks) + sum(each.seconds for each in transfers), 1
+        ),
     }
 
 
@@ -192,7 +194,7 @@ def _of(
 
 
 def _with(picture: Any) -> Right:
-    return lambda record: record.triggered_right[picture]  # type: ignore[no-any-return]
+    return lambda record: record.triggered_right[picture]
 
 
 def _hit_rate(record: NetworkRecord) -> float:
