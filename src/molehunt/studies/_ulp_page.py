@@ -61,7 +61,8 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
                 " (on GTSRB source→target pairs too). M is the number of patterns.",
                 "Every backdoored model here has a clean twin: same architecture, seed, recipe, "
                 "number of images and steps, and the same extra copies without trigger. The "
-                "paper's clean models have none of this, and noise alone scores 0.94 there.",
+                "paper's clean models have none of this, and noise alone scores 0.94 there. "
+                "A dash: not run.",
             ],
             [auc_table(results), other_table(results)],
             [StudyFigure("roc", "ROC curves (the paper's Figure 5).", roc_figure(results))],
@@ -71,8 +72,9 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
             [
                 "Shuffled: the detector with ten patterns, fitted on labels that say nothing; its "
                 "interval must contain 0.5. Placebo against clean: models that saw the trigger "
-                "with true labels and carry no backdoor, against their clean twins; 0.5 says that "
-                "a detector sees backdoors, more that it sees exposure to triggers as well. "
+                "on images of all classes with true labels and carry no backdoor, against clean "
+                "ones; 0.5 says that a detector sees backdoors, more that it sees exposure to "
+                "triggers as well. "
                 "Backdoored against placebo: whether it tells the two. Flagged: the share of "
                 "placebo models that a verdict at 5 % false alarms calls backdoored; its threshold "
                 "lies just over clean models' scores, so that what is a little above them counts.",
@@ -83,7 +85,9 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
             "A verdict at 5 % false alarms",
             [
                 "Shares of clean and of backdoored test models with a conformal p-value of at "
-                "most 0.05 against the clean calibration models of the zoo.",
+                "most 0.05 against the 20 clean calibration models of the zoo. The threshold is "
+                "their largest score: 5 % false alarms hold on average over calibrations, and "
+                "one in twenty of them allows more than 14 %. More clean models narrow that.",
             ],
             [rates_table(results)],
         ),
