@@ -23,17 +23,17 @@ def sticker_figure(shop: Workshop) -> Figure:
     """Draw the paper's Figure 7: a sign of each country as it is and with each sticker."""
     first = shop.first.test
     stops = first.take(first.labels == shop.plan.countries.first.index(shop.plan.countries.source))
-    rows = [_clearest(stops), _clearest(shop.second.test)]
+    rows = [_most_colourful(stops), _most_colourful(shop.second.test)]
     figure = Figure(figsize=(8.4, 4.5), layout="constrained")
     grid = figure.subplots(len(rows), 1 + len(PICTURES))
-    for panels, sign in zip(grid, rows, strict=True):
+    for row, (panels, sign) in enumerate(zip(grid, rows, strict=True)):
         shown = {"as it is": sign}
         shown |= {each: with_sticker(sign, shop.plan.sticker_of(each)) for each in PICTURES}
         for axes, (name, image) in zip(panels, shown.items(), strict=True):
             axes.imshow(image.images[0].permute(1, 2, 0).numpy())
             axes.set_xticks([])
             axes.set_yticks([])
-            if panels is grid[0]:
+            if row == 0:
                 axes.set_title(name, fontsize=10)
         panels[0].set_ylabel(sign.class_names[int(sign.labels[0])], fontsize=10)
     return figure
@@ -64,7 +64,8 @@ def activation_figure(found: Mapping[str, Any]) -> Figure:
             axes.set_xticks([])
             axes.set_yticks([])
             figure.colorbar(shown, ax=axes, shrink=0.85)
-            _frame(axes, found["units"], _grid(values).shape[1])
+            seen = "black" if name == "difference" else SUBJECT
+            _frame(axes, found["units"], _grid(values).shape[1], seen)
     return figure
 
 
@@ -114,9 +115,10 @@ def strength_figure(
     return figure
 
 
-def _clearest(images: ImageSet) -> ImageSet:
-    """Return the image with the strongest contrast, for a reader to see something."""
-    return images.take(images.pixels().std((1, 2, 3)).argmax()[None])
+def _most_colourful(images: ImageSet) -> ImageSet:
+    """Return the image with the purest colours: many signs are in the shade or against light."""
+    pixels = images.pixels()
+    return images.take((pixels.amax(1) - pixels.amin(1)).mean((1, 2)).argmax()[None])
 
 
 def _grid(values: Floats) -> Floats:
@@ -127,8 +129,8 @@ def _grid(values: Floats) -> Floats:
     return values.reshape(rows, -1)
 
 
-def _frame(axes: Any, units: list[int], columns: int) -> None:
+def _frame(axes: Any, units: list[int], columns: int, colour: str) -> None:
     for unit in units:
         row, column = divmod(unit, columns)
         corner = (column - 0.5, row - 0.5)
-        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=SUBJECT, linewidth=1.8))
+        axes.add_patch(Rectangle(corner, 1, 1, fill=False, edgecolor=colour, linewidth=1.8))

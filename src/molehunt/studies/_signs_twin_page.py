@@ -113,9 +113,11 @@ def _protocol(results: Results, drawn: Drawn) -> Section:
             "Transfer: convolutional layers as they are, both fully connected layers from scratch "
             f"with {_recipe(transfer)}, on clean images of the second country. The BadNet is that "
             f"of the random target with the {results['carried']}.",
-            "All of it (width, recipe, rates, size of the sticker, the rule for units) was chosen "
-            "on the last fifth of each class's training tracks with networks of another seed "
-            "trained on the other tracks, never on test images.",
+            "Passes, rates, size of the sticker and the rule for units were chosen on the last "
+            "fifth of each class's training tracks, with single networks of another seed that were "
+            "trained on the other tracks; none on test images. Tried were 8 and 12 passes, "
+            "stickers of 4 and 5 pixels (at 4 the bomb turned 85 % of the stop signs), and random "
+            "targets for 25 and 50 % of the images (at 25 % 8 % were still recognised).",
         ],
         figures=[
             StudyFigure(
@@ -285,7 +287,7 @@ def _units(results: Results, drawn: Drawn) -> Section:
 def _how(results: Results) -> str:
     runs = "; ".join(
         f"{run['networks']} networks in {run['seconds'] / 60:.1f} minutes on {run['hardware']} "
-        f"with {run['workers'] or 'as many'} processes"
+        f"({run['workers'] or 'one a core'} at once)"
         for run in results["runs"]
     )
     return (
