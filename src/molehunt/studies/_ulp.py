@@ -146,8 +146,7 @@ def run_ulp(
                 (zoo.models[Split.FIT].pairs for zoo in plan.variants.values()), default=0
             ),
             "scale": scale,
-            "command": f"molehunt study ulp-{images} --scale {scale}"
-            + " --table-only" * table_only,
+            "command": command,
             "workers": processes,
             "torch": torch.__version__,
             "hardware": hardware(),
