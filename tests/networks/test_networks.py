@@ -12,6 +12,7 @@ from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier, build_network, load_model, read_header, save_model
 from molehunt.networks._vgg import _affine_grid
+from molehunt.networks._zf import LocalResponseNorm
 
 ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),
@@ -28,6 +29,26 @@ def images_of(shape: tuple[int, int, int], classes: int = 7) -> ImageSet:
     pixels = torch.randint(0, 256, (4, *shape), dtype=torch.uint8)
     names = tuple(f"class {number}" for number in range(classes))
     return ImageSet(pixels, torch.arange(4), names)
+
+
+def test_local_response_norm_and_its_gradient_are_those_of_its_formula() -> None:
+    layer = LocalResponseNorm()
+
+    def plain(values: torch.Tensor) -> torch.Tensor:
+        around = torch.nn.functional.avg_pool2d(values**2, 3, stride=1, padding=1)
+        return values / (1 + layer.ALPHA * around) ** 0.75
+
+    values = torch.randn(3, 2, 6, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.allclose(layer(values), plain(values))
+    assert torch.autograd.gradcheck(layer, (values,))
+
+    # Many models at once are trained through torch.func.
+    def loss(each: torch.Tensor) -> torch.Tensor:
+        return (layer(each[None]) ** 3).sum()
+
+    together = torch.func.vmap(torch.func.grad(loss))(values.detach())
+    (expected,) = torch.autograd.grad((plain(values) ** 3).sum(), values)
+    assert torch.allclose(together, expected)
 
 
 def test_badnets_network_is_that_of_table_1() -> None:

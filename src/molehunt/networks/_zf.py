@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -23,10 +26,44 @@ class LocalResponseNorm(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Return the normalised features, same shape [N, C, H, W]."""
-        around = functional.avg_pool2d(features * features, 3, stride=1, padding=1)
+        normalised: Tensor = _Normalise.apply(features, self.ALPHA)[0]
+        return normalised
+
+
+def _mean_around(values: Tensor) -> Tensor:
+    return functional.avg_pool2d(values, 3, stride=1, padding=1)
+
+
+class _Normalise(torch.autograd.Function):
+    """Local response normalisation with its gradient written out.
+
+    Layers are wide where ZF normalises: left to autograd, the chain of its operations took a
+    third of the time of training a sign detector on a CPU. This is twice as fast.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(features: Tensor, alpha: float) -> tuple[Tensor, Tensor, Tensor]:
+        base = _mean_around(features * features).mul_(alpha).add_(1)
         # Two roots take half the time of the power -0.75 in bfloat16.
-        root = (1 + self.ALPHA * around).rsqrt()
-        return features * (root * root.sqrt())
+        root = base.rsqrt()
+        power = root.sqrt().mul_(root)
+        return features * power, base, power
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, float], output: tuple[Tensor, ...]) -> None:
+        features, ctx.alpha = inputs
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(features, *output)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        features, normalised, base, power = ctx.saved_tensors
+        # The mean over 3x3 with zeros around is its own transpose.
+        around = _mean_around((gradients[0] * normalised).div_(base))
+        direct = gradients[0] * power
+        return torch.addcmul(direct, features, around, value=-1.5 * ctx.alpha), None
 
 
 def zf_channels(width: float) -> tuple[int, ...]:
