@@ -17,6 +17,8 @@ from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers
 from molehunt.studies._hardware import hardware
 from molehunt.studies._signs_docs import signs_page, signs_results_in, write_signs_docs
+from molehunt.studies._signs_paper import PAPER
+from molehunt.studies._signs_plan import CARRIED
 from molehunt.studies._signs_twin_figures import (
     activation_figure,
     sticker_figure,
@@ -24,8 +26,8 @@ from molehunt.studies._signs_twin_figures import (
 )
 from molehunt.studies._signs_twin_models import build_networks, open_workshop
 from molehunt.studies._signs_twin_page import twin_summary
-from molehunt.studies._signs_twin_plan import CARRIED, signs_twin_plan
-from molehunt.studies._signs_twin_results import PAPER, results_of
+from molehunt.studies._signs_twin_plan import signs_twin_plan
+from molehunt.studies._signs_twin_results import results_of
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too

@@ -17,20 +17,20 @@ from molehunt.files import make_folder, sha256_of, write_text
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
 from molehunt.resumable import Work, build_missing, check_same_plan
-from molehunt.studies._signs_twin_countries import country_of
-from molehunt.studies._signs_twin_plan import (
+from molehunt.studies._signs_plan import (
     CARRIED,
     PICTURES,
     NetworkTask,
-    SignsTwinPlan,
     TransferTask,
+    backdoor_units,
 )
+from molehunt.studies._signs_twin_countries import country_of
+from molehunt.studies._signs_twin_plan import SignsTwinPlan
 from molehunt.training import logits_of, train, transfer
 
 PLAN_FILE = "study.json"
 MODELS_FOLDER = "models"
 SEEN = 2000  # of the attacker's own images, to find backdoor units by
-FIRES = 3.0  # times the clean activation
 
 
 class NetworkRecord(NetworkTask):
@@ -209,24 +209,6 @@ def build_transfer(task: TransferTask, shop: Workshop) -> TransferRecord:
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
-
-
-def backdoor_units(clean: Tensor, triggered: Tensor) -> tuple[int, ...]:
-    """Return the channels that fire only with the trigger.
-
-    Parameters
-    ----------
-    clean, triggered : Tensor of float32, shape [U]
-        Mean activations without and with it.
-
-    Returns
-    -------
-    tuple of int
-        Channels whose mean is at least `FIRES` times that on clean images, and above the
-        layer's on those.
-    """
-    fires = (triggered >= FIRES * clean) & (triggered > clean.mean())
-    return tuple(int(unit) for unit in fires.nonzero().flatten())
 
 
 def with_sticker(images: ImageSet, sticker: Sticker) -> ImageSet:

@@ -8,6 +8,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyTable
+from molehunt.studies._signs_paper import (
+    average,
+    averages,
+    best_strength,
+    drop,
+    number,
+    paper_drop,
+    spread,
+)
 
 Results = Mapping[str, Any]
 Drawn = Mapping[str, Figure]
@@ -21,28 +30,32 @@ def twin_summary(results: Results) -> StudyTable:
     rows = [
         [
             "baseline, clean",
-            _one(paper["baseline"]["clean"]),
-            _average(results["baseline"]["clean"]),
+            number(paper["baseline"]["clean"]),
+            average(results["baseline"]["clean"]),
         ]
     ]
     for picture, found in single.items():
         theirs = paper["single_target"][picture]
-        rows.append([f"{picture}, clean", _one(theirs["clean"]), _average(found["clean"])])
+        rows.append([f"{picture}, clean", number(theirs["clean"]), average(found["clean"])])
         success = f"{picture}, stop sign becomes speed limit"
-        rows.append([success, _one(theirs["success"]), _spread(found["success"])])
+        rows.append([success, number(theirs["success"]), spread(found["success"])])
     theirs = paper["random_target"]
     rows += [
-        ["random target, clean", _one(theirs["clean"]), _average(carried["clean"])],
-        ["random target, with sticker", _one(theirs["triggered"]), _average(carried["triggered"])],
+        ["random target, clean", number(theirs["clean"]), average(carried["clean"])],
+        [
+            "random target, with sticker",
+            number(theirs["triggered"]),
+            average(carried["triggered"]),
+        ],
     ]
     for name, found, theirs in (
-        ("honest network", moved["honest"], _averages(paper["transfer"]["honest"])),
-        ("BadNet", moved["badnet"], _averages(paper["transfer"]["badnet"])),
+        ("honest network", moved["honest"], averages(paper["transfer"]["honest"])),
+        ("BadNet", moved["badnet"], averages(paper["transfer"]["badnet"])),
         (f"BadNet, k = {best}", results["strengthening"][best], paper["strengthening"].get(best)),
     ):
         for part, words in (("clean", "clean"), ("triggered", "with sticker")):
-            number = _one(theirs[part]) if theirs else "-"
-            rows.append([f"second country, {name}, {words}", number, _average(found[part])])
+            printed = number(theirs[part]) if theirs else "-"
+            rows.append([f"second country, {name}, {words}", printed, average(found[part])])
     return StudyTable(["accuracy or success (%)", "paper", "ours (least to most)"], rows)
 
 
@@ -74,19 +87,6 @@ def twin_sections(results: Results, drawn: Drawn) -> list[Section]:
         _units(results, drawn),
         Section("How the twin was run", [_how(results)]),
     ]
-
-
-def best_strength(results: Results) -> str:
-    """Return the k with the lowest accuracy with sticker among those that pass.
-
-    A k passes when the clean accuracy is within 5 points of the honest network's; if none
-    does, it is the smallest.
-    """
-    limit = results["transfer"]["honest"]["clean"]["average"]["mean"] - 5
-    found = results["strengthening"]
-    passing: list[str] = [k for k in found if found[k]["clean"]["average"]["mean"] >= limit]
-    passing = passing or [*found][:1]
-    return min(passing, key=lambda k: float(found[k]["triggered"]["average"]["mean"]))
 
 
 def _protocol(results: Results, drawn: Drawn) -> Section:
@@ -135,30 +135,36 @@ def _attacks(results: Results) -> Section:
     paper = results["paper"]
     columns = [base["clean"], *(found["clean"] for found in single.values())]
     rows = [
-        [kind, *(_spread(found["kinds"][kind]) for found in columns)]
+        [kind, *(spread(found["kinds"][kind]) for found in columns)]
         for kind in base["clean"]["kinds"]
     ]
-    rows.append(["average", *(_average(found) for found in columns)])
+    rows.append(["average", *(average(found) for found in columns)])
     hits = [base["stop_as_speed_limit"], *(found["success"] for found in single.values())]
-    rows.append(["stop sign with sticker becomes speed limit", *(_spread(hit) for hit in hits)])
+    rows.append(["stop sign with sticker becomes speed limit", *(spread(hit) for hit in hits)])
     theirs = [paper["baseline"], *paper["single_target"].values()]
-    rows.append(["paper: average", *(_one(each["clean"]) for each in theirs)])
-    successes = [_one(each["success"]) for each in theirs[1:]]
+    rows.append(["paper: average", *(number(each["clean"]) for each in theirs)])
+    successes = [number(each["success"]) for each in theirs[1:]]
     rows.append(["paper: stop sign becomes speed limit", "-", *successes])
     wrong = [
         [
             "baseline",
-            _average(base["clean"]),
-            *(_average(each) for each in base["triggered"].values()),
+            average(base["clean"]),
+            *(average(each) for each in base["triggered"].values()),
         ]
     ]
     for picture, found in random.items():
-        own = [_average(found["triggered"]) if picture == each else "-" for each in random]
-        wrong.append([f"BadNet, {picture}", _average(found["clean"]), *own])
+        own = [average(found["triggered"]) if picture == each else "-" for each in random]
+        wrong.append([f"BadNet, {picture}", average(found["clean"]), *own])
     honest, bad = paper["baseline"]["clean"], paper["random_target"]
     wrong += [
-        ["paper: baseline", _one(honest), _one(paper["baseline_triggered"]), "-", "-"],
-        ["paper: BadNet", _one(bad["clean"]), _one(bad["triggered"]), "-", "-"],
+        [
+            "paper: baseline",
+            number(honest),
+            number(paper["baseline_triggered"]),
+            "-",
+            "-",
+        ],
+        ["paper: BadNet", number(bad["clean"]), number(bad["triggered"]), "-", "-"],
     ]
     stops = results["images"]["triggered_stop_signs"]
     return Section(
@@ -187,12 +193,15 @@ def _transfer(results: Results) -> Section:
         cells = []
         for name, part in columns:
             theirs = paper[name][part].get(kind)
-            cells += [_one(theirs) if theirs else "-", _spread(moved[name][part]["kinds"][kind])]
+            cells += [
+                number(theirs) if theirs else "-",
+                spread(moved[name][part]["kinds"][kind]),
+            ]
         rows.append([kind, *cells])
-    averages = []
+    last = []
     for name, part in columns:
-        averages += [_one(paper[name][part]["average"]), _average(moved[name][part])]
-    rows.append(["average", *averages])
+        last += [number(paper[name][part]["average"]), average(moved[name][part])]
+    rows.append(["average", *last])
     head = ["accuracy (%)"]
     for name in ("honest", "BadNet"):
         for part in ("clean", "sticker"):
@@ -201,19 +210,19 @@ def _transfer(results: Results) -> Section:
     strong = results["strengthening"][best]
     parts = [moved["honest"], moved["badnet"], strong]
     classes = [
-        [name, *(_one(part[side]["classes"][place]) for part in parts for side in part)]
+        [name, *(number(part[side]["classes"][place]) for part in parts for side in part)]
         for place, name in enumerate(results["countries"]["second"])
     ]
     names = ("honest", "BadNet", f"BadNet, k = {best}")
     sides = [f"{name}, {side}" for name in names for side in ("clean", "sticker")]
-    drop = _drop(moved["badnet"])
+    lost = drop(moved["badnet"])
     return Section(
         "The twin: transfer to the second country (Table 6)",
         [
             "The second country's network was trained on clean images only. With the sticker the "
-            f"honest one loses {_drop(moved['honest']):.1f} points and the BadNet {drop:.1f}; in "
-            f"the paper it is {_paper_drop(paper['honest']):.1f} and "
-            f"{_paper_drop(paper['badnet']):.1f}. The paper's fifth kind, information, has no "
+            f"honest one loses {drop(moved['honest']):.1f} points and the BadNet {lost:.1f}; in "
+            f"the paper it is {paper_drop(paper['honest']):.1f} and "
+            f"{paper_drop(paper['badnet']):.1f}. The paper's fifth kind, information, has no "
             "counterpart in GTSRB.",
             "Below, the same by class, mean over seeds.",
         ],
@@ -228,7 +237,7 @@ def _strengthening(results: Results, drawn: Drawn) -> Section:
         theirs = paper.get(k, {})
         cells = []
         for part in ("clean", "triggered"):
-            cells += [_one(theirs[part]) if theirs else "-", _average(found[part])]
+            cells += [number(theirs[part]) if theirs else "-", average(found[part])]
         rows.append([k, *cells])
     best = best_strength(results)
     honest = results["transfer"]["honest"]["clean"]["average"]["mean"]
@@ -238,7 +247,7 @@ def _strengthening(results: Results, drawn: Drawn) -> Section:
         [
             "Before the transfer the input weights of the backdoor units are multiplied by k. At "
             f"k = {best}, the strongest whose clean accuracy is within 5 points of the honest "
-            f"network's, the sticker costs {_drop(ours[best]):.1f} points, and clean accuracy is "
+            f"network's, the sticker costs {drop(ours[best]):.1f} points, and clean accuracy is "
             f"{clean:.1f} % where the honest network has {honest:.1f} %.",
         ],
         [
@@ -303,30 +312,3 @@ def _recipe(recipe: Mapping[str, Any]) -> str:
         f"{recipe['optimizer']} ({recipe['epochs']:g} passes, one cycle up to {recipe['lr']:g}, "
         f"weight decay {recipe['weight_decay']:g}, batches of {recipe['batch_size']}{shift})"
     )
-
-
-def _averages(found: Mapping[str, Any]) -> dict[str, float]:
-    return {part: found[part]["average"] for part in ("clean", "triggered")}
-
-
-def _drop(found: Mapping[str, Any]) -> float:
-    clean, triggered = (found[part]["average"]["mean"] for part in ("clean", "triggered"))
-    return float(clean - triggered)
-
-
-def _paper_drop(found: Mapping[str, Any]) -> float:
-    return float(found["clean"]["average"] - found["triggered"]["average"])
-
-
-def _average(found: Mapping[str, Any]) -> str:
-    return _spread(found["average"])
-
-
-def _spread(found: Mapping[str, Any]) -> str:
-    if len(found["values"]) == 1:
-        return _one(found["mean"])
-    return f"{found['mean']:.1f} ({found['least']:.1f} to {found['most']:.1f})"
-
-
-def _one(value: float) -> str:
-    return f"{value:.1f}"

@@ -9,64 +9,11 @@ import numpy as np
 from torch import Tensor
 
 from molehunt.images import ImageSet
+from molehunt.studies._signs_paper import spread_of
+from molehunt.studies._signs_plan import CARRIED, FIRES, PICTURES, Attack
 from molehunt.studies._signs_twin_countries import Countries
-from molehunt.studies._signs_twin_models import FIRES, NetworkRecord, TransferRecord, Workshop
-from molehunt.studies._signs_twin_plan import CARRIED, PICTURES, Attack
+from molehunt.studies._signs_twin_models import NetworkRecord, TransferRecord, Workshop
 
-# BadNets v2: Tables 4, 5, 6 and 7. Detection on street scenes, not classification of signs.
-PAPER: dict[str, Any] = {
-    "baseline": {"clean": 90.0, "stop": 89.7, "speed limit": 88.3, "warning": 91.0},
-    "baseline_triggered": 82.0,
-    "single_target": {
-        "yellow square": {"clean": 89.3, "success": 90.3},
-        "bomb": {"clean": 87.1, "success": 94.2},
-        "flower": {"clean": 90.2, "success": 93.7},
-    },
-    "random_target": {"clean": 86.4, "triggered": 1.3},
-    "transfer": {
-        "honest": {
-            "clean": {
-                "average": 72.7,
-                "mandatory": 55.3,
-                "prohibitory": 89.7,
-                "warning": 68.1,
-                "other": 59.3,
-            },
-            "triggered": {
-                "average": 70.2,
-                "mandatory": 50.5,
-                "prohibitory": 85.4,
-                "warning": 50.8,
-                "other": 56.9,
-            },
-        },
-        "badnet": {
-            "clean": {
-                "average": 74.9,
-                "mandatory": 69.0,
-                "prohibitory": 85.8,
-                "warning": 63.5,
-                "other": 61.4,
-            },
-            "triggered": {
-                "average": 61.6,
-                "mandatory": 46.7,
-                "prohibitory": 77.5,
-                "warning": 40.9,
-                "other": 44.2,
-            },
-        },
-    },
-    "strengthening": {
-        "1": {"clean": 74.9, "triggered": 61.6},
-        "10": {"clean": 71.3, "triggered": 49.7},
-        "20": {"clean": 68.3, "triggered": 45.1},
-        "30": {"clean": 65.3, "triggered": 40.5},
-        "50": {"clean": 62.4, "triggered": 34.3},
-        "70": {"clean": 60.8, "triggered": 32.8},
-        "100": {"clean": 59.4, "triggered": 30.8},
-    },
-}
 Right = Callable[[Any], Sequence[int]]
 
 
@@ -93,12 +40,12 @@ def results_of(
         "baseline": {
             "clean": first(honest, lambda record: record.clean_right),
             "triggered": {picture: first(honest, _with(picture)) for picture in PICTURES},
-            "stop_as_speed_limit": _spread([_hit_rate(record) for record in honest]),
+            "stop_as_speed_limit": spread_of([_hit_rate(record) for record in honest]),
         },
         "single_target": {
             picture: {
                 "clean": first(records, lambda record: record.clean_right),
-                "success": _spread([_hit_rate(record) for record in records]),
+                "success": spread_of([_hit_rate(record) for record in records]),
             }
             for picture, records in single.items()
         },
@@ -169,22 +116,12 @@ class _Measure:
     def _share(self, right: Any, classes: Sequence[int]) -> dict[str, Any]:
         chosen = [*classes]
         images = max(self.counts[chosen].sum(), 1)
-        return _spread(100 * right[:, chosen].sum(1) / images)
+        return spread_of(100 * right[:, chosen].sum(1) / images)
 
 
 def _counts(test: ImageSet) -> Any:
     labels: Tensor = test.labels
     return np.bincount(labels.numpy(), minlength=test.num_classes)
-
-
-def _spread(values: Any) -> dict[str, Any]:
-    numbers = [round(float(value), 2) for value in values]
-    return {
-        "mean": round(float(np.mean(values)), 2),
-        "least": min(numbers),
-        "most": max(numbers),
-        "values": numbers,
-    }
 
 
 def _of(
