@@ -1,8 +1,9 @@
 """Street scenes with boxes around their signs, sign detectors, and backdoors of them."""
 
+from molehunt.scenes._activations import sign_activations
 from molehunt.scenes._coco import load_scenes
 from molehunt.scenes._detector_file import features_from, load_detector, save_detector
-from molehunt.scenes._figures import draw_scene, save_detections, save_signs
+from molehunt.scenes._figures import draw_detections, draw_scene, save_detections, save_signs
 from molehunt.scenes._measure import LARGE, MEDIUM, DetectedScenes, Share, detect_signs
 from molehunt.scenes._pixels import read_photo
 from molehunt.scenes._placed_sticker import PlacedSticker
@@ -16,6 +17,7 @@ from molehunt.scenes._sign_detector import (
 )
 from molehunt.scenes._sign_sticker import SignSticker
 from molehunt.scenes._train import DetectorRecipe, train_detector
+from molehunt.scenes._transfer import transfer_detector
 from molehunt.scenes._write import check_empty, write_scenes
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "build_detector",
     "check_empty",
     "detect_signs",
+    "draw_detections",
     "draw_scene",
     "features_from",
     "load_detector",
@@ -43,6 +46,8 @@ __all__ = [
     "save_detections",
     "save_detector",
     "save_signs",
+    "sign_activations",
     "train_detector",
+    "transfer_detector",
     "write_scenes",
 ]

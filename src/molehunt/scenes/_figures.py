@@ -45,13 +45,20 @@ def save_detections(
     height, width = pixels.shape[1:]
     figure = Figure(figsize=(8, min(16.0, max(2.0, 8 * height / width))))
     axes = figure.subplots()
+    draw_detections(axes, pixels, found, class_names)
+    save_figure(figure, path)
+
+
+def draw_detections(
+    axes: Axes, pixels: Tensor, found: Detections, class_names: Sequence[str]
+) -> None:
+    """Draw a photo with what was found in it; the parameters are those of `save_detections`."""
     axes.set_axis_off()
     axes.imshow(pixels.permute(1, 2, 0).numpy())
     # The most certain is drawn last, over the others.
     for box, label, score in zip(*(part.flip(0).tolist() for part in found), strict=True):
         text = f"{_printable(class_names[label])} {score:.0%}"
-        _draw_box(axes, box, label, text, (width, height))
-    save_figure(figure, path)
+        _draw_box(axes, box, label, text, (pixels.shape[2], pixels.shape[1]))
 
 
 def _draw_box(

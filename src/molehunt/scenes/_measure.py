@@ -77,17 +77,24 @@ class DetectedScenes:
             In pixels of the file; `MEDIUM` leaves out COCO's small signs, `LARGE` medium
             ones, too.
         """
-        hits = [0] * self.scenes.num_classes
-        totals = [0] * self.scenes.num_classes
+        found = self.confusion(min_area=min_area)
+        shares = map(Share, found.diagonal().tolist(), found.sum(1).tolist())
+        return dict(zip(self.scenes.class_names, shares, strict=True))
+
+    def confusion(self, *, min_area: float = 0.0) -> Tensor:
+        """Return how often signs of each class get each answer: int64 [K, K + 1].
+
+        Rows are true classes; the last column counts signs without an answer. `min_area` as in
+        `accuracy`.
+        """
+        classes = self.scenes.num_classes
+        counts = torch.zeros(classes, classes + 1, dtype=torch.int64)
         for scene, answers in self._answers():
             asked = file_areas(scene) >= min_area
-            for label, answer in zip(
-                scene.true_labels[asked].tolist(), answers[asked].tolist(), strict=True
-            ):
-                totals[label] += 1
-                hits[label] += answer == label
-        shares = map(Share, hits, totals)
-        return dict(zip(self.scenes.class_names, shares, strict=True))
+            # Without an answer it is -1, which is the last column.
+            place = (scene.true_labels[asked], answers[asked] % (classes + 1))
+            counts.index_put_(place, torch.ones((), dtype=torch.int64), accumulate=True)
+        return counts
 
     def attack_success(self, *, min_area: float = 0.0) -> Share:
         """Return the share of triggered signs whose answer is the attacker's class.

@@ -165,13 +165,18 @@ def build_detector(
         )
     except ValidationError as error:
         raise from_validation(error, "sign detector") from error
-    with torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)
-        detector = SignDetector(network_of(card), card)
+    detector = fresh_detector(card, seed)
     if features is not None:
         learned_weights = features.network.get_submodule("features").state_dict()
         detector.network.get_submodule("backbone").load_state_dict(learned_weights)
     return detector
+
+
+def fresh_detector(card: SignDetectorCard, seed: int) -> SignDetector:
+    """Build the detector that a card describes; the global generator is left as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return SignDetector(network_of(card), card)
 
 
 def network_of(card: SignDetectorCard) -> nn.Module:

@@ -1,0 +1,55 @@
+"""Transfer learning: a sign detector for other signs, on convolutions that stay as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from molehunt.scenes._scene_set import SceneSet
+from molehunt.scenes._sign_detector import SignDetector, fresh_detector
+from molehunt.scenes._train import DetectorRecipe, train_detector
+
+
+def transfer_detector(
+    model: SignDetector,
+    scenes: SceneSet,
+    recipe: DetectorRecipe,
+    *,
+    seed: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> SignDetector:
+    """Train a detector of other signs on the convolutions of `model`.
+
+    BadNets v2, section 5.3.1: the convolutional layers are kept, the fully connected ones are
+    trained from scratch. conv1 to conv5 are kept here; the layers that propose regions are new
+    as well, for the paper does not say what becomes of them, and signs of another country have
+    other sizes.
+
+    Parameters
+    ----------
+    model : SignDetector
+        Left as it is.
+    scenes : SceneSet
+        Training scenes of the other country.
+    recipe : DetectorRecipe
+    seed : int
+        Draws the new layers' initial weights, and what `train_detector` draws.
+    on_step : callable, optional
+        As in `train_detector`.
+
+    Returns
+    -------
+    SignDetector
+        On the CPU, in evaluation mode.
+
+    Raises
+    ------
+    InvalidRequestError, UnreadableFileError
+        As `train_detector`.
+    """
+    card = model.card.model_copy(update={"class_names": scenes.class_names, "recipe": {}})
+    moved = fresh_detector(card, seed)
+    kept = moved.network.get_submodule("backbone")
+    kept.load_state_dict(model.network.get_submodule("backbone").state_dict())
+    kept.requires_grad_(False)
+    train_detector(moved, scenes, recipe, seed=seed, on_step=on_step)
+    return moved
