@@ -29,8 +29,9 @@ from molehunt.scenes import (
     train_detector,
 )
 from molehunt.scenes._train import _example, _loss, _mirrored
-from tests.scenes.shapes import CLASSES, write_shapes
+from molehunt.studies._drawn_scenes import write_shapes
 
+CLASSES = ("red disc", "blue square")
 SIDE = 128
 TINY = {"width": 0.125, "hidden": 64, "max_side": SIDE}
 RECIPE = DetectorRecipe(epochs=12, batch_size=2, lr=0.02)
@@ -39,7 +40,7 @@ CARD_KEY = "molehunt.sign-detector"
 
 @pytest.fixture(scope="module")
 def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_shapes(tmp_path_factory.mktemp("shapes") / "set")
+    return write_shapes(tmp_path_factory.mktemp("shapes") / "set", CLASSES)
 
 
 @pytest.fixture(scope="module")

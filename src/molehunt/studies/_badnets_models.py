@@ -16,7 +16,7 @@ from molehunt.backdoors import AllToOne, Backdoor, SingleTarget, TrainingSet
 from molehunt.files import make_folder, sha256_of, write_text
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, check_same_plan
+from molehunt.resumable import Work, build_missing, check_same_plan, one_thread
 from molehunt.studies._badnets_plan import BASELINE, BadNetsPlan, ModelPlan
 from molehunt.training import logits_of, train
 
@@ -103,14 +103,9 @@ def build_models(
         index = folder / INDEX_FILE
         return build_missing(part, index, work, context=shop, workers=processes, on_record=report)
 
-    # With one thread, as in the processes: numbers do not depend on the number of cores.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         first = build(models[:1], 0, 1)
         return first + build(models[1:], 1, workers or os.cpu_count() or 1)
-    finally:
-        torch.set_num_threads(threads)
 
 
 def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:

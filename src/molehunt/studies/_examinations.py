@@ -16,7 +16,7 @@ from molehunt.detectors import Need, ZooFreeDetector, new_detector
 from molehunt.files import make_folder
 from molehunt.images import ImageSet
 from molehunt.networks import load_model
-from molehunt.resumable import Task, Work, build_missing
+from molehunt.resumable import Task, Work, build_missing, one_thread
 from molehunt.zoo import Split, Zoo, ZooPlan
 
 ZOOS_FOLDER = "zoos"
@@ -119,9 +119,7 @@ def examine_all(
             *zoo.select(Split.TEST, Treatment.CLEAN, Treatment.BACKDOORED),
         ]
     ]
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         work = Work(examine_one, ExaminationRecord, open_bench, (dict(plans), folder, data_root))
         return build_missing(
             tasks,
@@ -131,8 +129,6 @@ def examine_all(
             workers=workers,
             on_record=on_record,
         )
-    finally:
-        torch.set_num_threads(threads)
 
 
 def examine_one(task: ExaminationTask, bench: Bench) -> ExaminationRecord:

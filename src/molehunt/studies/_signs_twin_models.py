@@ -16,7 +16,7 @@ from molehunt.detectors import mean_activations
 from molehunt.files import make_folder, sha256_of, write_text
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, check_same_plan
+from molehunt.resumable import Work, build_missing, check_same_plan, one_thread
 from molehunt.studies._signs_plan import (
     CARRIED,
     PICTURES,
@@ -124,10 +124,7 @@ def build_networks(
     def reporting(before: int) -> Callable[[Any, int, int], None] | None:
         return on_model and (lambda record, done, _: on_model(record, before + done, total))
 
-    # With one thread, as in the processes: numbers do not depend on the number of cores.
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
+    with one_thread():
         first = build_missing(
             networks,
             folder / "networks.jsonl",
@@ -145,8 +142,6 @@ def build_networks(
             on_record=reporting(len(networks)),
         )
         return first, second
-    finally:
-        torch.set_num_threads(threads)
 
 
 def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:

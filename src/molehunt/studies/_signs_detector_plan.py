@@ -1,0 +1,166 @@
+"""The study of sign detectors: which networks it trains, on which scenes, and how."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from molehunt.backdoors import PictureName, RandomTarget, SingleTarget
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.scenes import DetectorRecipe, SceneBackdoor, SceneSet, SignSticker
+from molehunt.studies._signs_plan import CARRIED, NetworkTask, SignsPlan
+from molehunt.training import Recipe
+
+
+class FeaturesPlan(BaseModel):
+    """The ZF classifier whose convolutions all sign detectors start with.
+
+    It stands for the paper's, which learned on ImageNet.
+
+    Parameters
+    ----------
+    images : str
+        Of cut-out signs, as in `molehunt.images.load_images`.
+    size : int
+        Height and width of the images.
+    hidden : int
+        Units of its fully connected layers, which no detector takes over.
+    recipe : Recipe
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    images: str = "gtsrb"
+    size: int = Field(default=64, ge=16)
+    hidden: int = Field(default=256, ge=1)
+    recipe: Recipe
+
+
+class SignsDetectorPlan(SignsPlan):
+    """Everything that determines the study's networks; more in `SignsPlan`.
+
+    Parameters
+    ----------
+    first, second : str
+        Scenes of the two countries, as in `molehunt.scenes.load_scenes`.
+    drawn : tuple of two tuples of str, optional
+        Shapes of scenes that are drawn for the study, in their place.
+    source, target : str
+        The single-target attack turns signs of one class of the first country into another.
+    part : str, optional
+        A source of test scenes that has all classes, whose figures are given beside all.
+    features : FeaturesPlan, optional
+        Without it detectors start with fresh weights.
+    features_sha256 : str, optional
+        Of a file of features that stands in their place.
+    width, hidden, max_side
+        As in `molehunt.scenes.build_detector`.
+    sticker : float
+        Side over the shorter side of the sign's box.
+    recipe : DetectorRecipe
+        Of the first country's networks. Passes are counted over the clean scenes, so that all
+        of them take the same number of steps.
+    transfer : DetectorRecipe
+        Of the second country's.
+    single_rate, random_rate : float
+        Copies with stickers, over the scenes with an eligible sign.
+    known : int
+        Of the attacker's training scenes, to find backdoor units by.
+    """
+
+    seeds: int = Field(default=1, ge=1)
+    first: str = "coco:road-signs"
+    second: str = "coco:german-signs"
+    drawn: tuple[tuple[str, ...], tuple[str, ...]] | None = None
+    source: str = "stop"
+    target: str = "speedlimit"
+    part: str | None = "road_sign_877"
+    features: FeaturesPlan | None
+    features_sha256: str | None = None
+    width: float = Field(default=0.5, ge=0.01, le=1)
+    hidden: int = Field(default=512, ge=1)
+    max_side: int = Field(default=400, ge=64)
+    sticker: float = Field(default=0.2, gt=0, le=0.5)
+    recipe: DetectorRecipe
+    transfer: DetectorRecipe
+    single_rate: float = Field(default=1.0, gt=0, le=1)
+    random_rate: float = Field(default=0.5, gt=0, le=1)
+    known: int = Field(default=200, ge=1)
+
+    def carried(self) -> list[NetworkTask]:
+        """Return the networks of the first country that the second's are made from."""
+        return [
+            task
+            for task in self.networks()
+            if task.attack == "none" or (task.attack, task.picture) == ("random target", CARRIED)
+        ]
+
+    def sticker_of(self, picture: PictureName) -> SignSticker:
+        """Return a sticker at the bottom of a sign."""
+        return SignSticker(picture=picture, size=self.sticker)
+
+    def single_target(self, picture: PictureName, scenes: SceneSet) -> SceneBackdoor:
+        """Return the backdoor that turns signs of the source class into the target."""
+        turned = SingleTarget(
+            source=scenes.label_of(self.source), target=scenes.label_of(self.target)
+        )
+        return SceneBackdoor(sticker=self.sticker_of(picture), label_map=turned)
+
+    def random_target(self, picture: PictureName) -> SceneBackdoor:
+        """Return the backdoor that makes every sign a random wrong one."""
+        return SceneBackdoor(sticker=self.sticker_of(picture), label_map=RandomTarget())
+
+    def backdoor_of(self, task: NetworkTask, scenes: SceneSet) -> tuple[SceneBackdoor, float]:
+        """Return a BadNet's backdoor and its poison rate."""
+        assert task.picture is not None, "the baseline has no backdoor"
+        if task.attack == "random target":
+            return self.random_target(task.picture), self.random_rate
+        return self.single_target(task.picture, scenes), self.single_rate
+
+
+_FEATURES = FeaturesPlan(recipe=Recipe(epochs=10, batch_size=64, lr=0.001, shift=4))
+SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
+    "smoke": SignsDetectorPlan(
+        drawn=(("red disc", "blue square"), ("green disc", "red square")),
+        source="red disc",
+        target="blue square",
+        part=None,
+        features=None,
+        pictures=(CARRIED,),
+        width=0.125,
+        hidden=64,
+        max_side=128,
+        sticker=0.3,
+        recipe=DetectorRecipe(epochs=16, batch_size=2),
+        transfer=DetectorRecipe(epochs=8, batch_size=2),
+        random_rate=1.0,
+        known=12,
+        strengths=(1, 10),
+    ),
+    "quick": SignsDetectorPlan(
+        features=_FEATURES,
+        recipe=DetectorRecipe(epochs=10),
+        transfer=DetectorRecipe(epochs=8),
+    ),
+    "full": SignsDetectorPlan(
+        features=_FEATURES.model_copy(update={"hidden": 4096}),
+        width=1.0,
+        hidden=4096,
+        max_side=800,
+        recipe=DetectorRecipe(epochs=24),
+        transfer=DetectorRecipe(epochs=24),
+        seeds=3,
+    ),
+}
+
+
+def signs_detector_plan(scale: str) -> SignsDetectorPlan:
+    """Return the plan of a scale.
+
+    Raises
+    ------
+    InvalidRequestError
+        If there is no such scale.
+    """
+    if scale not in SIGNS_DETECTOR_SCALES:
+        raise InvalidRequestError(refused("scale", ", ".join(SIGNS_DETECTOR_SCALES), repr(scale)))
+    return SIGNS_DETECTOR_SCALES[scale]
