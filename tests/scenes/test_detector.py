@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -26,12 +27,15 @@ from molehunt.scenes import (
     load_scenes,
     read_photo,
     save_detector,
+    sign_activations,
     train_detector,
+    transfer_detector,
 )
 from molehunt.scenes._train import _example, _loss, _mirrored
 from molehunt.studies._drawn_scenes import write_shapes
 
 CLASSES = ("red disc", "blue square")
+OTHERS = ("green disc", "red square", "blue disc")
 SIDE = 128
 TINY = {"width": 0.125, "hidden": 64, "max_side": SIDE}
 RECIPE = DetectorRecipe(epochs=12, batch_size=2, lr=0.02)
@@ -132,6 +136,43 @@ def test_a_mirrored_example_has_its_boxes_mirrored(train: SceneSet) -> None:
     left, top, right, bottom = (int(value) for value in example.boxes[0])
     assert torch.equal(cut, example.pixels[:, top:bottom, left:right])
     assert torch.equal(_mirrored(turned).boxes, example.boxes)
+
+
+def test_transfer_keeps_the_convolutions_alone(
+    trained: SignDetector, train: SceneSet, tmp_path: Path
+) -> None:
+    other = load_scenes(f"coco:{write_shapes(tmp_path / 'set', OTHERS, train=8)}", "train")
+    before = {name: value.clone() for name, value in trained.network.state_dict().items()}
+    moved = transfer_detector(trained, other, RECIPE.model_copy(update={"epochs": 1}), seed=2)
+    assert moved.card.class_names == OTHERS and moved.card.max_side == SIDE
+    after = moved.network.state_dict()
+    for name, value in trained.network.state_dict().items():
+        assert torch.equal(value, before[name])
+        same = value.shape == after[name].shape and torch.equal(value, after[name])
+        assert same == name.startswith("backbone."), name
+
+
+def test_activations_are_those_of_conv5_on_signs(trained: SignDetector, train: SceneSet) -> None:
+    """On one box that is the whole image they are means over the image, but for its border."""
+    scene = train[0]
+    whole = replace(
+        scene,
+        boxes=torch.tensor([[0.0, 0, SIDE, SIDE]]),
+        labels=scene.labels[:1],
+        true_labels=scene.labels[:1],
+        triggered=scene.triggered[:1],
+    )
+    found = sign_activations(trained, replace(train, scenes=(whole,)))
+    pixels = scene.pixels()[None].float() / 255
+    mean, std = (torch.tensor(part).view(3, 1, 1) for part in (trained.card.mean, trained.card.std))
+    with torch.inference_mode():
+        plain = trained.network.backbone((pixels - mean) / std)[0].mean((1, 2))
+    assert found.shape == plain.shape and torch.corrcoef(torch.stack([found, plain]))[0, 1] > 0.95
+    nothing = replace(whole, boxes=torch.zeros(0, 4))
+    with pytest.raises(InvalidRequestError, match="some with a sign"):
+        sign_activations(trained, replace(train, scenes=(nothing,)))
+    both = sign_activations(trained, replace(train, scenes=(whole, nothing, whole)))
+    assert torch.allclose(both, found)
 
 
 def test_scenes_must_have_the_models_classes(train: SceneSet) -> None:

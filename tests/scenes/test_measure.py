@@ -90,6 +90,11 @@ def test_accuracy_counts_true_signs_by_class() -> None:
         CLEAN.of_source("z")
 
 
+def test_confusion_counts_each_answer() -> None:
+    assert CLEAN.confusion().tolist() == [[2, 0, 0, 1], [1, 0, 0, 0], [0, 0, 0, 0]]
+    assert CLEAN.confusion(min_area=MEDIUM).tolist() == [[1, 0, 0, 0], [1, 0, 0, 0], [0] * 4]
+
+
 def test_sizes_are_those_of_the_file() -> None:
     medium = CLEAN.accuracy(min_area=MEDIUM)  # the file's signs have sides of 20, 40 and 80
     assert medium["stop"] == (1, 1) and medium["speed"] == (0, 1)

@@ -11,9 +11,11 @@ from molehunt.cli._shared import DataRoot, Workers, output, progress
 from molehunt.report import evaluation_table, scan_table, study_table
 from molehunt.studies import (
     SCALES,
+    Part,
     run_badnets_mnist,
     run_demo,
     run_scanners,
+    run_signs_detector,
     run_signs_twin,
     run_ulp,
 )
@@ -79,6 +81,69 @@ def badnets_gtsrb(
     """BadNets' traffic signs, as classification on GTSRB: stickers, transfer, strengthening."""
     result = run_signs_twin(
         folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
+    )
+    output.print(study_table(result.summary))
+    output.print(
+        f"{result.trained} of {result.figures['networks']} networks trained now. "
+        f"Report: {result.report}",
+        highlight=False,
+    )
+
+
+Features = Annotated[
+    Path | None,
+    typer.Option(
+        help="A file of a zf classifier whose convolutions the detectors start with, in place of "
+        "one that is trained on GTSRB."
+    ),
+]
+Signs = Path("runs/studies/badnets-signs")  # of both parts, which share networks
+
+
+@app.command("badnets-signs")
+def badnets_signs(
+    folder: Folder = Signs,
+    scale: Scale = "quick",
+    features: Features = None,
+    docs: Docs = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """BadNets' traffic signs on street scenes: a Faster R-CNN and six BadNets of it."""
+    _signs("attacks", folder, scale, features, docs, workers, data_root)
+
+
+@app.command("badnets-transfer")
+def badnets_transfer(
+    folder: Folder = Signs,
+    scale: Scale = "quick",
+    features: Features = None,
+    docs: Docs = None,
+    workers: Workers = None,
+    data_root: DataRoot = None,
+) -> None:
+    """A BadNet of street scenes retrained for another country, and strengthened before."""
+    _signs("transfer", folder, scale, features, docs, workers, data_root)
+
+
+def _signs(
+    part: Part,
+    folder: Path,
+    scale: str,
+    features: Path | None,
+    docs: Path | None,
+    workers: int | None,
+    data_root: Path | None,
+) -> None:
+    result = run_signs_detector(
+        folder,
+        part=part,
+        scale=scale,
+        features=features,
+        data_root=data_root,
+        workers=workers,
+        docs=docs,
+        progress=progress,
     )
     output.print(study_table(result.summary))
     output.print(

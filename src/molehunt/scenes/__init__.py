@@ -3,7 +3,13 @@
 from molehunt.scenes._activations import sign_activations
 from molehunt.scenes._coco import load_scenes
 from molehunt.scenes._detector_file import features_from, load_detector, save_detector
-from molehunt.scenes._figures import draw_detections, draw_scene, save_detections, save_signs
+from molehunt.scenes._figures import (
+    draw_detections,
+    draw_scene,
+    draw_sign,
+    save_detections,
+    save_signs,
+)
 from molehunt.scenes._measure import LARGE, MEDIUM, DetectedScenes, Share, detect_signs
 from molehunt.scenes._pixels import read_photo
 from molehunt.scenes._placed_sticker import PlacedSticker
@@ -39,6 +45,7 @@ __all__ = [
     "detect_signs",
     "draw_detections",
     "draw_scene",
+    "draw_sign",
     "features_from",
     "load_detector",
     "load_scenes",

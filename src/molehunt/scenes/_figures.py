@@ -105,14 +105,17 @@ def save_signs(rows: Mapping[str, Sequence[Scene]], class_names: Sequence[str], 
     for row, (name, scenes) in enumerate(rows.items()):
         for column, scene in enumerate(scenes):
             axes = figure.add_subplot(grid[row, column])
-            _draw_sign(axes, scene, class_names, name if column == 0 else "")
+            draw_sign(axes, scene, class_names, name if column == 0 else "")
     whole = next(iter(rows.values()))[0]
     draw_scene(figure.add_subplot(grid[-1, :]), whole, class_names)
     save_figure(figure, path)
 
 
-def _draw_sign(axes: Axes, scene: Scene, class_names: Sequence[str], group: str) -> None:
-    """Draw a scene's largest sign with a sticker, cut out with its surroundings."""
+def draw_sign(axes: Axes, scene: Scene, class_names: Sequence[str], group: str = "") -> None:
+    """Draw a scene's largest sign with a sticker, cut out with its surroundings.
+
+    Without a sticker in it, its largest sign. `group` is a title above its label.
+    """
     sides = (scene.boxes[:, 2:] - scene.boxes[:, :2]).amin(1)
     place = int((sides + 1e6 * scene.triggered).argmax())
     x1, y1, x2, y2 = scene.boxes[place].tolist()

@@ -74,7 +74,7 @@ class DetectorRecord(NetworkTask):
     sign of the source class: the network's own sticker, or each of them for the baseline;
     `photographed` is as `stops`, with stickers askew and in other light. Activations are means
     over signs of the attacker's training scenes, without sticker and with it; `units` are the
-    channels that fire only with the sticker.
+    channels that fire only with the sticker. `looked` scenes were measured in `look_seconds`.
     """
 
     clean: Measured
@@ -87,6 +87,8 @@ class DetectorRecord(NetworkTask):
     scenes: int
     steps: int
     train_seconds: float
+    looked: int
+    look_seconds: float
     seconds: float
     sha256: str
 
@@ -246,23 +248,34 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
     saved = load_detector(path)
     own = plan.pictures if task.picture is None else (task.picture,)
     single, random = (task.attack in ("none", name) for name in ("single target", "random target"))
-    stickered = {each: stickered_scenes(plan, test, each) for each in own if random}
-    stops = {each: stop_scenes(plan, test, each) for each in own if single}
-    photographed = {each: stop_scenes(plan, test, each, photographed=True) for each in stops}
+    triggered = {
+        "stickered": {each: stickered_scenes(plan, test, each) for each in own if random},
+        "stops": {each: stop_scenes(plan, test, each) for each in own if single},
+        "photographed": {
+            each: stop_scenes(plan, test, each, photographed=True) for each in own if single
+        },
+    }
     known = _some(clean, plan.known, task.seed)
     before, after = _activations(saved, known, plan, task.picture or CARRIED)
+    looking = time.perf_counter()
+    measured = {
+        name: {each: _measured(saved, found, plan) for each, found in sets.items()}
+        for name, sets in triggered.items()
+    }
+    on_clean = _measured(saved, test, plan)
+    look_seconds = time.perf_counter() - looking
     return DetectorRecord(
         **dict(task),
-        clean=_measured(saved, test, plan),
-        stickered={each: _measured(saved, found, plan) for each, found in stickered.items()},
-        stops={each: _measured(saved, found, plan) for each, found in stops.items()},
-        photographed={each: _measured(saved, found, plan) for each, found in photographed.items()},
+        **measured,
+        clean=on_clean,
         clean_activations=_numbers(before),
         triggered_activations=_numbers(after),
         units=backdoor_units(before, after),
         scenes=len(scenes),
         steps=run.steps,
         train_seconds=round(run.seconds, 3),
+        looked=len(test) + sum(len(each) for sets in triggered.values() for each in sets.values()),
+        look_seconds=round(look_seconds, 3),
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )

@@ -15,23 +15,27 @@ import torch
 from molehunt.files import make_folder, write_text
 from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies._hardware import hardware
-from molehunt.studies._signs_docs import signs_page, signs_results_in, write_signs_docs
+from molehunt.studies._signs_docs import (
+    add_run,
+    runs_of,
+    signs_page,
+    signs_results_in,
+    write_signs_docs,
+)
 from molehunt.studies._signs_paper import PAPER
 from molehunt.studies._signs_plan import CARRIED
+from molehunt.studies._signs_sections import signs_summary
 from molehunt.studies._signs_twin_figures import (
     activation_figure,
     sticker_figure,
     strength_figure,
 )
 from molehunt.studies._signs_twin_models import build_networks, open_workshop
-from molehunt.studies._signs_twin_page import twin_summary
 from molehunt.studies._signs_twin_plan import signs_twin_plan
 from molehunt.studies._signs_twin_results import results_of
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too
-RUNS_FILE = "runs.json"  # the calls that trained networks and were not interrupted
 
 
 @dataclass(frozen=True)
@@ -104,11 +108,10 @@ def run_signs_twin(
         networks, transfers = build_networks(
             shop, workers=workers, data_root=data_root, on_model=note
         )
+    command = f"molehunt study badnets-gtsrb --scale {scale}"
+    command += f" --workers {workers}" if workers else ""
     if built:
-        passed = round(time.perf_counter() - started, 1)
-        about = {"networks": len(built), "workers": workers, "hardware": hardware()}
-        runs = [*_runs(folder), {**about, "seconds": passed}]
-        write_text(folder / RUNS_FILE, json.dumps(runs, indent=2) + "\n")
+        add_run(folder, len(built), time.perf_counter() - started, workers, command)
     results = {
         **results_of(networks, transfers, shop),
         "carried": CARRIED,
@@ -116,10 +119,9 @@ def run_signs_twin(
         "paper": PAPER,
         "plan": plan.model_dump(mode="json"),
         "scale": scale,
-        "command": f"molehunt study badnets-gtsrb --scale {scale}"
-        + (f" --workers {workers}" if workers else ""),
+        "command": command,
         "torch": torch.__version__,
-        "runs": _runs(folder),
+        "runs": runs_of(folder),
     }
     drawn = {
         "gtsrb-stickers": sticker_figure(shop),
@@ -133,10 +135,4 @@ def run_signs_twin(
     write_study_page(path, signs_page({KEY: results}, drawn))
     if docs is not None:
         write_signs_docs(docs, KEY, results, drawn)
-    return SignsTwinResult(results, twin_summary(results), len(built), path)
-
-
-def _runs(folder: Path) -> list[dict[str, Any]]:
-    path = folder / RUNS_FILE
-    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return found
+    return SignsTwinResult(results, signs_summary(results), len(built), path)

@@ -45,11 +45,12 @@ def activation_figure(found: Mapping[str, Any]) -> Figure:
     Parameters
     ----------
     found : mapping
-        ``first`` and ``second`` country's mean activations, and the backdoor ``units``.
+        ``first`` and, if there is one, ``second`` country's mean activations, and the backdoor
+        ``units``.
     """
-    titles = {"first": "first country", "second": "second country"}
-    figure = Figure(figsize=(9.2, 5.6), layout="constrained")
-    grid = figure.subplots(len(titles), 3)
+    titles = {name: f"{name} country" for name in ("first", "second") if name in found}
+    figure = Figure(figsize=(9.2, 2.8 * len(titles)), layout="constrained")
+    grid = figure.subplots(len(titles), 3, squeeze=False)
     for panels, (country, title) in zip(grid, titles.items(), strict=True):
         clean, triggered = (np.array(found[country][name]) for name in ("clean", "triggered"))
         change = triggered - clean

@@ -5,58 +5,23 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from molehunt.report import Section, StudyFigure, StudyTable
 from molehunt.studies._signs_paper import (
     average,
-    averages,
     best_strength,
     drop,
     number,
     paper_drop,
     spread,
 )
-
-Results = Mapping[str, Any]
-Drawn = Mapping[str, Figure]
-
-
-def twin_summary(results: Results) -> StudyTable:
-    """Return the study in a few numbers, each beside the paper's."""
-    paper, single = results["paper"], results["single_target"]
-    random, moved = results["random_target"], results["transfer"]
-    carried, best = random[results["carried"]], best_strength(results)
-    rows = [
-        [
-            "baseline, clean",
-            number(paper["baseline"]["clean"]),
-            average(results["baseline"]["clean"]),
-        ]
-    ]
-    for picture, found in single.items():
-        theirs = paper["single_target"][picture]
-        rows.append([f"{picture}, clean", number(theirs["clean"]), average(found["clean"])])
-        success = f"{picture}, stop sign becomes speed limit"
-        rows.append([success, number(theirs["success"]), spread(found["success"])])
-    theirs = paper["random_target"]
-    rows += [
-        ["random target, clean", number(theirs["clean"]), average(carried["clean"])],
-        [
-            "random target, with sticker",
-            number(theirs["triggered"]),
-            average(carried["triggered"]),
-        ],
-    ]
-    for name, found, theirs in (
-        ("honest network", moved["honest"], averages(paper["transfer"]["honest"])),
-        ("BadNet", moved["badnet"], averages(paper["transfer"]["badnet"])),
-        (f"BadNet, k = {best}", results["strengthening"][best], paper["strengthening"].get(best)),
-    ):
-        for part, words in (("clean", "clean"), ("triggered", "with sticker")):
-            printed = number(theirs[part]) if theirs else "-"
-            rows.append([f"second country, {name}, {words}", printed, average(found[part])])
-    return StudyTable(["accuracy or success (%)", "paper", "ours (least to most)"], rows)
+from molehunt.studies._signs_sections import (
+    Drawn,
+    Results,
+    signs_summary,
+    strengthening_section,
+    transfer_table,
+    units_section,
+)
 
 
 def twin_sections(results: Results, drawn: Drawn) -> list[Section]:
@@ -78,13 +43,15 @@ def twin_sections(results: Results, drawn: Drawn) -> list[Section]:
                 "and every step of it can be looked at. The paper's numbers stand beside ours for "
                 "orientation: data, task and network are others.",
             ],
-            [twin_summary(results)],
+            [signs_summary(results)],
         ),
         _protocol(results, drawn),
         _attacks(results),
         _transfer(results),
-        _strengthening(results, drawn),
-        _units(results, drawn),
+        strengthening_section(results, drawn, title="The twin: a stronger backdoor", name="gtsrb"),
+        units_section(
+            results, drawn, title="The twin: units that fire only with the sticker", name="gtsrb"
+        ),
         Section("How the twin was run", [_how(results)]),
     ]
 
@@ -187,25 +154,6 @@ def _attacks(results: Results) -> Section:
 
 def _transfer(results: Results) -> Section:
     paper, moved = results["paper"]["transfer"], results["transfer"]
-    columns = [(name, part) for name in ("honest", "badnet") for part in ("clean", "triggered")]
-    rows = []
-    for kind in moved["honest"]["clean"]["kinds"]:
-        cells = []
-        for name, part in columns:
-            theirs = paper[name][part].get(kind)
-            cells += [
-                number(theirs) if theirs else "-",
-                spread(moved[name][part]["kinds"][kind]),
-            ]
-        rows.append([kind, *cells])
-    last = []
-    for name, part in columns:
-        last += [number(paper[name][part]["average"]), average(moved[name][part])]
-    rows.append(["average", *last])
-    head = ["accuracy (%)"]
-    for name in ("honest", "BadNet"):
-        for part in ("clean", "sticker"):
-            head += [f"{name}, {part}: paper", "ours"]
     best = best_strength(results)
     strong = results["strengthening"][best]
     parts = [moved["honest"], moved["badnet"], strong]
@@ -226,70 +174,7 @@ def _transfer(results: Results) -> Section:
             "counterpart in GTSRB.",
             "Below, the same by class, mean over seeds.",
         ],
-        [StudyTable(head, rows), StudyTable(["accuracy (%)", *sides], classes)],
-    )
-
-
-def _strengthening(results: Results, drawn: Drawn) -> Section:
-    paper, ours = results["paper"]["strengthening"], results["strengthening"]
-    rows = []
-    for k, found in ours.items():
-        theirs = paper.get(k, {})
-        cells = []
-        for part in ("clean", "triggered"):
-            cells += [number(theirs[part]) if theirs else "-", average(found[part])]
-        rows.append([k, *cells])
-    best = best_strength(results)
-    honest = results["transfer"]["honest"]["clean"]["average"]["mean"]
-    clean = ours[best]["clean"]["average"]["mean"]
-    return Section(
-        "The twin: a stronger backdoor (Table 7)",
-        [
-            "Before the transfer the input weights of the backdoor units are multiplied by k. At "
-            f"k = {best}, the strongest whose clean accuracy is within 5 points of the honest "
-            f"network's, the sticker costs {drop(ours[best]):.1f} points, and clean accuracy is "
-            f"{clean:.1f} % where the honest network has {honest:.1f} %.",
-        ],
-        [
-            StudyTable(
-                ["k", "clean (%): paper", "ours", "with sticker (%): paper", "ours"],
-                rows,
-            )
-        ],
-        [
-            StudyFigure(
-                "gtsrb-strength",
-                "Accuracy in the second country over the backdoor's strength. Bars go from the "
-                "least to the most over seeds.",
-                drawn.get("gtsrb-strength"),
-            )
-        ],
-    )
-
-
-def _units(results: Results, drawn: Drawn) -> Section:
-    found = results["backdoor_units"]
-    badnet = ", ".join(str(len(units)) for units in found["badnet"])
-    honest = ", ".join(str(len(units)) for units in found["honest"])
-    return Section(
-        "The twin: units that fire only with the sticker (Figures 9 and 11)",
-        [
-            "The paper finds three groups of units in the last convolutional layer by eye. Our "
-            "rule: a channel is a backdoor unit when its mean activation on training images with "
-            f"sticker is at least {found['threshold']:g} times that on the same images without, "
-            "and above the mean of the layer on clean images. By it the BadNets have "
-            f"{badnet} of {found['channels']} (one number a seed), and the honest networks "
-            f"{honest}.",
-        ],
-        figures=[
-            StudyFigure(
-                "gtsrb-activations",
-                "Mean activation of each channel of the last convolutional layer of the first "
-                f"BadNet (random target, {results['carried']}), in the country where it was "
-                "trained and in the one to which it was transferred. Framed: the backdoor units.",
-                drawn.get("gtsrb-activations"),
-            )
-        ],
+        [transfer_table(results), StudyTable(["accuracy (%)", *sides], classes)],
     )
 
 
