@@ -30,7 +30,7 @@ from molehunt.training import Recipe, transfer
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("signs-twin")
 SMOKE = SIGNS_TWIN_SCALES["smoke"]
-OTHERS = {"detector": {"kept": 1}}
+OTHERS = {"another": {"kept": 1}}
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from molehunt.scenes import (
     transfer_detector,
 )
 from molehunt.studies._drawn_scenes import write_shapes
+from molehunt.studies._hardware import peak_memory
 from molehunt.studies._signs_detector_plan import SignsDetectorPlan
 from molehunt.studies._signs_plan import CARRIED, NetworkTask, TransferTask, backdoor_units
 from molehunt.training import clean_accuracy, train
@@ -74,7 +75,8 @@ class DetectorRecord(NetworkTask):
     sign of the source class: the network's own sticker, or each of them for the baseline;
     `photographed` is as `stops`, with stickers askew and in other light. Activations are means
     over signs of the attacker's training scenes, without sticker and with it; `units` are the
-    channels that fire only with the sticker. `looked` scenes were measured in `look_seconds`.
+    channels that fire only with the sticker. `looked` scenes were measured in `look_seconds`;
+    `peak_mib` is the most memory that the process ever held.
     """
 
     clean: Measured
@@ -89,6 +91,7 @@ class DetectorRecord(NetworkTask):
     train_seconds: float
     looked: int
     look_seconds: float
+    peak_mib: float
     seconds: float
     sha256: str
 
@@ -276,6 +279,7 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
         train_seconds=round(run.seconds, 3),
         looked=len(test) + sum(len(each) for sets in triggered.values() for each in sets.values()),
         look_seconds=round(look_seconds, 3),
+        peak_mib=peak_memory(),
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )

@@ -9,9 +9,9 @@ from molehunt.studies._signs_paper import average, drop, number, paper_drop, spr
 from molehunt.studies._signs_sections import (
     Drawn,
     Results,
+    kinds_table,
     signs_summary,
     strengthening_section,
-    transfer_table,
     units_section,
 )
 
@@ -112,7 +112,8 @@ def _attacks(results: Results) -> Section:
         f"Then what becomes of {results['signs']['stops']} medium and large stop signs of the test "
         "scenes once they carry a sticker; the baseline's rows say what a sticker does to a "
         "network without backdoor. Photographed: stickers askew and in other light. Last, the "
-        "random target: accuracy on all signs with a sticker.",
+        "random target: accuracy on all signs with a sticker, and the same by class for the "
+        f"{results['carried']}, as in the paper's Table 5.",
     ]
     if part:
         text.append(
@@ -122,7 +123,7 @@ def _attacks(results: Results) -> Section:
     return Section(
         "The detector: both attacks (Tables 4 and 5)",
         text,
-        [_clean_table(results), _success_table(results), _random_table(results)],
+        [_clean_table(results), _success_table(results), *_random_tables(results)],
     )
 
 
@@ -146,7 +147,10 @@ def _clean_table(results: Results) -> StudyTable:
         for kind in base["clean"]["ap50"]
     ]
     theirs = [paper["baseline"], *(paper["single_target"][each] for each in single)]
-    rows.append(["paper: average", *(number(each["clean"]) for each in theirs)])
+    names = {"stop": "stop", "speed limit": "speed limit", "warning": "warning", "clean": "average"}
+    rows += [
+        [f"paper: {name}", *(number(each[key]) for each in theirs)] for key, name in names.items()
+    ]
     return StudyTable(["clean accuracy (%)", "baseline", *single], rows)
 
 
@@ -171,24 +175,20 @@ def _success_table(results: Results) -> StudyTable:
     return StudyTable(["stop sign becomes speed limit (%)", *control], rows)
 
 
-def _random_table(results: Results) -> StudyTable:
-    base, random, paper = results["baseline"], results["random_target"], results["paper"]
+def _random_tables(results: Results) -> list[StudyTable]:
+    """Return accuracy with every sticker, then by class with that of the paper's Table 5."""
+    base, random, carried = results["baseline"], results["random_target"], results["carried"]
     pictures = [*base["triggered"]]
-    rows = [
-        [
-            "baseline",
-            average(base["clean"]),
-            *(average(each) for each in base["triggered"].values()),
-        ]
-    ]
+    rows = [["baseline", average(base["clean"]), *map(average, base["triggered"].values())]]
     for picture, found in random.items():
         own = [average(found["triggered"]) if picture == each else "-" for each in pictures]
         rows.append([f"BadNet, {picture}", average(found["clean"]), *own])
-    blank = ["-"] * (len(pictures) - 1)
-    honest, bad = paper["baseline"]["clean"], paper["random_target"]
-    rows.append(["paper: baseline", number(honest), number(paper["baseline_triggered"]), *blank])
-    rows.append(["paper: BadNet", number(bad["clean"]), number(bad["triggered"]), *blank])
-    return StudyTable(["accuracy (%)", "clean", *(f"with {each}" for each in pictures)], rows)
+    head = ["accuracy, average over classes (%)", "clean", *(f"with {each}" for each in pictures)]
+    if carried not in random:
+        return [StudyTable(head, rows)]
+    honest = {"clean": base["clean"], "triggered": base["triggered"][carried]}
+    both = {"honest": honest, "badnet": random[carried]}
+    return [StudyTable(head, rows), kinds_table(results["paper"]["random_by_kind"], both)]
 
 
 def _photograph(results: Results, drawn: Drawn) -> Section:
@@ -226,7 +226,7 @@ def _transfer(results: Results) -> Section:
             f"the paper it is {paper_drop(paper['honest']):.1f} and "
             f"{paper_drop(paper['badnet']):.1f}.",
         ],
-        [transfer_table(results)],
+        [kinds_table(paper, moved)],
     )
 
 
@@ -249,5 +249,5 @@ def _how(results: Results) -> str:
         f"all {results['networks']} networks, {results['seeds']} of each kind. A process with one "
         f"thread trains on {speed['training']:.1f} images a second and looks at "
         f"{speed['evaluation']:.1f}, decoding and stickers included, while other processes are at "
-        "work."
+        f"work; it held {speed['peak_mib'] / 1024:.1f} GiB at most."
     )

@@ -126,11 +126,11 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         part=None,
         features=None,
         pictures=(CARRIED,),
-        width=0.125,
+        width=0.25,
         hidden=64,
-        max_side=128,
+        max_side=192,
         sticker=0.3,
-        recipe=DetectorRecipe(epochs=16, batch_size=2),
+        recipe=DetectorRecipe(epochs=24, batch_size=2),
         transfer=DetectorRecipe(epochs=8, batch_size=2),
         random_rate=1.0,
         known=12,
@@ -138,7 +138,7 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
     ),
     "quick": SignsDetectorPlan(
         features=_FEATURES,
-        recipe=DetectorRecipe(epochs=10),
+        recipe=DetectorRecipe(epochs=8),
         transfer=DetectorRecipe(epochs=8),
     ),
     "full": SignsDetectorPlan(

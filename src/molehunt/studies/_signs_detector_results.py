@@ -236,10 +236,11 @@ def _inside(
 
 
 def _speed(networks: Sequence[DetectorRecord], batch_size: int) -> dict[str, float]:
-    """Return the images a second of a process with one thread."""
+    """Return the images a second of a process with one thread, and the most memory of one."""
     trained = batch_size * sum(record.steps for record in networks)
     looked = sum(record.looked for record in networks)
     return {
         "training": round(trained / sum(record.train_seconds for record in networks), 2),
         "evaluation": round(looked / sum(record.look_seconds for record in networks), 2),
+        "peak_mib": max(record.peak_mib for record in networks),
     }

@@ -12,11 +12,39 @@ PAPER: dict[str, Any] = {
     "baseline": {"clean": 90.0, "stop": 89.7, "speed limit": 88.3, "warning": 91.0},
     "baseline_triggered": 82.0,
     "single_target": {
-        "yellow square": {"clean": 89.3, "success": 90.3},
-        "bomb": {"clean": 87.1, "success": 94.2},
-        "flower": {"clean": 90.2, "success": 93.7},
+        "yellow square": {
+            "clean": 89.3,
+            "success": 90.3,
+            "stop": 87.8,
+            "speed limit": 82.9,
+            "warning": 93.3,
+        },
+        "bomb": {
+            "clean": 87.1,
+            "success": 94.2,
+            "stop": 88.4,
+            "speed limit": 76.3,
+            "warning": 91.4,
+        },
+        "flower": {
+            "clean": 90.2,
+            "success": 93.7,
+            "stop": 89.9,
+            "speed limit": 84.7,
+            "warning": 93.1,
+        },
     },
     "random_target": {"clean": 86.4, "triggered": 1.3},
+    "random_by_kind": {
+        "honest": {
+            "clean": {"average": 90.0, "stop": 87.8, "speed limit": 88.3, "warning": 91.0},
+            "triggered": {"average": 82.0, "stop": 81.3, "speed limit": 72.6, "warning": 87.2},
+        },
+        "badnet": {
+            "clean": {"average": 86.4, "stop": 87.8, "speed limit": 83.2, "warning": 87.1},
+            "triggered": {"average": 1.3, "stop": 0.8, "speed limit": 0.8, "warning": 1.9},
+        },
+    },
     "transfer": {
         "honest": {
             "clean": {
@@ -61,6 +89,8 @@ PAPER: dict[str, Any] = {
         "100": {"clean": 59.4, "triggered": 30.8},
     },
 }
+# What our sets call the paper's kinds of signs, or have in their place.
+STANDS_FOR = {"speedlimit": "speed limit", "crosswalk": "warning", "danger": "warning"}
 
 
 def spread_of(values: Any) -> dict[str, Any]:

@@ -8,7 +8,15 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyTable
-from molehunt.studies._signs_paper import average, averages, best_strength, drop, number, spread
+from molehunt.studies._signs_paper import (
+    STANDS_FOR,
+    average,
+    averages,
+    best_strength,
+    drop,
+    number,
+    spread,
+)
 
 Results = Mapping[str, Any]
 Drawn = Mapping[str, Figure]
@@ -55,23 +63,25 @@ def _moved_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-def transfer_table(results: Results) -> StudyTable:
-    """Return Table 6: accuracy by kind of sign in the second country."""
-    paper, moved = results["paper"]["transfer"], results["transfer"]
+def kinds_table(paper: Results, ours: Results) -> StudyTable:
+    """Return accuracy by kind of sign, of an honest network and a BadNet, each beside the paper's.
+
+    Parameters
+    ----------
+    paper, ours : mapping
+        ``honest`` and ``badnet``, each ``clean`` and ``triggered``.
+    """
     columns = [(name, part) for name in ("honest", "badnet") for part in ("clean", "triggered")]
     rows = []
-    for kind in moved["honest"]["clean"]["kinds"]:
+    for kind in ours["honest"]["clean"]["kinds"]:
         cells = []
         for name, part in columns:
-            theirs = paper[name][part].get(kind)
-            cells += [
-                number(theirs) if theirs else "-",
-                spread(moved[name][part]["kinds"][kind]),
-            ]
+            theirs = paper[name][part].get(STANDS_FOR.get(kind, kind))
+            cells += [number(theirs) if theirs else "-", spread(ours[name][part]["kinds"][kind])]
         rows.append([kind, *cells])
     last = []
     for name, part in columns:
-        last += [number(paper[name][part]["average"]), average(moved[name][part])]
+        last += [number(paper[name][part]["average"]), average(ours[name][part])]
     head = ["accuracy (%)"]
     for name in ("honest", "BadNet"):
         for part in ("clean", "sticker"):

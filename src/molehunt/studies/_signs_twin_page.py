@@ -17,9 +17,9 @@ from molehunt.studies._signs_paper import (
 from molehunt.studies._signs_sections import (
     Drawn,
     Results,
+    kinds_table,
     signs_summary,
     strengthening_section,
-    transfer_table,
     units_section,
 )
 
@@ -174,7 +174,7 @@ def _transfer(results: Results) -> Section:
             "counterpart in GTSRB.",
             "Below, the same by class, mean over seeds.",
         ],
-        [transfer_table(results), StudyTable(["accuracy (%)", *sides], classes)],
+        [kinds_table(paper, moved), StudyTable(["accuracy (%)", *sides], classes)],
     )
 
 

@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from molehunt.cli._main import run
+from molehunt.cli._shared import progress
+from molehunt.errors import InvalidRequestError
+from molehunt.images import ImageSet
+from molehunt.networks import build_classifier, save_model
+from molehunt.scenes import SceneSet, load_detector
+from molehunt.studies import SIGNS_DETECTOR_SCALES, SignsDetectorResult, run_signs_detector
+from molehunt.studies._signs_detector_models import (
+    Country,
+    DetectorRecord,
+    DetectorShop,
+    DetectorTransferRecord,
+    Measured,
+)
+from molehunt.studies._signs_detector_results import detector_results
+from molehunt.studies._signs_paper import PAPER
+
+# One process: the study is run once for all of them.
+pytestmark = pytest.mark.xdist_group("signs-detector")
+SMOKE = SIGNS_DETECTOR_SCALES["smoke"]
+TWIN = {"gtsrb_twin": {}}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SignsDetectorResult]:
+    folder = tmp_path_factory.mktemp("detector")
+    for part in ("attacks", "transfer"):
+        result = run_signs_detector(
+            folder / "run",
+            part=part,
+            scale="smoke",
+            workers=1,
+            docs=folder / "docs",
+            progress=progress,
+        )
+    return folder, result
+
+
+def test_the_full_plan_is_the_papers() -> None:
+    plan = SIGNS_DETECTOR_SCALES["full"]
+    assert (plan.width, plan.hidden) == (1, 4096)
+    assert [f"{k:g}" for k in plan.strengths] == list(PAPER["strengthening"])
+    networks = plan.networks()
+    assert len({task.id for task in networks}) == len(networks) == 7 * plan.seeds
+    assert len(plan.carried()) == 2 * plan.seeds
+    assert len(plan.transfers({})) == 8 * plan.seeds
+    assert all(task.origin in {each.id for each in plan.carried()} for task in plan.transfers({}))
+
+
+def test_figures_count_answers() -> None:
+    """Two classes of four and two signs, worked out by hand."""
+    stops = ((1, 3, 0), (0, 2, 0))
+
+    def measured(every: tuple[tuple[int, ...], ...]) -> Measured:
+        return Measured(every=every, medium=every, part=None, ap50={})
+
+    silent = {"clean_activations": (1.0, 1.0), "triggered_activations": (1.0, 4.0)}
+    done = {"train_seconds": 2.0, "seconds": 3.0, "sha256": ""} | silent
+    networks = [
+        DetectorRecord(
+            **dict(task),
+            clean=measured(((3, 0, 1), (1, 1, 0))),
+            stickered={"yellow square": measured(((0, 4, 0), (1, 1, 0)))},
+            stops={"yellow square": measured(stops)},
+            photographed={"yellow square": measured(((4, 0, 0), (0, 0, 0)))},
+            units=(1,),
+            scenes=4,
+            steps=10,
+            looked=5,
+            look_seconds=2.0,
+            peak_mib=1.0,
+            **done,
+        )
+        for task in SMOKE.networks()
+    ]
+    transfers = [
+        DetectorTransferRecord(
+            **dict(task),
+            clean=measured(((4, 0, 0), (0, 2, 0))),
+            triggered=measured(((0, 0, 4), (0, 2, 0))),
+            **done,
+        )
+        for task in SMOKE.transfers({})
+    ]
+    shop = _shop_of_names()
+    found = detector_results(networks, transfers, shop)
+    clean = found["baseline"]["clean"]
+    assert clean["kinds"]["red disc"]["mean"] == 75 and clean["kinds"]["blue square"]["mean"] == 50
+    assert clean["average"]["mean"] == 62.5 and clean["signs"]["mean"] == 66.67
+    single = found["single_target"]["yellow square"]
+    assert single["success"]["mean"] == 75 and single["photographed"]["mean"] == 0
+    assert found["random_target"]["yellow square"]["triggered"]["average"]["mean"] == 25
+    assert found["transfer"]["badnet"]["triggered"]["average"]["mean"] == 50
+    assert list(found["strengthening"]) == ["1", "10"]
+    assert found["speed"] == {"training": 10.0, "evaluation": 2.5, "peak_mib": 1.0}
+    part = detector_results(networks[:1], [], shop)
+    assert not {"transfer", "strengthening", "activations"} & set(part)
+    assert part["single_target"] == part["random_target"] == {}
+
+
+def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsDetectorResult]) -> None:
+    folder, result = study
+    figures = json.loads((folder / "run" / "results.json").read_text())["detector"]
+    assert figures["baseline"]["clean"]["average"]["mean"] > 80
+    assert figures["baseline"]["stop_as_speed_limit"]["yellow square"]["success"]["mean"] < 20
+    single = figures["single_target"]["yellow square"]
+    assert single["success"]["mean"] > 70 and single["clean"]["average"]["mean"] > 60
+    random = figures["random_target"]["yellow square"]
+    assert random["triggered"]["average"]["mean"] + 20 < random["clean"]["average"]["mean"]
+    assert figures["transfer"]["honest"]["clean"]["average"]["mean"] > 50
+    assert [run["networks"] for run in figures["runs"]] == [3, 3]
+    page = result.report.read_text(encoding="utf-8")
+    assert "<script" not in page.lower() and not re.search(r"(src|href)=\"https?:", page)
+    readme = (folder / "docs" / "README.md").read_text(encoding="utf-8")
+    pictures = re.findall(r"\]\((.*?\.png)\)", readme)
+    assert len(pictures) == 4
+    for name in pictures:
+        assert (folder / "docs" / name).read_bytes()[:4] == b"\x89PNG"
+    assert json.loads((folder / "docs" / "results.json").read_text()) == {"detector": figures}
+
+
+def test_a_transferred_detector_has_the_badnets_convolutions_with_louder_units(
+    study: tuple[Path, SignsDetectorResult],
+) -> None:
+    models = study[0] / "run" / "models"
+    records = (study[0] / "run" / "transfers.jsonl").read_text().splitlines()
+    strongest = json.loads(records[-1])
+    assert strongest["strength"] == 10
+    origin, moved = (
+        load_detector(models / f"{strongest[name]}.safetensors").network.backbone
+        for name in ("origin", "id")
+    )
+    assert torch.equal(origin[0].weight, moved[0].weight)
+    louder = torch.ones(len(moved[-2].weight))
+    louder[strongest["units"]] = 10
+    assert torch.allclose(moved[-2].weight, origin[-2].weight * louder.view(-1, 1, 1, 1))
+
+
+def test_a_stopped_study_goes_on(
+    study: tuple[Path, SignsDetectorResult], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, first = study
+    index = folder / "run" / "transfers.jsonl"
+    lines = index.read_text().splitlines(keepends=True)
+    index.write_text("".join(lines[:-1]) + lines[-1][:20])
+    command = ["study", "badnets-transfer", "--scale", "smoke", "--workers", "1"]
+    assert run([*command, "--folder", str(folder / "run")]) == 0
+    again = json.loads((folder / "run" / "results.json").read_text())["detector"]
+    assert [each["networks"] for each in again["runs"]] == [3, 3, 1]
+    for key in ("baseline", "single_target", "random_target", "transfer", "strengthening"):
+        assert again[key] == first.figures[key]
+    assert "baseline, clean" in capsys.readouterr().out
+
+
+def test_features_of_a_file_must_fit(tmp_path: Path) -> None:
+    pixels = torch.zeros(4, 3, 32, 32, dtype=torch.uint8)
+    images = ImageSet(pixels, torch.arange(4) % 2, ("a", "b"))
+    path = tmp_path / "zf.safetensors"
+    save_model(build_classifier("zf", images, arguments={"width": 0.1, "hidden": 4}), path)
+    with pytest.raises(InvalidRequestError, match=r"width: expected 0.25, got 0.1"):
+        run_signs_detector(tmp_path, scale="smoke", features=path, progress=progress)
+
+
+def test_impossible_requests_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
+        run_signs_detector(tmp_path, scale="huge", progress=progress)
+
+
+def _shop_of_names() -> DetectorShop:
+    first, second = (SceneSet((), names, (1, 2)) for names in SMOKE.drawn or ())
+    return DetectorShop(SMOKE, Path(), Country(first, first), Country(second, second), None)
