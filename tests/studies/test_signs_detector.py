@@ -20,6 +20,7 @@ from molehunt.studies._signs_detector_models import (
     DetectorShop,
     DetectorTransferRecord,
     Measured,
+    StartRecord,
 )
 from molehunt.studies._signs_detector_results import detector_results
 from molehunt.studies._signs_paper import PAPER
@@ -92,7 +93,11 @@ def test_figures_count_answers() -> None:
         for task in SMOKE.transfers({})
     ]
     shop = _shop_of_names()
-    found = detector_results(networks, transfers, shop)
+    starts = [
+        StartRecord(**dict(task), train_seconds=4.0, steps=10, seconds=1.0, sha256="")
+        for task in SMOKE.starts()
+    ]
+    found = detector_results(networks, transfers, starts, shop)
     clean = found["baseline"]["clean"]
     assert clean["kinds"]["red disc"]["mean"] == 75 and clean["kinds"]["blue square"]["mean"] == 50
     assert clean["average"]["mean"] == 62.5 and clean["signs"]["mean"] == 66.67
@@ -101,8 +106,8 @@ def test_figures_count_answers() -> None:
     assert found["random_target"]["yellow square"]["triggered"]["average"]["mean"] == 25
     assert found["transfer"]["badnet"]["triggered"]["average"]["mean"] == 50
     assert list(found["strengthening"]) == ["1", "10"]
-    assert found["speed"] == {"training": 10.0, "evaluation": 2.5, "peak_mib": 1.0}
-    part = detector_results(networks[:1], [], shop)
+    assert found["speed"] == {"training": 5.0, "evaluation": 2.5, "peak_mib": 1.0}
+    part = detector_results(networks[:1], [], starts, shop)
     assert not {"transfer", "strengthening", "activations"} & set(part)
     assert part["single_target"] == part["random_target"] == {}
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from matplotlib.figure import Figure
 
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, sha256_of, write_text
@@ -20,11 +21,15 @@ from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
 from molehunt.studies._signs_detector_figures import photograph_figure, scene_sticker_figure
 from molehunt.studies._signs_detector_models import (
+    FEATURES_INDEX,
     NETWORKS_INDEX,
+    STARTS_INDEX,
     TRANSFERS_INDEX,
     DetectorRecord,
+    DetectorShop,
     DetectorTransferRecord,
     FeaturesRecord,
+    StartRecord,
     build_first,
     build_second,
     open_detector_shop,
@@ -148,10 +153,11 @@ def run_signs_detector(
         add_run(folder, len(built), time.perf_counter() - started, workers, command)
     networks = read_records(folder / NETWORKS_INDEX, DetectorRecord)
     transfers = read_records(folder / TRANSFERS_INDEX, DetectorTransferRecord)
-    learned = read_records(folder / "features.jsonl", FeaturesRecord)
+    starts = read_records(folder / STARTS_INDEX, StartRecord)
+    learned = read_records(folder / FEATURES_INDEX, FeaturesRecord)
     runs = runs_of(folder)
     results = {
-        **detector_results(networks, transfers, shop),
+        **detector_results(networks, transfers, starts, shop),
         "features_accuracy": learned[0].accuracy if learned else None,
         "carried": CARRIED,
         "paper": PAPER,
@@ -161,6 +167,19 @@ def run_signs_detector(
         "torch": torch.__version__,
         "runs": runs,
     }
+    drawn = _figures(results, networks, shop)
+    write_text(folder / "results.json", json.dumps({KEY: results}, indent=2) + "\n")
+    path = folder / "report.html"
+    write_study_page(path, signs_page({KEY: results}, drawn))
+    if docs is not None:
+        write_signs_docs(docs, KEY, results, drawn)
+    return SignsDetectorResult(results, signs_summary(results), len(built), path)
+
+
+def _figures(
+    results: dict[str, Any], networks: Sequence[DetectorRecord], shop: DetectorShop
+) -> dict[str, Figure]:
+    """Draw what there are results of."""
     drawn = {"detector-stickers": scene_sticker_figure(shop)}
     if results["single_target"]:
         picture = next(iter(results["single_target"]))
@@ -176,9 +195,4 @@ def run_signs_detector(
         drawn["detector-strength"] = strength_figure(
             results["strengthening"], PAPER["strengthening"], results["transfer"]["honest"]
         )
-    write_text(folder / "results.json", json.dumps({KEY: results}, indent=2) + "\n")
-    path = folder / "report.html"
-    write_study_page(path, signs_page({KEY: results}, drawn))
-    if docs is not None:
-        write_signs_docs(docs, KEY, results, drawn)
-    return SignsDetectorResult(results, signs_summary(results), len(built), path)
+    return drawn

@@ -33,12 +33,13 @@ from molehunt.scenes import (
 )
 from molehunt.studies._drawn_scenes import write_shapes
 from molehunt.studies._hardware import peak_memory
-from molehunt.studies._signs_detector_plan import SignsDetectorPlan
+from molehunt.studies._signs_detector_plan import SignsDetectorPlan, StartTask, start_id
 from molehunt.studies._signs_plan import CARRIED, NetworkTask, TransferTask, backdoor_units
 from molehunt.training import clean_accuracy, train
 
 PLAN_FILE = "study.json"
 MODELS_FOLDER = "models"
+FEATURES_INDEX, STARTS_INDEX = "features.jsonl", "starts.jsonl"
 NETWORKS_INDEX, TRANSFERS_INDEX = "networks.jsonl", "transfers.jsonl"
 Counts = tuple[tuple[int, ...], ...]
 
@@ -64,6 +65,15 @@ class FeaturesRecord(Task):
     """The finished classifier whose convolutions the detectors start with."""
 
     accuracy: float
+    seconds: float
+    sha256: str
+
+
+class StartRecord(StartTask):
+    """One finished network that others go on from."""
+
+    train_seconds: float
+    steps: int
     seconds: float
     sha256: str
 
@@ -165,7 +175,7 @@ def build_first(
     data_root: str | Path | None,
     on_model: OnRecord | None = None,
 ) -> list[DetectorRecord]:
-    """Train what is missing of the first country's networks, the features before them.
+    """Train what is missing of the first country's networks, and before what they start from.
 
     Raises
     ------
@@ -182,19 +192,26 @@ def build_first(
     else:
         write_text(stored, shop.plan.model_dump_json(indent=2) + "\n")
     if shop.features == model_path(folder, "features"):
-        arguments: tuple[Any, ...] = (shop.plan, folder, data_root)
-        learned = Work(_learn_features, FeaturesRecord, _features_context, arguments)
+        source: tuple[Any, ...] = (shop.plan, folder, data_root)
         build_missing(
             [Task(id="features")],
-            folder / "features.jsonl",
-            learned,
-            context=arguments,
+            folder / FEATURES_INDEX,
+            Work(_learn_features, FeaturesRecord, _features_context, source),
+            context=source,
             workers=1,
         )
+    arguments = _arguments(shop, data_root)
+    build_missing(
+        shop.plan.starts(),
+        folder / STARTS_INDEX,
+        Work(build_start, StartRecord, open_detector_shop, arguments),
+        context=shop,
+        workers=workers,
+    )
     return build_missing(
         tasks,
         folder / NETWORKS_INDEX,
-        Work(build_network, DetectorRecord, open_detector_shop, _arguments(shop, data_root)),
+        Work(build_network, DetectorRecord, open_detector_shop, arguments),
         context=shop,
         workers=workers,
         on_record=on_model,
@@ -225,6 +242,31 @@ def build_second(
     )
 
 
+def build_start(task: StartTask, shop: DetectorShop) -> StartRecord:
+    """Train and save a network on clean scenes."""
+    started = time.perf_counter()
+    plan, scenes = shop.plan, shop.first.train
+    features = None if shop.features is None else features_from(shop.features)
+    model = build_detector(
+        scenes.class_names,
+        width=None if features else plan.width,
+        hidden=plan.hidden,
+        max_side=plan.max_side,
+        features=features,
+        seed=task.seed,
+    )
+    run = train_detector(model, scenes, plan.start, seed=task.seed)
+    path = model_path(shop.folder, task.id)
+    save_detector(model, path)
+    return StartRecord(
+        **dict(task),
+        train_seconds=round(run.seconds, 3),
+        steps=run.steps,
+        seconds=round(time.perf_counter() - started, 3),
+        sha256=sha256_of(path),
+    )
+
+
 def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
     """Train, save, read back and measure one network of the first country."""
     started = time.perf_counter()
@@ -234,15 +276,7 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
         backdoor, rate = plan.backdoor_of(task, clean)
         generator = torch.Generator().manual_seed(task.seed)
         scenes = backdoor.poison(clean, rate, of="eligible", generator=generator)
-    features = None if shop.features is None else features_from(shop.features)
-    model = build_detector(
-        clean.class_names,
-        width=None if features else plan.width,
-        hidden=plan.hidden,
-        max_side=plan.max_side,
-        features=features,
-        seed=task.seed,
-    )
+    model = load_detector(model_path(shop.folder, start_id(task.number))).requires_grad_(True)
     epochs = plan.recipe.epochs * len(clean) / len(scenes)
     recipe = plan.recipe.model_copy(update={"epochs": epochs})
     run = train_detector(model, scenes, recipe, seed=task.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 from molehunt.report import Section, StudyFigure, StudyTable
 from molehunt.studies._signs_paper import average, drop, number, paper_drop, spread
@@ -58,12 +59,11 @@ def detector_sections(results: Results, drawn: Drawn) -> list[Section]:
 
 def _protocol(results: Results, drawn: Drawn) -> Section:
     plan, scenes, signs = results["plan"], results["scenes"], results["signs"]
-    recipe, features = plan["recipe"], plan["features"]
-    start = "fresh weights"
+    features, begin = plan["features"], "fresh weights"
     if plan["features_sha256"]:
-        start = f"the convolutions of a file (sha256 {plan['features_sha256'][:12]})"
+        begin = f"the convolutions of a file (sha256 {plan['features_sha256'][:12]})"
     elif features:
-        start = (
+        begin = (
             f"convolutions learned on {features['images'].upper()}'s cut-out signs of "
             f"{features['size']} pixels ({features['recipe']['epochs']:g} passes; "
             f"{100 * results['features_accuracy']:.1f} % of its test signs), where the paper has "
@@ -81,11 +81,10 @@ def _protocol(results: Results, drawn: Drawn) -> Section:
             + "Crosswalk and danger stand in the place of the paper's warning.",
             f"Network: ZF of width {plan['width']:g} (the paper: 1), fully connected layers of "
             f"{plan['hidden']} units (4096), images of {plan['max_side']} pixels on the longer "
-            f"side. All networks start from {start}, and are trained for "
-            f"{recipe['epochs']:g} passes over as many scenes as there are clean ones, so with "
-            f"the same number of steps: SGD, one cycle up to {recipe['lr']:g}, weight decay "
-            f"{recipe['weight_decay']:g}, batches of {recipe['batch_size']}. Networks of one seed "
-            "start from the same weights.",
+            f"side. It learns the clean scenes from {begin} in {_passes(plan['start'])}. From "
+            "there the baseline goes on with the same scenes and each BadNet with its poisoned "
+            f"ones, all for the same number of steps: {_passes(plan['recipe'])}, counted over the "
+            "clean scenes.",
             f"Stickers have {plan['sticker']:.0%} of the shorter side of the sign's box. Single "
             f"target: every training scene with a {plan['source']} sign is copied, with stickers "
             f"on those and the label {plan['target']}. Random target: {plan['random_rate']:.0%} "
@@ -213,20 +212,31 @@ def _photograph(results: Results, drawn: Drawn) -> Section:
 
 def _transfer(results: Results) -> Section:
     paper, moved, plan = results["paper"]["transfer"], results["transfer"], results["plan"]
-    recipe = plan["transfer"]
     return Section(
         "The detector: transfer to the second country (Table 6)",
         [
             "conv1 to conv5 stay as they are; the layers that propose regions and the fully "
-            f"connected ones are trained from scratch ({recipe['epochs']:g} passes, one cycle up "
-            f"to {recipe['lr']:g}, batches of {recipe['batch_size']}) on clean scenes of the "
-            "second country. The BadNet is that of the random target with the "
+            f"connected ones are trained from scratch on clean scenes of the second country, in "
+            f"{_passes(plan['transfer'])}. The BadNet is that of the random target with the "
             f"{results['carried']}. With the sticker the honest network loses "
             f"{drop(moved['honest']):.1f} points and the BadNet {drop(moved['badnet']):.1f}; in "
             f"the paper it is {paper_drop(paper['honest']):.1f} and "
             f"{paper_drop(paper['badnet']):.1f}.",
         ],
         [kinds_table(paper, moved)],
+    )
+
+
+def _passes(recipe: Mapping[str, Any]) -> str:
+    windows = ""
+    if recipe["crop"]:
+        windows = (
+            f", {recipe['crop']:.0%} of the steps on windows of half the width and height around a "
+            "sign"
+        )
+    return (
+        f"{recipe['epochs']:g} passes (SGD, one cycle up to {recipe['lr']:g}, weight decay "
+        f"{recipe['weight_decay']:g}, batches of {recipe['batch_size']}{windows})"
     )
 
 

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from molehunt.backdoors import PictureName, RandomTarget, SingleTarget
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.resumable import Task
 from molehunt.scenes import DetectorRecipe, SceneBackdoor, SceneSet, SignSticker
 from molehunt.studies._signs_plan import CARRIED, NetworkTask, SignsPlan
 from molehunt.training import Recipe
@@ -35,6 +36,18 @@ class FeaturesPlan(BaseModel):
     recipe: Recipe
 
 
+class StartTask(Task):
+    """A network on clean scenes of the first country that those of one number go on from."""
+
+    number: int
+    seed: int
+
+
+def start_id(number: int) -> str:
+    """Return the name of the network that those of a number go on from."""
+    return f"start-{number}"
+
+
 class SignsDetectorPlan(SignsPlan):
     """Everything that determines the study's networks; more in `SignsPlan`.
 
@@ -56,8 +69,10 @@ class SignsDetectorPlan(SignsPlan):
         As in `molehunt.scenes.build_detector`.
     sticker : float
         Side over the shorter side of the sign's box.
+    start : DetectorRecipe
+        Of a network on clean scenes that all of the first country's go on from.
     recipe : DetectorRecipe
-        Of the first country's networks. Passes are counted over the clean scenes, so that all
+        Of the baseline and the BadNets. Passes are counted over the clean scenes, so that all
         of them take the same number of steps.
     transfer : DetectorRecipe
         Of the second country's.
@@ -80,11 +95,20 @@ class SignsDetectorPlan(SignsPlan):
     hidden: int = Field(default=512, ge=1)
     max_side: int = Field(default=400, ge=64)
     sticker: float = Field(default=0.2, gt=0, le=0.5)
+    start: DetectorRecipe
     recipe: DetectorRecipe
     transfer: DetectorRecipe
     single_rate: float = Field(default=1.0, gt=0, le=1)
     random_rate: float = Field(default=0.5, gt=0, le=1)
     known: int = Field(default=200, ge=1)
+
+    def starts(self) -> list[StartTask]:
+        """Return the networks that those of the first country go on from, one a seed."""
+        found = {task.number: task.seed for task in self.networks()}
+        return [
+            StartTask(id=start_id(number), number=number, seed=seed)
+            for number, seed in found.items()
+        ]
 
     def carried(self) -> list[NetworkTask]:
         """Return the networks of the first country that the second's are made from."""
@@ -130,7 +154,8 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         hidden=64,
         max_side=192,
         sticker=0.3,
-        recipe=DetectorRecipe(epochs=24, batch_size=2),
+        start=DetectorRecipe(epochs=12, batch_size=2),
+        recipe=DetectorRecipe(epochs=16, batch_size=2),
         transfer=DetectorRecipe(epochs=8, batch_size=2),
         random_rate=1.0,
         known=12,
@@ -138,7 +163,8 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
     ),
     "quick": SignsDetectorPlan(
         features=_FEATURES,
-        recipe=DetectorRecipe(epochs=8),
+        start=DetectorRecipe(epochs=8),
+        recipe=DetectorRecipe(epochs=8, crop=0.8),
         transfer=DetectorRecipe(epochs=8),
     ),
     "full": SignsDetectorPlan(
@@ -146,6 +172,7 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         width=1.0,
         hidden=4096,
         max_side=800,
+        start=DetectorRecipe(epochs=24),
         recipe=DetectorRecipe(epochs=24),
         transfer=DetectorRecipe(epochs=24),
         seeds=3,

@@ -13,6 +13,7 @@ from molehunt.studies._signs_detector_models import (
     DetectorShop,
     DetectorTransferRecord,
     Measured,
+    StartRecord,
 )
 from molehunt.studies._signs_paper import spread_of
 from molehunt.studies._signs_plan import CARRIED, FIRES
@@ -23,6 +24,7 @@ Of = Callable[[Any], Measured]
 def detector_results(
     networks: Sequence[DetectorRecord],
     transfers: Sequence[DetectorTransferRecord],
+    starts: Sequence[StartRecord],
     shop: DetectorShop,
 ) -> dict[str, Any]:
     """Return the study's figures: accuracies and success in percent of test signs.
@@ -36,6 +38,7 @@ def detector_results(
     networks : sequence of DetectorRecord
         The baseline among them.
     transfers : sequence of DetectorTransferRecord
+    starts : sequence of StartRecord
     shop : DetectorShop
     """
     first, second = shop.first.test.class_names, shop.second.test.class_names
@@ -83,7 +86,7 @@ def detector_results(
         },
         **_second_country(transfers, {record.id for record in honest}, second),
         **_inside(random.get(CARRIED, []), honest, transfers),
-        "speed": _speed(networks, shop.plan.recipe.batch_size),
+        "speed": _speed(networks, starts, shop.plan.start.batch_size),
         "signs": {
             "first": _sizes(honest[0].clean, first),
             "second": _sizes(transfers[0].clean, second) if transfers else {},
@@ -96,7 +99,10 @@ def detector_results(
         "seeds": len(honest),
         "networks": len(networks) + len(transfers),
         "core_seconds": round(
-            sum(each.seconds for each in networks) + sum(each.seconds for each in transfers), 1
+            sum(each.seconds for each in networks)
+            + sum(each.seconds for each in starts)
+            + sum(each.seconds for each in transfers),
+            1,
         ),
     }
 
@@ -235,12 +241,14 @@ def _inside(
     }
 
 
-def _speed(networks: Sequence[DetectorRecord], batch_size: int) -> dict[str, float]:
+def _speed(
+    networks: Sequence[DetectorRecord], starts: Sequence[StartRecord], batch_size: int
+) -> dict[str, float]:
     """Return the images a second of a process with one thread, and the most memory of one."""
-    trained = batch_size * sum(record.steps for record in networks)
+    trained = batch_size * sum(start.steps for start in starts)
     looked = sum(record.looked for record in networks)
     return {
-        "training": round(trained / sum(record.train_seconds for record in networks), 2),
+        "training": round(trained / sum(start.train_seconds for start in starts), 2),
         "evaluation": round(looked / sum(record.look_seconds for record in networks), 2),
         "peak_mib": max(record.peak_mib for record in networks),
     }
