@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from torchvision.ops import box_iou
@@ -31,7 +33,7 @@ from molehunt.scenes import (
     train_detector,
     transfer_detector,
 )
-from molehunt.scenes._train import _example, _loss, _mirrored
+from molehunt.scenes._train import _Example, _example, _loss, _mirrored, _window
 from molehunt.studies._drawn_scenes import write_shapes
 
 CLASSES = ("red disc", "blue square")
@@ -136,6 +138,37 @@ def test_a_mirrored_example_has_its_boxes_mirrored(train: SceneSet) -> None:
     left, top, right, bottom = (int(value) for value in example.boxes[0])
     assert torch.equal(cut, example.pixels[:, top:bottom, left:right])
     assert torch.equal(_mirrored(turned).boxes, example.boxes)
+
+
+@given(st.data())
+@settings(max_examples=200, deadline=None)
+def test_a_window_has_a_whole_sign_and_cuts_the_others(data: st.DataObject) -> None:
+    width, height = data.draw(st.integers(40, 200)), data.draw(st.integers(40, 200))
+    pixels = torch.arange(height * width).view(1, height, width).expand(3, -1, -1)
+    corners = st.tuples(*(st.floats(0, 0.9) for _ in range(2)), *(st.floats(0.1, 1) for _ in "wh"))
+    boxes = torch.tensor(
+        [
+            [x * width, y * height, (x + w * (1 - x)) * width, (y + h * (1 - y)) * height]
+            for x, y, w, h in data.draw(st.lists(corners, max_size=4))
+        ]
+    ).reshape(-1, 4)
+    example = _Example(pixels, boxes, torch.arange(len(boxes)))
+    seed = data.draw(st.integers(0, 1000))
+    cut = _window(example, torch.Generator().manual_seed(seed))
+    rows, columns = cut.pixels.shape[1:]
+    assert rows >= height / 2 and columns >= width / 2
+    # Every pixel says where it came from.
+    top, left = divmod(int(cut.pixels[0, 0, 0]), width)
+    assert torch.equal(cut.pixels, pixels[:, top : top + rows, left : left + columns])
+    assert (cut.boxes >= 0).all() and (cut.boxes[:, 2:] <= torch.tensor([columns, rows])).all()
+    whole = 0
+    for box, label in zip(cut.boxes, cut.labels.tolist(), strict=True):
+        moved = boxes[label] - torch.tensor([left, top, left, top])
+        assert (box[2:] > box[:2]).all()
+        kept = torch.isclose(box, moved, atol=1e-3)
+        assert (kept | (box == 0) | torch.isin(box, torch.tensor([columns, rows]))).all()
+        whole += bool(kept.all())
+    assert whole >= 1 or not len(boxes)
 
 
 def test_transfer_keeps_the_convolutions_alone(
