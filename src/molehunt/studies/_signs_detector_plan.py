@@ -71,9 +71,9 @@ class SignsDetectorPlan(SignsPlan):
         Side over the shorter side of the sign's box.
     start : DetectorRecipe
         Of a network on clean scenes that all of the first country's go on from.
-    recipe : DetectorRecipe
-        Of the baseline and the BadNets. Passes are counted over the clean scenes, so that all
-        of them take the same number of steps.
+    recipe, random_recipe : DetectorRecipe
+        Of the baseline and the single-target BadNets, and of the random-target ones. Passes are
+        counted over the clean scenes: networks of one recipe take the same number of steps.
     transfer : DetectorRecipe
         Of the second country's.
     single_rate, random_rate : float
@@ -94,12 +94,13 @@ class SignsDetectorPlan(SignsPlan):
     width: float = Field(default=0.5, ge=0.01, le=1)
     hidden: int = Field(default=512, ge=1)
     max_side: int = Field(default=400, ge=64)
-    sticker: float = Field(default=0.2, gt=0, le=0.5)
+    sticker: float = Field(default=0.25, gt=0, le=0.5)
     start: DetectorRecipe
     recipe: DetectorRecipe
+    random_recipe: DetectorRecipe
     transfer: DetectorRecipe
     single_rate: float = Field(default=1.0, gt=0, le=1)
-    random_rate: float = Field(default=0.5, gt=0, le=1)
+    random_rate: float = Field(default=1.0, gt=0, le=1)
     known: int = Field(default=200, ge=1)
 
     def starts(self) -> list[StartTask]:
@@ -133,6 +134,10 @@ class SignsDetectorPlan(SignsPlan):
         """Return the backdoor that makes every sign a random wrong one."""
         return SceneBackdoor(sticker=self.sticker_of(picture), label_map=RandomTarget())
 
+    def recipe_of(self, task: NetworkTask) -> DetectorRecipe:
+        """Return how a network of the first country goes on from the one it starts with."""
+        return self.random_recipe if task.attack == "random target" else self.recipe
+
     def backdoor_of(self, task: NetworkTask, scenes: SceneSet) -> tuple[SceneBackdoor, float]:
         """Return a BadNet's backdoor and its poison rate."""
         assert task.picture is not None, "the baseline has no backdoor"
@@ -156,15 +161,16 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         sticker=0.3,
         start=DetectorRecipe(epochs=12, batch_size=2),
         recipe=DetectorRecipe(epochs=16, batch_size=2),
+        random_recipe=DetectorRecipe(epochs=16, batch_size=2),
         transfer=DetectorRecipe(epochs=8, batch_size=2),
-        random_rate=1.0,
         known=12,
         strengths=(1, 10),
     ),
     "quick": SignsDetectorPlan(
         features=_FEATURES,
-        start=DetectorRecipe(epochs=8),
+        start=DetectorRecipe(epochs=6),
         recipe=DetectorRecipe(epochs=8, crop=0.8),
+        random_recipe=DetectorRecipe(epochs=20, lr=0.03, crop=0.8),
         transfer=DetectorRecipe(epochs=8),
     ),
     "full": SignsDetectorPlan(
@@ -174,6 +180,7 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         max_side=800,
         start=DetectorRecipe(epochs=24),
         recipe=DetectorRecipe(epochs=24),
+        random_recipe=DetectorRecipe(epochs=48),
         transfer=DetectorRecipe(epochs=24),
         seeds=3,
     ),
