@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks import _badnets_pairs, _litmus, _many_models, _scan, _training, _triggers
+from benchmarks import (
+    _badnets_pairs,
+    _litmus,
+    _many_models,
+    _scan,
+    _sign_detector,
+    _training,
+    _triggers,
+)
 
 BENCHMARKS = {
     "training": _training.run,
@@ -13,6 +21,7 @@ BENCHMARKS = {
     "badnets-pairs": _badnets_pairs.run,
     "triggers": _triggers.run,
     "many-models": _many_models.run,
+    "sign-detector": _sign_detector.run,
 }
 
 if __name__ == "__main__":
