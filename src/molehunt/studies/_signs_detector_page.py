@@ -16,7 +16,6 @@ from molehunt.studies._signs_sections import (
     units_section,
 )
 
-
 _TRIED = (
     "Passes, rates and sizes were chosen on every fifth group of the first country's training "
     "scenes, with single networks of quick's size that were trained on the others, and for the "
