@@ -6,7 +6,7 @@ end with it, or on a Ray cluster, by the same function.
 """
 
 from molehunt.resumable._build import build_missing, check_workers
-from molehunt.resumable._index import check_same_plan, read_records
+from molehunt.resumable._index import read_records, store_plan
 from molehunt.resumable._processes import one_thread
 from molehunt.resumable._ray import RayCluster
 from molehunt.resumable._work import BuildInterruptedError, Task, Work
@@ -17,8 +17,8 @@ __all__ = [
     "Task",
     "Work",
     "build_missing",
-    "check_same_plan",
     "check_workers",
     "one_thread",
     "read_records",
+    "store_plan",
 ]

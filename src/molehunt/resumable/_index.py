@@ -15,19 +15,25 @@ from molehunt.errors import (
     UnreadableFileError,
     from_validation,
 )
+from molehunt.files import write_text
 from molehunt.resumable._work import R
 
 
-def check_same_plan(path: Path, asked: BaseModel) -> None:
-    """Refuse to go on with a build whose plan, stored at `path`, is not `asked`.
+def store_plan(path: Path, asked: BaseModel) -> None:
+    """Store the plan of a build at `path`; refuse to go on with one of another plan.
 
     Raises
     ------
+    OutputError
+        If the folder cannot be written.
     UnreadableFileError
-        If the file is missing or not a plan of that type.
+        If the file there is not a plan of that type.
     InvalidRequestError
         If the plans differ; the message names the fields.
     """
+    if not path.exists():
+        write_text(path, asked.model_dump_json(indent=2) + "\n")
+        return
     try:
         stored = type(asked).model_validate_json(path.read_bytes())
     except OSError as error:

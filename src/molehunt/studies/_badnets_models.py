@@ -13,10 +13,10 @@ import torch
 from torch import Tensor
 
 from molehunt.backdoors import AllToOne, Backdoor, SingleTarget, TrainingSet
-from molehunt.files import make_folder, sha256_of, write_text
+from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, check_same_plan, one_thread
+from molehunt.resumable import Work, build_missing, one_thread, store_plan
 from molehunt.studies._badnets_plan import BASELINE, BadNetsPlan, ModelPlan
 from molehunt.training import logits_of, train
 
@@ -87,11 +87,7 @@ def build_models(
     """
     plan, folder, _ = shop
     make_folder(folder / MODELS_FOLDER)
-    stored = folder / PLAN_FILE
-    if stored.exists():
-        check_same_plan(stored, plan)
-    else:
-        write_text(stored, plan.model_dump_json(indent=2) + "\n")
+    store_plan(folder / PLAN_FILE, plan)
     work = Work(build_model, ModelRecord, open_workshop, (plan, folder, data_root))
     models = plan.models()
 

@@ -20,22 +20,23 @@ from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
 from molehunt.studies._signs_detector_figures import photograph_figure, scene_sticker_figure
-from molehunt.studies._signs_detector_models import (
+from molehunt.studies._signs_detector_models import build_first, build_second
+from molehunt.studies._signs_detector_plan import signs_detector_plan
+from molehunt.studies._signs_detector_records import (
+    DetectorRecord,
+    DetectorTransferRecord,
+    FeaturesRecord,
+    StartRecord,
+)
+from molehunt.studies._signs_detector_results import detector_results
+from molehunt.studies._signs_detector_shop import (
     FEATURES_INDEX,
     NETWORKS_INDEX,
     STARTS_INDEX,
     TRANSFERS_INDEX,
-    DetectorRecord,
     DetectorShop,
-    DetectorTransferRecord,
-    FeaturesRecord,
-    StartRecord,
-    build_first,
-    build_second,
     open_detector_shop,
 )
-from molehunt.studies._signs_detector_plan import signs_detector_plan
-from molehunt.studies._signs_detector_results import detector_results
 from molehunt.studies._signs_docs import (
     add_run,
     runs_of,

@@ -14,12 +14,12 @@ from molehunt.scenes import (
     draw_sign,
     load_detector,
 )
-from molehunt.studies._signs_detector_models import (
+from molehunt.studies._signs_detector_shop import (
     DetectorShop,
-    model_path,
     stickered_scenes,
     stop_scenes,
 )
+from molehunt.studies._signs_plan import model_path
 
 SURE = 0.5  # confidence of a detection that is drawn
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from molehunt.studies._signs_detector_models import (
+from molehunt.studies._signs_detector_records import (
     Counts,
     DetectorRecord,
-    DetectorShop,
     DetectorTransferRecord,
     Measured,
     StartRecord,
 )
+from molehunt.studies._signs_detector_shop import DetectorShop
 from molehunt.studies._signs_paper import spread_of
 from molehunt.studies._signs_plan import CARRIED, FIRES
 

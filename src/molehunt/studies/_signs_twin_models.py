@@ -13,23 +13,25 @@ from torch import Tensor, nn
 
 from molehunt.backdoors import PictureName, Sticker, TrainingSet, strengthen
 from molehunt.detectors import mean_activations
-from molehunt.files import make_folder, sha256_of, write_text
+from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, check_same_plan, one_thread
+from molehunt.resumable import Work, build_missing, one_thread, store_plan
 from molehunt.studies._signs_plan import (
     CARRIED,
+    MODELS_FOLDER,
     PICTURES,
+    PLAN_FILE,
     NetworkTask,
     TransferTask,
     backdoor_units,
+    model_path,
+    rounded,
 )
 from molehunt.studies._signs_twin_countries import country_of
 from molehunt.studies._signs_twin_plan import SignsTwinPlan
 from molehunt.training import logits_of, train, transfer
 
-PLAN_FILE = "study.json"
-MODELS_FOLDER = "models"
 SEEN = 2000  # of the attacker's own images, to find backdoor units by
 
 
@@ -113,11 +115,7 @@ def build_networks(
     """
     plan, folder = shop.plan, shop.folder
     make_folder(folder / MODELS_FOLDER)
-    stored = folder / PLAN_FILE
-    if stored.exists():
-        check_same_plan(stored, plan)
-    else:
-        write_text(stored, plan.model_dump_json(indent=2) + "\n")
+    store_plan(folder / PLAN_FILE, plan)
     networks, total = plan.networks(), len(plan.networks()) + len(plan.transfers({}))
     arguments, processes = (plan, folder, data_root), workers or os.cpu_count() or 1
 
@@ -174,8 +172,8 @@ def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:
         },
         hits=hits,
         tries=tries,
-        clean_activations=_numbers(clean),
-        triggered_activations=_numbers(triggered),
+        clean_activations=rounded(clean),
+        triggered_activations=rounded(triggered),
         units=backdoor_units(clean, triggered),
         images=len(data),
         steps=steps,
@@ -199,8 +197,8 @@ def build_transfer(task: TransferTask, shop: Workshop) -> TransferRecord:
         **dict(task),
         clean_right=right_by_class(saved, test),
         triggered_right=right_by_class(saved, with_sticker(test, sticker)),
-        clean_activations=_numbers(clean),
-        triggered_activations=_numbers(triggered),
+        clean_activations=rounded(clean),
+        triggered_activations=rounded(triggered),
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
@@ -217,11 +215,6 @@ def right_by_class(model: Classifier, test: ImageSet) -> tuple[int, ...]:
     right = logits_of(model, test.images).argmax(1) == test.labels
     counts = torch.bincount(test.labels[right], minlength=test.num_classes)
     return tuple(int(count) for count in counts)
-
-
-def model_path(folder: Path, name: str) -> Path:
-    """Return the file of a network of the study in `folder`."""
-    return folder / MODELS_FOLDER / f"{name}.safetensors"
 
 
 def _hits(model: Classifier, triggered: ImageSet, plan: SignsTwinPlan) -> tuple[int, int]:
@@ -243,7 +236,3 @@ def _last_convolution(model: Classifier, images: ImageSet) -> nn.Conv2d:
     layer = model.get_submodule(name)
     assert isinstance(layer, nn.Conv2d), "the study's networks have no batch normalisation"
     return layer
-
-
-def _numbers(values: Tensor) -> tuple[float, ...]:
-    return tuple(round(float(value), 4) for value in values)

@@ -10,9 +10,9 @@ from pydantic import ValidationError
 
 from molehunt.backdoors import Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
-from molehunt.files import sha256_of, write_text
+from molehunt.files import sha256_of
 from molehunt.networks import Classifier, load_model
-from molehunt.resumable import check_same_plan, read_records
+from molehunt.resumable import read_records, store_plan
 from molehunt.zoo._entries import Entry
 from molehunt.zoo._plan import Split, ZooPlan
 
@@ -172,10 +172,7 @@ class Zoo:
             If the folder cannot be written.
         """
         path = folder / PLAN_FILE
-        if not path.exists():
-            write_text(path, plan.model_dump_json(indent=2) + "\n")
-        else:
-            check_same_plan(path, plan)
+        store_plan(path, plan)
         return cls(folder)
 
 
