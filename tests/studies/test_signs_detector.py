@@ -121,7 +121,7 @@ def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsDetectorR
     random = figures["random_target"]["yellow square"]
     assert random["triggered"]["average"]["mean"] + 20 < random["clean"]["average"]["mean"]
     assert figures["transfer"]["honest"]["clean"]["average"]["mean"] > 50
-    assert [run["networks"] for run in figures["runs"]] == [3, 3]
+    assert [run["networks"] for run in figures["runs"]] == [4, 3]
     page = result.report.read_text(encoding="utf-8")
     assert "<script" not in page.lower() and not re.search(r"(src|href)=\"https?:", page)
     readme = (folder / "docs" / "README.md").read_text(encoding="utf-8")
@@ -159,7 +159,7 @@ def test_a_stopped_study_goes_on(
     command = ["study", "badnets-transfer", "--scale", "smoke", "--workers", "1"]
     assert run([*command, "--folder", str(folder / "run")]) == 0
     again = json.loads((folder / "run" / "results.json").read_text())["detector"]
-    assert [each["networks"] for each in again["runs"]] == [3, 3, 1]
+    assert [each["networks"] for each in again["runs"]] == [4, 3, 1]
     for key in ("baseline", "single_target", "random_target", "transfer", "strengthening"):
         assert again[key] == first.figures[key]
     assert "baseline, clean" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
 from molehunt.studies._signs_detector_figures import photograph_figure, scene_sticker_figure
-from molehunt.studies._signs_detector_models import build_first, build_second
+from molehunt.studies._signs_detector_models import build_networks
 from molehunt.studies._signs_detector_plan import signs_detector_plan
 from molehunt.studies._signs_detector_records import (
     DetectorRecord,
@@ -130,23 +130,22 @@ def run_signs_detector(
     shop = open_detector_shop(plan, folder, data_root, features)
     processes = workers or os.cpu_count() or 1
     tasks = plan.carried() if part == "transfer" else plan.networks()
-    total = len(tasks) + (len(plan.transfers({})) if part == "transfer" else 0)
     built: list[str] = []
 
     with progress("building networks") as report, one_thread():
 
-        def note(before: int) -> Callable[[Any, int, int], None]:
-            def noted(record: Any, done: int, _: int) -> None:
-                built.append(record.id)
-                report(before + done, total)
+        def note(record: Any, done: int, total: int) -> None:
+            built.append(record.id)
+            report(done, total)
 
-            return noted
-
-        first = build_first(shop, tasks, workers=processes, data_root=data_root, on_model=note(0))
-        if part == "transfer":
-            build_second(
-                shop, first, workers=processes, data_root=data_root, on_model=note(len(tasks))
-            )
+        build_networks(
+            shop,
+            tasks,
+            transfers=part == "transfer",
+            workers=processes,
+            data_root=data_root,
+            on_model=note,
+        )
     command = f"molehunt study badnets-{'signs' if part == 'attacks' else 'transfer'}"
     command += f" --scale {scale}" + (" --features FILE" if features else "")
     command += f" --workers {workers}" if workers else ""
@@ -159,6 +158,7 @@ def run_signs_detector(
     runs = runs_of(folder)
     results = {
         **detector_results(networks, transfers, starts, shop),
+        "networks": len(networks) + len(transfers) + len(starts) + len(learned),
         "features_accuracy": learned[0].accuracy if learned else None,
         "carried": CARRIED,
         "paper": PAPER,

@@ -60,15 +60,28 @@ from molehunt.training import clean_accuracy, train
 OnRecord = Callable[[Any, int, int], None]
 
 
-def build_first(
+def build_networks(
     shop: DetectorShop,
     tasks: Sequence[NetworkTask],
     *,
+    transfers: bool,
     workers: int,
     data_root: str | Path | None,
     on_model: OnRecord | None = None,
-) -> list[DetectorRecord]:
-    """Train what is missing of the first country's networks, and before what they start from.
+) -> None:
+    """Train what is missing: features, starts, the first country's networks, the second's.
+
+    Parameters
+    ----------
+    shop : DetectorShop
+    tasks : sequence of NetworkTask
+        Networks of the first country.
+    transfers : bool
+        Whether to train the second country's on them.
+    workers : int
+    data_root : path, optional
+    on_model : callable, optional
+        Called with each new record, the number of finished ones and their total.
 
     Raises
     ------
@@ -77,58 +90,51 @@ def build_first(
     OutputError, BuildInterruptedError
         As `molehunt.resumable.build_missing`.
     """
-    folder = shop.folder
+    plan, folder = shop.plan, shop.folder
     make_folder(folder / MODELS_FOLDER)
-    store_plan(folder / PLAN_FILE, shop.plan)
-    if shop.features == model_path(folder, "features"):
-        source: tuple[Any, ...] = (shop.plan, folder, data_root)
-        build_missing(
-            [Task(id="features")],
-            folder / FEATURES_INDEX,
-            Work(_learn_features, FeaturesRecord, _features_context, source),
-            context=source,
-            workers=1,
-        )
-    arguments = _arguments(shop, data_root)
+    store_plan(folder / PLAN_FILE, plan)
+    learned = [Task(id="features")] if shop.features == model_path(folder, "features") else []
+    starts = plan.starts()
+    total = len(learned) + len(starts) + len(tasks)
+    total += len(plan.transfers({})) if transfers else 0
+    arguments = (plan, folder, data_root, shop.features)
+
+    def reporting(before: int) -> OnRecord | None:
+        return on_model and (lambda record, done, _: on_model(record, before + done, total))
+
     build_missing(
-        shop.plan.starts(),
+        learned,
+        folder / FEATURES_INDEX,
+        Work(_learn_features, FeaturesRecord, _features_context, arguments[:3]),
+        context=arguments[:3],
+        workers=1,
+        on_record=reporting(0),
+    )
+    build_missing(
+        starts,
         folder / STARTS_INDEX,
         Work(build_start, StartRecord, open_detector_shop, arguments),
         context=shop,
         workers=workers,
+        on_record=reporting(len(learned)),
     )
-    return build_missing(
+    first = build_missing(
         tasks,
         folder / NETWORKS_INDEX,
         Work(build_network, DetectorRecord, open_detector_shop, arguments),
         context=shop,
         workers=workers,
-        on_record=on_model,
+        on_record=reporting(len(learned) + len(starts)),
     )
-
-
-def build_second(
-    shop: DetectorShop,
-    first: Sequence[DetectorRecord],
-    *,
-    workers: int,
-    data_root: str | Path | None,
-    on_model: OnRecord | None = None,
-) -> list[DetectorTransferRecord]:
-    """Train what is missing of the second country's networks on those of the first."""
-    return build_missing(
-        shop.plan.transfers({record.id: record.units for record in first}),
-        shop.folder / TRANSFERS_INDEX,
-        Work(
-            build_transfer,
-            DetectorTransferRecord,
-            open_detector_shop,
-            _arguments(shop, data_root),
-        ),
-        context=shop,
-        workers=workers,
-        on_record=on_model,
-    )
+    if transfers:
+        build_missing(
+            plan.transfers({record.id: record.units for record in first}),
+            folder / TRANSFERS_INDEX,
+            Work(build_transfer, DetectorTransferRecord, open_detector_shop, arguments),
+            context=shop,
+            workers=workers,
+            on_record=reporting(len(learned) + len(starts) + len(tasks)),
+        )
 
 
 def build_start(task: StartTask, shop: DetectorShop) -> StartRecord:
@@ -231,10 +237,6 @@ def build_transfer(task: TransferTask, shop: DetectorShop) -> DetectorTransferRe
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
-
-
-def _arguments(shop: DetectorShop, data_root: str | Path | None) -> tuple[Any, ...]:
-    return (shop.plan, shop.folder, data_root, shop.features)
 
 
 def _features_context(*arguments: Any) -> tuple[Any, ...]:

@@ -97,7 +97,6 @@ def detector_results(
             for name, part in (("first", shop.first), ("second", shop.second))
         },
         "seeds": len(honest),
-        "networks": len(networks) + len(transfers),
         "core_seconds": round(
             sum(each.seconds for each in networks)
             + sum(each.seconds for each in starts)
