@@ -39,8 +39,8 @@ class DetectorRecipe(BaseModel):
         a handedness, so it is off.
     crop : float
         Augmentation: the share of steps that see, of each image, a window of half its width and
-        height around one of its signs, which costs a quarter; a sign costs as much to learn in
-        either. Only accuracy of what is found depends on whole images, so some must stay.
+        height around one of its signs. That costs about half as much, and shows as many signs.
+        A window has less background than a scene, so it must stay under 1.
     precision : {"auto", "float32", "bfloat16"}
         ``auto`` takes bfloat16 autocast where it is expected to be faster. Boxes and losses
         are float32 in any case.
