@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import torch
+
 from molehunt.scenes._scene_set import SceneSet
 from molehunt.scenes._sign_detector import SignDetector, fresh_detector
 from molehunt.scenes._train import DetectorRecipe, train_detector
@@ -15,6 +17,7 @@ def transfer_detector(
     recipe: DetectorRecipe,
     *,
     seed: int,
+    device: torch.device | str = "cpu",
     on_step: Callable[[int, int], None] | None = None,
 ) -> SignDetector:
     """Train a detector of other signs on the convolutions of `model`.
@@ -33,13 +36,13 @@ def transfer_detector(
     recipe : DetectorRecipe
     seed : int
         Draws the new layers' initial weights, and what `train_detector` draws.
-    on_step : callable, optional
+    device, on_step
         As in `train_detector`.
 
     Returns
     -------
     SignDetector
-        On the CPU, in evaluation mode.
+        On `device`, in evaluation mode.
 
     Raises
     ------
@@ -51,5 +54,5 @@ def transfer_detector(
     kept = moved.network.get_submodule("backbone")
     kept.load_state_dict(model.network.get_submodule("backbone").state_dict())
     kept.requires_grad_(False)
-    train_detector(moved, scenes, recipe, seed=seed, on_step=on_step)
+    train_detector(moved, scenes, recipe, seed=seed, device=device, on_step=on_step)
     return moved

@@ -55,7 +55,7 @@ from molehunt.studies._signs_plan import (
     model_path,
     rounded,
 )
-from molehunt.training import clean_accuracy, train
+from molehunt.training import clean_accuracy, pick_device, train
 
 OnRecord = Callable[[Any, int, int], None]
 
@@ -150,7 +150,7 @@ def build_start(task: StartTask, shop: DetectorShop) -> StartRecord:
         features=features,
         seed=task.seed,
     )
-    run = train_detector(model, scenes, plan.start, seed=task.seed)
+    run = train_detector(model, scenes, plan.start, seed=task.seed, device=pick_device())
     path = model_path(shop.folder, task.id)
     save_detector(model, path)
     return StartRecord(
@@ -163,7 +163,10 @@ def build_start(task: StartTask, shop: DetectorShop) -> StartRecord:
 
 
 def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
-    """Train, save, read back and measure one network of the first country."""
+    """Train, save, read back and measure one network of the first country.
+
+    On CUDA where it is there.
+    """
     started = time.perf_counter()
     plan, (clean, test) = shop.plan, shop.first
     scenes = clean
@@ -175,10 +178,10 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
     recipe = plan.recipe_of(task)
     epochs = recipe.epochs * len(clean) / len(scenes)
     recipe = recipe.model_copy(update={"epochs": epochs})
-    run = train_detector(model, scenes, recipe, seed=task.seed)
+    run = train_detector(model, scenes, recipe, seed=task.seed, device=pick_device())
     path = model_path(shop.folder, task.id)
     save_detector(model, path)
-    saved = load_detector(path)
+    saved = load_detector(path, pick_device())
     own = plan.pictures if task.picture is None else (task.picture,)
     single, random = (task.attack in ("none", name) for name in ("single target", "random target"))
     triggered = {
@@ -222,10 +225,10 @@ def build_transfer(task: TransferTask, shop: DetectorShop) -> DetectorTransferRe
     model = load_detector(model_path(shop.folder, task.origin))
     strengthen(_last_convolution(model), task.units, task.strength)
     path = model_path(shop.folder, task.id)
-    moved = transfer_detector(model, scenes, plan.transfer, seed=task.seed)
+    moved = transfer_detector(model, scenes, plan.transfer, seed=task.seed, device=pick_device())
     trained = time.perf_counter() - started
     save_detector(moved, path)
-    saved = load_detector(path)
+    saved = load_detector(path, pick_device())
     before, after = activations_of(saved, test, plan, CARRIED)
     return DetectorTransferRecord(
         **dict(task),
@@ -253,7 +256,7 @@ def _learn_features(task: Task, context: tuple[Any, ...]) -> FeaturesRecord:
     model = build_classifier(
         "zf", signs.train, arguments=sizes, recipe=recipe.model_dump(), seed=plan.seed
     )
-    train(model, signs.train, recipe, seed=plan.seed)
+    train(model, signs.train, recipe, seed=plan.seed, device=pick_device())
     path = model_path(folder, "features")
     save_model(model, path)
     return FeaturesRecord(
