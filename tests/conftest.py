@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,11 @@ from molehunt.zoo import (
 )
 
 torch.set_num_threads(1)
+
+
+def pytest_configure() -> None:
+    # A shell lets what runs in its background ignore Ctrl-C, and commands under test with it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def tiny_plan(**changes: object) -> ZooPlan:

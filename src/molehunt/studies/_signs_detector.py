@@ -156,8 +156,10 @@ def run_signs_detector(
     starts = read_records(folder / STARTS_INDEX, StartRecord)
     learned = read_records(folder / FEATURES_INDEX, FeaturesRecord)
     runs = runs_of(folder)
+    found = detector_results(networks, transfers, starts, shop)
     results = {
-        **detector_results(networks, transfers, starts, shop),
+        **found,
+        "core_seconds": round(found["core_seconds"] + sum(each.seconds for each in learned), 1),
         "networks": len(networks) + len(transfers) + len(starts) + len(learned),
         "features_accuracy": learned[0].accuracy if learned else None,
         "carried": CARRIED,
