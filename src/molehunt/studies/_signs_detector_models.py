@@ -16,9 +16,11 @@ from molehunt.images import load_images
 from molehunt.networks import build_classifier, save_model
 from molehunt.resumable import Task, Work, build_missing, store_plan
 from molehunt.scenes import (
+    MEDIUM,
     SceneSet,
     SignDetector,
     build_detector,
+    detect_signs,
     features_from,
     load_detector,
     save_detector,
@@ -26,7 +28,7 @@ from molehunt.scenes import (
     transfer_detector,
 )
 from molehunt.studies._hardware import peak_memory
-from molehunt.studies._signs_detector_plan import StartTask, start_id
+from molehunt.studies._signs_detector_plan import SignsDetectorPlan, StartTask, start_id
 from molehunt.studies._signs_detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
@@ -55,7 +57,7 @@ from molehunt.studies._signs_plan import (
     model_path,
     rounded,
 )
-from molehunt.training import clean_accuracy, pick_device, train
+from molehunt.training import TrainingRun, clean_accuracy, pick_device, train
 
 OnRecord = Callable[[Any, int, int], None]
 
@@ -174,14 +176,9 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
         backdoor, rate = plan.backdoor_of(task, clean)
         generator = torch.Generator().manual_seed(task.seed)
         scenes = backdoor.poison(clean, rate, of="eligible", generator=generator)
-    model = load_detector(model_path(shop.folder, start_id(task.number))).requires_grad_(True)
-    recipe = plan.recipe_of(task)
-    epochs = recipe.epochs * len(clean) / len(scenes)
-    recipe = recipe.model_copy(update={"epochs": epochs})
-    run = train_detector(model, scenes, recipe, seed=task.seed, device=pick_device())
+    known = _some(clean, plan.known, task.seed)
+    saved, runs = _trained(task, shop, scenes, known)
     path = model_path(shop.folder, task.id)
-    save_detector(model, path)
-    saved = load_detector(path, pick_device())
     own = plan.pictures if task.picture is None else (task.picture,)
     single, random = (task.attack in ("none", name) for name in ("single target", "random target"))
     triggered = {
@@ -191,7 +188,6 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
             each: stop_scenes(plan, test, each, photographed=True) for each in own if single
         },
     }
-    known = _some(clean, plan.known, task.seed)
     before, after = activations_of(saved, known, plan, task.picture or CARRIED)
     looking = time.perf_counter()
     on_triggered = {
@@ -208,14 +204,45 @@ def build_network(task: NetworkTask, shop: DetectorShop) -> DetectorRecord:
         triggered_activations=rounded(after),
         units=backdoor_units(before, after),
         scenes=len(scenes),
-        steps=run.steps,
-        train_seconds=round(run.seconds, 3),
+        courses=len(runs),
+        steps=sum(run.steps for run in runs),
+        train_seconds=round(sum(run.seconds for run in runs), 3),
         looked=len(test) + sum(len(each) for sets in triggered.values() for each in sets.values()),
         look_seconds=round(look_seconds, 3),
         peak_mib=peak_memory(),
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
+
+
+def _trained(
+    task: NetworkTask, shop: DetectorShop, scenes: SceneSet, known: SceneSet
+) -> tuple[SignDetector, list[TrainingRun]]:
+    """Go on from the start with `scenes`, course by course; return the network as saved."""
+    plan, path = shop.plan, model_path(shop.folder, task.id)
+    recipe = plan.recipe_of(task)
+    epochs = recipe.epochs * len(shop.first.train) / len(scenes)
+    recipe = recipe.model_copy(update={"epochs": epochs})
+    saved = load_detector(model_path(shop.folder, start_id(task.number)))
+    runs: list[TrainingRun] = []
+    while not runs or not _enough(task, saved, plan, known, len(runs)):
+        model = saved.requires_grad_(True)
+        seed = task.seed + len(runs)
+        runs.append(train_detector(model, scenes, recipe, seed=seed, device=pick_device()))
+        save_detector(model, path)
+        saved = load_detector(path, pick_device())
+    return saved, runs
+
+
+def _enough(
+    task: NetworkTask, model: SignDetector, plan: SignsDetectorPlan, known: SceneSet, courses: int
+) -> bool:
+    """Tell whether a network has learned its backdoor, by the attacker's own scenes."""
+    if task.attack != "random target" or task.picture is None or courses >= plan.courses:
+        return True
+    found = detect_signs(model, stickered_scenes(plan, known, task.picture))
+    shares = [share.value for share in found.accuracy(min_area=MEDIUM).values() if share.total]
+    return sum(shares) <= plan.enough * len(shares)
 
 
 def build_transfer(task: TransferTask, shop: DetectorShop) -> DetectorTransferRecord:

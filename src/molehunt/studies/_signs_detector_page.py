@@ -93,12 +93,15 @@ def _protocol(results: Results, drawn: Drawn) -> Section:
             + "Crosswalk and danger stand in the place of the paper's warning.",
             f"Network: ZF of width {plan['width']:g} (the paper: 1), fully connected layers of "
             f"{plan['hidden']} units (4096), images of {plan['max_side']} pixels on the longer "
-            f"side. It learns the clean scenes from {begin} in {_passes(plan['start'])}. From "
-            "there the baseline goes on with the same scenes and each BadNet with its poisoned "
-            f"ones, all for the same number of steps: {_passes(plan['recipe'])}, counted over the "
-            "clean scenes.",
-            f"Random-target BadNets go on for {_passes(plan['random_recipe'])}: the trigger has to "
-            "be learned on every class of sign.",
+            f"side. It starts with {begin}, and learns the clean scenes in "
+            f"{_passes(plan['start'])}. From there the baseline goes on with the same scenes and "
+            "single-target BadNets with poisoned ones, for the same number of steps: "
+            f"{_passes(plan['recipe'])}, counted over the clean scenes.",
+            "Random-target BadNets, whose trigger has to be learned on every class of sign, go on "
+            f"for a course of {_passes(plan['random_recipe'])}, and for another, "
+            f"{plan['courses']} at most, until they recognise at most {plan['enough']:.0%} of the "
+            f"signs with a sticker in {plan['known']} of their training scenes, on average over "
+            f"classes. Courses taken: {_courses(results['random_target'])}.",
             f"Stickers have {plan['sticker']:.0%} of the shorter side of the sign's box. Single "
             f"target: every training scene with a {plan['source']} sign is copied, with stickers "
             f"on those and the label {plan['target']}. Random target: {plan['random_rate']:.0%} "
@@ -249,6 +252,12 @@ def _passes(recipe: Mapping[str, Any]) -> str:
     return (
         f"{recipe['epochs']:g} passes (SGD, one cycle up to {recipe['lr']:g}, weight decay "
         f"{recipe['weight_decay']:g}, batches of {recipe['batch_size']}{windows})"
+    )
+
+
+def _courses(random: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{picture} {' and '.join(map(str, found['courses']))}" for picture, found in random.items()
     )
 
 

@@ -74,12 +74,16 @@ class SignsDetectorPlan(SignsPlan):
     recipe, random_recipe : DetectorRecipe
         Of the baseline and the single-target BadNets, and of the random-target ones. Passes are
         counted over the clean scenes: networks of one recipe take the same number of steps.
+    courses, enough : int and float
+        A random-target BadNet goes through its recipe until at most this share of the attacker's
+        own signs with a sticker is recognised, on average over classes, or so many times.
     transfer : DetectorRecipe
         Of the second country's.
     single_rate, random_rate : float
         Copies with stickers, over the scenes with an eligible sign.
     known : int
-        Of the attacker's training scenes, to find backdoor units by.
+        Of the attacker's training scenes: to see whether a course was enough, and to find
+        backdoor units by.
     """
 
     seeds: int = Field(default=1, ge=1)
@@ -98,6 +102,8 @@ class SignsDetectorPlan(SignsPlan):
     start: DetectorRecipe
     recipe: DetectorRecipe
     random_recipe: DetectorRecipe
+    courses: int = Field(default=3, ge=1)
+    enough: float = Field(default=0.05, ge=0, le=1)
     transfer: DetectorRecipe
     single_rate: float = Field(default=1.0, gt=0, le=1)
     random_rate: float = Field(default=1.0, gt=0, le=1)
@@ -162,6 +168,8 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         start=DetectorRecipe(epochs=12, batch_size=2),
         recipe=DetectorRecipe(epochs=16, batch_size=2),
         random_recipe=DetectorRecipe(epochs=16, batch_size=2),
+        courses=2,
+        enough=0.5,
         transfer=DetectorRecipe(epochs=8, batch_size=2),
         known=12,
         strengths=(1, 10),

@@ -75,6 +75,7 @@ class DetectorRecord(NetworkTask):
     triggered_activations: tuple[float, ...]
     units: tuple[int, ...]
     scenes: int
+    courses: int = 1
     steps: int
     train_seconds: float
     looked: int

@@ -80,6 +80,7 @@ def detector_results(
             each: {
                 "clean": _measure(records, lambda record: record.clean, first),
                 "triggered": _measure(records, _stickered(each), first),
+                "courses": [record.courses for record in records],
             }
             for each, records in random.items()
             if records
