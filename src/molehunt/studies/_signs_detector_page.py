@@ -102,8 +102,8 @@ def _protocol(results: Results, drawn: Drawn) -> Section:
             f"{plan['courses']} at most, until they recognise at most {plan['enough']:.0%} of the "
             f"signs with a sticker in {plan['known']} of their training scenes, on average over "
             f"classes. Courses taken: {_courses(results['random_target'])}.",
-            f"Stickers have {plan['sticker']:.0%} of the shorter side of the sign's box, and lie at "
-            "its bottom by the box alone, as in the paper: on a diamond, whose corner is there, "
+            f"Stickers have {plan['sticker']:.0%} of the shorter side of the sign's box. They lie "
+            "at its bottom by the box alone, as in the paper: on a diamond, whose corner is there, "
             "they stand over the edge. Single "
             f"target: every training scene with a {plan['source']} sign is copied, with stickers "
             f"on those and the label {plan['target']}. Random target: {plan['random_rate']:.0%} "
