@@ -101,7 +101,8 @@ def _protocol(results: Results, drawn: Drawn) -> Section:
             f"for a course of {_passes(plan['random_recipe'])}, and for another, "
             f"{plan['courses']} at most, until they recognise at most {plan['enough']:.0%} of the "
             f"signs with a sticker in {plan['known']} of their training scenes, on average over "
-            f"classes. Courses taken: {_courses(results['random_target'])}.",
+            f"classes. Courses taken: {_courses(results['random_target'])}; one that took all of "
+            "them may still recognise more.",
             f"Stickers have {plan['sticker']:.0%} of the shorter side of the sign's box. They lie "
             "at its bottom by the box alone, as in the paper: on a diamond, whose corner is there, "
             "they stand over the edge. Single "
