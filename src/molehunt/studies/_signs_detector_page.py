@@ -27,7 +27,8 @@ _TRIED = (
     "2 after 7 on windows with 25 % (4 clean ones). In the second country a sticker cost such a "
     "BadNet 5.7 points with new layers for proposals and none with those of the BadNet. More "
     "courses than one were added when test figures of bomb and flower after the first were known "
-    "(42.5 and 19.1 % of the signs with a sticker recognised); their rule asks training scenes alone."
+    "(42.5 and 19.1 % of the signs with a sticker recognised); their rule asks training scenes "
+    "alone."
 )
 
 
