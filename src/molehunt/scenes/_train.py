@@ -175,14 +175,13 @@ def _window(example: _Example, generator: torch.Generator) -> _Example:
     sides = torch.tensor(example.pixels.shape[:0:-1])  # width, height
     drawn = torch.rand(3, generator=generator)
     boxes = example.boxes.cpu()
-    first, last = torch.zeros(2), sides.float()
+    # Without a sign nothing holds the window anywhere.
+    first, last = sides.float(), torch.zeros(2)
     if len(boxes):
         first, last = boxes[int(drawn[2] * len(boxes))].view(2, 2).unbind(0)
     size = torch.maximum((sides + 1) // 2, (last.ceil() - first.floor()).long()).minimum(sides)
     least = (last.ceil().long() - size).clamp_min(0)
     most = torch.minimum(first.floor().long(), sides - size)
-    if not len(boxes):
-        least, most = torch.zeros_like(size), sides - size
     start = least + (drawn[:2] * (most - least + 1)).long()
     (left, top), (right, bottom) = start.tolist(), (start + size).tolist()
     corner = torch.cat([start, start])

@@ -153,14 +153,16 @@ def run_signs_detector(
         add_run(folder, len(built), time.perf_counter() - started, workers, command)
     networks = read_records(folder / NETWORKS_INDEX, DetectorRecord)
     transfers = read_records(folder / TRANSFERS_INDEX, DetectorTransferRecord)
+    if len(transfers) < len(plan.transfers({})):
+        transfers = []  # an interrupted call left some: no table has them all
     starts = read_records(folder / STARTS_INDEX, StartRecord)
     learned = read_records(folder / FEATURES_INDEX, FeaturesRecord)
     runs = runs_of(folder)
-    found = detector_results(networks, transfers, starts, shop)
+    trained: list[Any] = [*networks, *transfers, *starts, *learned]
     results = {
-        **found,
-        "core_seconds": round(found["core_seconds"] + sum(each.seconds for each in learned), 1),
-        "networks": len(networks) + len(transfers) + len(starts) + len(learned),
+        **detector_results(networks, transfers, starts, shop),
+        "core_seconds": round(sum(each.seconds for each in trained), 1),
+        "networks": len(trained),
         "features_accuracy": learned[0].accuracy if learned else None,
         "carried": CARRIED,
         "paper": PAPER,

@@ -91,19 +91,13 @@ def detector_results(
         "signs": {
             "first": _sizes(honest[0].clean, first),
             "second": _sizes(transfers[0].clean, second) if transfers else {},
-            "stops": _total(next(iter(honest[0].stops.values())).medium, turned[0]),
+            "stops": sum(next(iter(honest[0].stops.values())).medium[turned[0]]),
         },
         "scenes": {
             name: {"train": len(part.train), "test": len(part.test)}
             for name, part in (("first", shop.first), ("second", shop.second))
         },
         "seeds": len(honest),
-        "core_seconds": round(
-            sum(each.seconds for each in networks)
-            + sum(each.seconds for each in starts)
-            + sum(each.seconds for each in transfers),
-            1,
-        ),
     }
 
 
@@ -189,10 +183,6 @@ def _hits(found: Sequence[Counts], turned: tuple[int, int]) -> dict[str, Any]:
     """Return the share of source signs that are called the target."""
     source, target = turned
     return spread_of([100 * each[source][target] / max(sum(each[source]), 1) for each in found])
-
-
-def _total(counts: Counts, label: int) -> int:
-    return sum(counts[label])
 
 
 def _sizes(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, int]]:
