@@ -73,7 +73,8 @@ class Vgg(nn.Module):
                     layers.append(nn.BatchNorm2d(wide))
                 layers.append(nn.ReLU())
                 channels = wide
-            layers.append(nn.MaxPool2d(2))
+            # Before the last ReLU, which gives the same and has a quarter of the work left.
+            layers.insert(-1, nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         hidden = hidden or 8 * width
         self.classifier = nn.Sequential(
