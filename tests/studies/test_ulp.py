@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -119,9 +121,9 @@ def test_full_scale_is_the_papers() -> None:
     assert pairs == {"mnist": 900, "cifar10": 500, "gtsrb": 1000}
 
 
-def test_figures_follow_from_scores(study: UlpResult) -> None:
+def figures_of(zoos: dict[str, Zoo], backdoored: list[float]) -> dict[str, Any]:
+    """Figures when every detector gives these scores."""
     plan = ulp_plan("mnist", "smoke")
-    zoos = {name: Zoo(study.report.parent / "zoos" / name) for name in plan.zoos}
     fits = [
         FitRecord(**dict(task), models=8, calibration=[-1.0] * 19, fit_seconds=1)
         for task in fit_tasks(plan)
@@ -130,18 +132,44 @@ def test_figures_follow_from_scores(study: UlpResult) -> None:
         ScoreRecord(
             **dict(task),
             clean=[0.0, 0.1],
-            backdoored=[0.9, 1.0],
+            backdoored=backdoored,
             placebo=[0.05],
             seconds_per_model=0.01,
         )
         for task in score_tasks(plan)
     ]
-    found = results_of(plan, zoos, UlpRecords.of(fits, scores, []))
+    return results_of(plan, zoos, UlpRecords.of(fits, scores, []))
+
+
+@pytest.fixture
+def zoos(study: UlpResult) -> dict[str, Zoo]:
+    names = ulp_plan("mnist", "smoke").zoos
+    return {name: Zoo(study.report.parent / "zoos" / name) for name in names}
+
+
+def test_figures_follow_from_scores(zoos: dict[str, Zoo]) -> None:
+    found = figures_of(zoos, [0.9, 1.0])
     assert found["litmus"]["auc"] == {"1": 1.0, "5": 1.0, "10": 1.0}
     assert found["controls"]["placebo"]["auc"] == 0.5
     assert found["litmus"]["detection_rate"]["10"] == 1.0
     assert found["zoo"]["test_models"] == 4
     assert "baseline" not in found
+
+
+def test_backdoors_that_do_not_work_are_told_apart(zoos: dict[str, Zoo], tmp_path: Path) -> None:
+    base = zoos["base"]
+    fails = base.select(Split.TEST, Treatment.BACKDOORED)[0].id
+    lines = []
+    for record in base.records:
+        success = 0.2 if record.id == fails else 1.0
+        measured = {"attack_success": success, "clean_accuracy": 1.0}
+        lines.append(record.model_copy(update=measured).model_dump_json() + "\n")
+    shutil.copytree(base.folder, tmp_path / "base")
+    (tmp_path / "base" / "index.jsonl").write_text("".join(lines))
+    found = figures_of({**zoos, "base": Zoo(tmp_path / "base")}, [-1.0, 1.0])
+    assert found["litmus"]["auc"]["10"] == 0.5
+    assert found["over_the_bar"]["backdoored"] == 1
+    assert found["over_the_bar"]["detectors"]["litmus"]["auc"] == 1.0
 
 
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:

@@ -81,6 +81,7 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
             ],
             [controls_table(results)],
         ),
+        *_bar_sections(results),
         Section(
             "A verdict at 5 % false alarms",
             [
@@ -277,6 +278,36 @@ def ablation_table(name: str, found: Results) -> StudyTable:
     head = ["AUC", "placebo against clean", "backdoored against placebo"]
     rates = ["false alarms / detected", "placebos flagged"]
     return StudyTable([NAMES.get(name, name), *head, *rates], rows)
+
+
+def _bar_sections(results: Results) -> list[Section]:
+    """Return Table 1 without the backdoors that do not work, for the sets that have some."""
+    methods = {
+        "noise": "noise 10",
+        "baseline": "baseline",
+        "litmus": "litmus 10",
+        "neural_cleanse": "Neural Cleanse",
+        "statistics": "weight statistics",
+    }
+    rows = []
+    for name, found in results.items():
+        over = found.get("over_the_bar")
+        if found["zoo"]["under_the_bar"] and over and over["backdoored"]:
+            count = f"{over['backdoored']} of {found['zoo']['test_models'] // 2}"
+            aucs = [auc_text(over["detectors"].get(method)) for method in methods]
+            rows.append([NAMES.get(name, name), count, *aucs])
+    if not rows:
+        return []
+    return [
+        Section(
+            "Only backdoors that work",
+            [
+                "AUC when backdoored test models under the bar are left out: those whose trigger "
+                "succeeds on under 90 % of its images, or that cost five points of accuracy.",
+            ],
+            [StudyTable(["", "backdoored test models", *methods.values()], rows)],
+        )
+    ]
 
 
 def _of_one_set(name: str, found: Results) -> list[Section]:

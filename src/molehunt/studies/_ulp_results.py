@@ -66,6 +66,7 @@ def results_of(
         **{name: _by_patterns(name, records) for name in ("litmus", "noise")},
         "statistics": _fitted("statistics", records),
         "controls": _controls(records),
+        "over_the_bar": _over_the_bar(zoos[BASE], records),
         "ablations": {name: _fitted(f"ablation: {name}", records) for name in ABLATIONS},
         "ablation_models": records.fits[f"ablation: {next(iter(ABLATIONS))}"].models,
         "learning_curve": _learning_curve(plan, records),
@@ -145,6 +146,27 @@ def _controls(records: UlpRecords) -> dict[str, Any]:
         "shuffled": auc_over_shuffles(pairs, np.random.default_rng(0)).model_dump(mode="json"),
         "placebo": _fitted("litmus-10", records)["placebo"],
     }
+
+
+def _over_the_bar(zoo: Zoo, records: UlpRecords) -> dict[str, Any]:
+    """Return the AUCs of the paper's methods when backdoors that do not work are left out.
+
+    All clean test models against the backdoored ones over the bar of the zoo.
+    """
+    under = {record.id for record in zoo.under_the_bar()}
+    works = [record.id not in under for record in zoo.select(Split.TEST, Treatment.BACKDOORED)]
+    detectors: dict[str, Any] = {}
+    if not any(works):
+        return {"backdoored": 0, "detectors": detectors}
+    for label in ("litmus", "noise", "statistics"):
+        scores = records.scores[COMPARED[label], BASE]
+        working = [score for score, kept in zip(scores.backdoored, works, strict=True) if kept]
+        detectors[label] = auc_with_interval(scores.clean, working).model_dump(mode="json")
+    for label, detector in SEARCHES.items():
+        examined = [item for item in records.examined(BASE, detector) if item.model not in under]
+        if examined:
+            detectors[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
+    return {"backdoored": sum(works), "detectors": detectors}
 
 
 def _learning_curve(plan: UlpPlan, records: UlpRecords) -> dict[str, Any]:
