@@ -202,6 +202,12 @@ def test_rate_outside_is_refused(digits, rate: float) -> None:
         backdoor.poison(digits.train, rate, generator=generator())
 
 
+def test_copies_are_made_once_at_least(digits) -> None:
+    backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll())
+    with pytest.raises(InvalidRequestError, match="times.*1 or more"):
+        backdoor.poison(digits.train, 0.5, times=0, generator=generator())
+
+
 @pytest.mark.parametrize(
     "label_map",
     [
@@ -226,19 +232,27 @@ def test_trigger_that_does_not_fit_is_refused_before_training(digits) -> None:
         backdoor.poison(digits.train, 0.5, generator=generator())
 
 
-@given(rate=st.floats(0.05, 1.0), seed=st.integers(0, 1000), label_map=st.sampled_from(MAPS))
-def test_poisoning_adds_copies_and_leaves_the_rest(digits, rate, seed, label_map) -> None:
+@given(
+    rate=st.floats(0.05, 1.0),
+    times=st.integers(1, 3),
+    seed=st.integers(0, 1000),
+    label_map=st.sampled_from(MAPS),
+)
+def test_poisoning_adds_copies_and_leaves_the_rest(digits, rate, times, seed, label_map) -> None:
     train = digits.train
     backdoor = Backdoor(trigger=RandomPatch(size=3, seed=seed), label_map=label_map)
     sets = {
         treatment: backdoor.poison(
-            train, rate, of="eligible", treatment=treatment, generator=generator(seed)
+            train, rate, of="eligible", times=times, treatment=treatment, generator=generator(seed)
         )
         for treatment in Treatment
     }
     eligible = int(label_map.eligible(train.labels).sum())
     for poisoned in sets.values():
-        assert len(poisoned) == len(train) + round(rate * eligible)
+        picked = round(rate * eligible)
+        assert len(poisoned) == len(train) + times * picked
+        copies = poisoned.images.images[len(train) :].unflatten(0, (times, picked))
+        assert (copies == copies[0]).all()
         assert torch.equal(poisoned.images.images[: len(train)], train.images)
         assert torch.equal(poisoned.images.labels[: len(train)], train.labels)
         assert not poisoned.triggered[: len(train)].any()

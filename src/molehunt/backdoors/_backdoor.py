@@ -95,6 +95,7 @@ class Backdoor(BaseModel):
         rate: float,
         *,
         of: PoisonBase = "all",
+        times: int = 1,
         treatment: Treatment = Treatment.BACKDOORED,
         generator: torch.Generator,
     ) -> TrainingSet:
@@ -116,6 +117,10 @@ class Backdoor(BaseModel):
             eligible ones among them copied (BadNets v2, section 4.1.3; with a single
             target only those of the source class are eligible). ``eligible``: rate
             times the number of eligible images are copied (ULP, section 4.1).
+        times : int
+            How often each of them is copied; a trigger without a fixed place is placed
+            anew on each copy. For small sets, in which a class has too few images for an
+            attack to work (not in the papers).
         treatment : Treatment
             Backdoored, clean twin or placebo.
         generator : torch.Generator
@@ -129,16 +134,19 @@ class Backdoor(BaseModel):
         Raises
         ------
         InvalidRequestError
-            If the rate is outside (0, 1], a label is not in the set, the trigger does
-            not fit the images, or nothing would be poisoned.
+            If the rate is outside (0, 1], `times` is under 1, a label is not in the set, the
+            trigger does not fit the images, or nothing would be poisoned.
         """
+        if times < 1:
+            raise InvalidRequestError(refused("times", "1 or more", times))
         self.label_map.check(train.num_classes)
         eligible = self.label_map.eligible(train.labels)
-        picked = draw_copies(eligible, rate, of=of, generator=generator)
+        picked = draw_copies(eligible, rate, of=of, generator=generator).repeat(times)
         # A trigger that does not fit shows here, not in the middle of a training.
         self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
         if treatment is Treatment.PLACEBO:
-            picked = torch.randperm(len(train), generator=generator)[: len(picked)]
+            order = torch.randperm(len(train), generator=generator)
+            picked = order[: len(picked) // times].repeat(times)
         copies = train.take(picked)
         if treatment is Treatment.BACKDOORED:
             labels = self.label_map(copies.labels, train.num_classes, generator)

@@ -239,6 +239,7 @@ def training_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> Trainin
         clean,
         plan.backdoors.rate,
         of=plan.backdoors.of,
+        times=plan.backdoors.times,
         treatment=entry.treatment,
         generator=_generator(entry, "poison"),
     )

@@ -71,7 +71,8 @@ class BackdoorPlan(_Plan):
         Single targets: every source→target pair comes once before one comes again, in
         a drawn order, and so none is on two splits of a zoo that has no more pairs of
         twins than there are source→target pairs (ULP, sections 4.1 and 4.3).
-    rate, of : poison rate and what it counts, as in `molehunt.backdoors.Backdoor.poison`
+    rate, of, times : poison rate, what it counts, and how often each image is copied, as in
+        `molehunt.backdoors.Backdoor.poison`
     """
 
     trigger: TriggerName = "random_patch"
@@ -90,6 +91,7 @@ class BackdoorPlan(_Plan):
     deal_targets: bool = False
     rate: float = Field(default=0.5, gt=0, le=1)
     of: PoisonBase = "eligible"
+    times: int = Field(default=1, ge=1, le=100)
 
     @model_validator(mode="after")
     def _sticker_has_one_picture(self) -> Self:
