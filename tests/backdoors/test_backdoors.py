@@ -204,7 +204,7 @@ def test_rate_outside_is_refused(digits, rate: float) -> None:
 
 def test_copies_are_made_once_at_least(digits) -> None:
     backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll())
-    with pytest.raises(InvalidRequestError, match="times.*1 or more"):
+    with pytest.raises(InvalidRequestError, match=r"times.*1 or more"):
         backdoor.poison(digits.train, 0.5, times=0, generator=generator())
 
 
