@@ -74,7 +74,8 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
                 "interval must contain 0.5. Placebo against clean: models that saw the trigger "
                 "on images of all classes with true labels and carry no backdoor, against clean "
                 "ones; 0.5 says that a detector sees backdoors, more that it sees exposure to "
-                "triggers as well. "
+                "triggers as well, less that models which learned to ignore a patch look cleaner "
+                "to it than clean ones. "
                 "Backdoored against placebo: whether it tells the two. Flagged: the share of "
                 "placebo models that a verdict at 5 % false alarms calls backdoored; its threshold "
                 "lies just over clean models' scores, so that what is a little above them counts.",
