@@ -34,9 +34,10 @@ from molehunt.studies._ulp_fits import (
     score_all,
     score_tasks,
 )
-from molehunt.studies._ulp_page import auc_table, page_of
+from molehunt.studies._ulp_page import page_of
 from molehunt.studies._ulp_plan import BASE, UlpPlan, ulp_plan
 from molehunt.studies._ulp_results import UlpRecords, results_of
+from molehunt.studies._ulp_tables import auc_table
 from molehunt.zoo import Split, Zoo, build_zoo
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from molehunt.report import Section, StudyFigure, StudyPage, StudyTable
+from molehunt.report import Section, StudyFigure, StudyPage
 from molehunt.studies._ulp_figures import (
     NAMES,
     carries_figure,
@@ -13,33 +12,18 @@ from molehunt.studies._ulp_figures import (
     poison_figure,
     roc_figure,
 )
-from molehunt.studies._words import auc_text, rates_text
-
-Results = Mapping[str, Any]
-# Table 1 of the paper: clean test accuracy, attack accuracy, AUCs by M.
-PAPER: Results = {
-    "mnist": {
-        "accuracy": 0.994,
-        "attack": 1.0,
-        "noise": {"1": 0.94, "5": 0.90, "10": 0.86},
-        "baseline": 0.94,
-        "litmus": {"1": 0.94, "5": 0.99, "10": 1.00},
-    },
-    "cifar10": {
-        "accuracy": 0.795,
-        "attack": 0.999,
-        "noise": {"1": 0.62, "5": 0.68, "10": 0.59},
-        "baseline": 0.59,
-        "litmus": {"1": 0.68, "5": 0.99, "10": 1.00},
-    },
-    "gtsrb": {
-        "accuracy": 0.992,
-        "attack": 0.972,
-        "noise": {"1": 0.61, "5": 0.59, "10": 0.54},
-        "baseline": 0.74,
-        "litmus": {"1": 0.75, "5": 0.88, "10": 0.90},
-    },
-}
+from molehunt.studies._ulp_tables import (
+    Results,
+    ablation_table,
+    auc_table,
+    bar_table,
+    controls_table,
+    other_table,
+    rates_table,
+    seconds_table,
+    variant_table,
+    zoo_table,
+)
 
 
 def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
@@ -147,157 +131,10 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
     )
 
 
-def auc_table(results: Results) -> StudyTable:
-    """Return the paper's Table 1: noise, baseline and litmus patterns."""
-    rows = []
-    counts = ("1", "5", "10")
-    for name, found in results.items():
-        paper = PAPER.get(name)
-        ours = [
-            *(auc_text(_at(found["noise"], count)) for count in counts),
-            auc_text(found.get("baseline")),
-            *(auc_text(_at(found["litmus"], count)) for count in counts),
-        ]
-        rows.append([f"{NAMES.get(name, name)}, here", *ours])
-        if paper:
-            numbers = [*paper["noise"].values(), paper["baseline"], *paper["litmus"].values()]
-            texts = [f"{value:.2f}" for value in numbers]
-            rows.append([f"{NAMES.get(name, name)}, paper", *texts])
-    head = [
-        "",
-        *(f"noise {m}" for m in (1, 5, 10)),
-        "baseline",
-        *(f"litmus {m}" for m in (1, 5, 10)),
-    ]
-    return StudyTable(head, rows)
-
-
-def other_table(results: Results) -> StudyTable:
-    """Return what the paper's table has not: accuracies, Neural Cleanse, weight statistics."""
-    rows = []
-    for name, found in results.items():
-        paper, zoo = PAPER.get(name), found["zoo"]
-        accuracy = f"{zoo['backdoored_accuracy']:.1%}" + _beside(paper, "accuracy")
-        attack = f"{zoo['attack_success']:.1%}" + _beside(paper, "attack")
-        rows.append(
-            [
-                NAMES.get(name, name),
-                f"{zoo['models']} ({zoo['test_models']})",
-                accuracy,
-                attack,
-                auc_text(found.get("neural_cleanse")),
-                auc_text(found["statistics"]),
-            ]
-        )
-    head = [
-        "",
-        "models (test)",
-        "clean accuracy (paper)",
-        "attack success (paper)",
-        "Neural Cleanse",
-        "weight statistics",
-    ]
-    return StudyTable(head, rows)
-
-
-def controls_table(results: Results) -> StudyTable:
-    """Return the controls of each set."""
-    rows = []
-    for name, found in results.items():
-        title = NAMES.get(name, name)
-        methods = {
-            "litmus 10": _at(found["litmus"], "10"),
-            "noise 10": _at(found["noise"], "10"),
-            "weight statistics": found["statistics"],
-        }
-        for method, item in methods.items():
-            rows.append(
-                [
-                    f"{title}: {method}",
-                    auc_text(found["controls"]["shuffled"] if method == "litmus 10" else None),
-                    auc_text(item["placebo"]),
-                    auc_text(item["against_placebo"]),
-                    f"{item['placebo_rate']:.0%}",
-                ]
-            )
-    head = ["shuffled", "placebo against clean", "backdoored against placebo"]
-    return StudyTable(["", *head, "placebos flagged at 5 %"], rows)
-
-
-def rates_table(results: Results) -> StudyTable:
-    """Return false alarms and detections of each method."""
-    rows = []
-    for name, found in results.items():
-        methods = {
-            "litmus 10": _at(found["litmus"], "10"),
-            "noise 10": _at(found["noise"], "10"),
-            "weight statistics": found["statistics"],
-            "baseline": found.get("baseline"),
-            "Neural Cleanse": found.get("neural_cleanse"),
-        }
-        rows.append([NAMES.get(name, name), *(rates_text(item) for item in methods.values())])
-    return StudyTable(["false alarms / detected", *methods], rows)
-
-
-def seconds_table(results: Results) -> StudyTable:
-    """Return the seconds a model by method, and the ratio of the baseline to litmus."""
-    methods = {
-        "litmus-1": "litmus 1",
-        "litmus-10": "litmus 10",
-        "noise-10": "noise 10",
-        "statistics": "weight statistics",
-        "baseline": "baseline",
-        "neural_cleanse": "Neural Cleanse",
-    }
-    rows = []
-    for name, found in results.items():
-        seconds = found["seconds_per_model"]
-        ratio = found.get("baseline_over_litmus")
-        rows.append(
-            [
-                NAMES.get(name, name),
-                *(f"{seconds[key]:.3g}" if key in seconds else "-" for key in methods),
-                f"{ratio:,.0f}x" if ratio else "-",
-            ]
-        )
-    return StudyTable(["", *methods.values(), "baseline / litmus 10"], rows)
-
-
-def ablation_table(name: str, found: Results) -> StudyTable:
-    """Return the ablations of one image set, with what each makes of placebo models."""
-    rows = [
-        [
-            ablation,
-            auc_text(item),
-            auc_text(item["placebo"]),
-            auc_text(item["against_placebo"]),
-            rates_text(item),
-            f"{item['placebo_rate']:.0%}",
-        ]
-        for ablation, item in found["ablations"].items()
-    ]
-    head = ["AUC", "placebo against clean", "backdoored against placebo"]
-    rates = ["false alarms / detected", "placebos flagged"]
-    return StudyTable([NAMES.get(name, name), *head, *rates], rows)
-
-
 def _bar_sections(results: Results) -> list[Section]:
-    """Return Table 1 without the backdoors that do not work, for the sets that have some."""
-    methods = {
-        "noise": "noise 10",
-        "baseline": "baseline",
-        "litmus": "litmus 10",
-        "neural_cleanse": "Neural Cleanse",
-        "statistics": "weight statistics",
-    }
-    rows = []
-    for name, found in results.items():
-        over = found.get("over_the_bar")
-        if found["zoo"]["under_the_bar"] and over and over["backdoored"]:
-            count = f"{over['backdoored']} of {found['zoo']['test_models'] // 2}"
-            aucs = [auc_text(over["detectors"].get(method)) for method in methods]
-            rows.append([NAMES.get(name, name), count, *aucs])
-    if not rows:
+    """Return Table 1 without the backdoors that do not work, where there are some."""
+    table = bar_table(results)
+    if table is None:
         return []
     return [
         Section(
@@ -306,7 +143,7 @@ def _bar_sections(results: Results) -> list[Section]:
                 "AUC when backdoored test models under the bar are left out: those whose trigger "
                 "succeeds on under 90 % of its images, or that cost five points of accuracy.",
             ],
-            [StudyTable(["", "backdoored test models", *methods.values()], rows)],
+            [table],
         )
     ]
 
@@ -324,7 +161,7 @@ def _of_one_set(name: str, found: Results) -> list[Section]:
                     "attackers poisoned less, with triggers of their own. The paper learns anew "
                     "from models of each ratio.",
                 ],
-                [_variant_table(found["poison"], "poison ratio, percent")],
+                [variant_table(found["poison"], "poison ratio, percent")],
                 [
                     StudyFigure(
                         f"poison-{name}",
@@ -344,7 +181,7 @@ def _of_one_set(name: str, found: Results) -> list[Section]:
                     f"({found['mixed_pairs']} pairs each). A dash: the detector is tied to one "
                     "architecture.",
                 ],
-                [_variant_table(found["carries"], "test models")],
+                [variant_table(found["carries"], "test models")],
                 [
                     StudyFigure(
                         f"carries-{name}",
@@ -357,49 +194,7 @@ def _of_one_set(name: str, found: Results) -> list[Section]:
     return sections
 
 
-def _variant_table(variants: Results, label: str) -> StudyTable:
-    methods = list(dict.fromkeys(key for item in variants.values() for key in item["detectors"]))
-    rows = [
-        [
-            name,
-            f"{item['test_models']}",
-            f"{item['backdoored_accuracy']:.1%}",
-            f"{item['attack_success']:.1%}",
-            *(auc_text(item["detectors"].get(method)) for method in methods),
-        ]
-        for name, item in variants.items()
-    ]
-    head = [label, "models", "accuracy", "attack success"]
-    return StudyTable([*head, *(method.replace("_", " ") for method in methods)], rows)
-
-
 def _zoo_section(results: Results) -> Section:
-    rows = []
-    for name, found in results.items():
-        zoo = found["zoo"]
-        rows.append(
-            [
-                NAMES.get(name, name),
-                f"{zoo['backdoored']} + {zoo['models'] - zoo['backdoored'] - zoo['placebos']}"
-                f" + {zoo['placebos']}",
-                f"{zoo['clean_accuracy']:.2%}",
-                f"{zoo['backdoored_accuracy']:.2%}",
-                f"{zoo['twin_success']:.1%}",
-                str(zoo["under_the_bar"]),
-                f"{zoo['seconds_to_build_one']:.1f}",
-                f"{3600 * found['workers'] / zoo['seconds_to_build_one']:,.0f}",
-            ]
-        )
-    head = [
-        "",
-        "backdoored + clean + placebo",
-        "accuracy, twins",
-        "accuracy, backdoored",
-        "success on twins",
-        "under the bar",
-        "seconds to build one",
-        "models an hour",
-    ]
     return Section(
         "The zoos",
         [
@@ -408,14 +203,5 @@ def _zoo_section(results: Results) -> Section:
             "models are counted in all figures. Seconds to build one: training, saving, reading "
             "back and measuring, in one of two processes.",
         ],
-        [StudyTable(head, rows)],
+        [zoo_table(results)],
     )
-
-
-def _at(found: Results, count: str) -> dict[str, Any]:
-    """Return the figures of one number of patterns."""
-    return {key: values[count] for key, values in found.items()}
-
-
-def _beside(paper: Results | None, key: str) -> str:
-    return f" ({paper[key]:.1%})" if paper else ""
