@@ -141,13 +141,12 @@ class Backdoor(BaseModel):
             raise InvalidRequestError(refused("times", "1 or more", times))
         self.label_map.check(train.num_classes)
         eligible = self.label_map.eligible(train.labels)
-        picked = draw_copies(eligible, rate, of=of, generator=generator).repeat(times)
+        picked = draw_copies(eligible, rate, of=of, generator=generator)
         # A trigger that does not fit shows here, not in the middle of a training.
         self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
         if treatment is Treatment.PLACEBO:
-            order = torch.randperm(len(train), generator=generator)
-            picked = order[: len(picked) // times].repeat(times)
-        copies = train.take(picked)
+            picked = torch.randperm(len(train), generator=generator)[: len(picked)]
+        copies = train.take(picked.repeat(times))
         if treatment is Treatment.BACKDOORED:
             labels = self.label_map(copies.labels, train.num_classes, generator)
             copies = ImageSet(copies.images, labels, copies.class_names)

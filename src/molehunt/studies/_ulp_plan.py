@@ -262,8 +262,8 @@ _MANY_CLASSES = {
 
 
 def _gtsrb_quick() -> UlpPlan:
-    # Measured on a third of the public set, 50 to 830 images a class: of backdoors whose source
-    # class has under 200 of them, half do not take when each is copied once.
+    # Measured on a third of the public set, 50 to 830 images a class, each copied once: of 56
+    # backdoors whose source class has at most 200, 34 had a success under 90 %.
     base = _gtsrb_base(_counts(100, 40, 20), epochs=3, times=3)
     setting = (
         "VGG-like networks of width 16 behind a spatial transformer, each trained for 3 epochs "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,16 +156,12 @@ def _over_the_bar(zoo: Zoo, records: UlpRecords) -> dict[str, Any]:
     under = {record.id for record in zoo.under_the_bar()}
     works = [record.id not in under for record in zoo.select(Split.TEST, Treatment.BACKDOORED)]
     detectors: dict[str, Any] = {}
-    if not any(works):
-        return {"backdoored": 0, "detectors": detectors}
-    for label in ("litmus", "noise", "statistics"):
-        scores = records.scores[COMPARED[label], BASE]
-        working = [score for score, kept in zip(scores.backdoored, works, strict=True) if kept]
-        detectors[label] = auc_with_interval(scores.clean, working).model_dump(mode="json")
-    for label, detector in SEARCHES.items():
-        examined = [item for item in records.examined(BASE, detector) if item.model not in under]
-        if examined:
-            detectors[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
+    if any(works):
+        for label in ("litmus", "noise", "statistics"):
+            scores = records.scores[COMPARED[label], BASE]
+            working = [score for score, kept in zip(scores.backdoored, works, strict=True) if kept]
+            detectors[label] = _auc(scores.model_copy(update={"backdoored": working}))
+        detectors |= _search_aucs(BASE, records, left_out=under)
     return {"backdoored": sum(works), "detectors": detectors}
 
 
@@ -182,11 +178,18 @@ def _variant(zoo: Zoo, name: str, records: UlpRecords) -> dict[str, Any]:
         if (fit, name) in records.scores:
             scores = records.scores[fit, name]
             detectors[label] = _auc(scores) if scores.fits else None
-    for label, detector in SEARCHES.items():
-        examined = records.examined(name, detector)
-        if examined:
-            detectors[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
+    detectors |= _search_aucs(name, records)
     return {**_zoo(zoo), "detectors": detectors}
+
+
+def _search_aucs(zoo: str, records: UlpRecords, left_out: Collection[str] = ()) -> dict[str, Any]:
+    """Return the AUCs of the searches that ran on a zoo, some of its models left out."""
+    aucs = {}
+    for label, detector in SEARCHES.items():
+        examined = [item for item in records.examined(zoo, detector) if item.model not in left_out]
+        if examined:
+            aucs[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
+    return aucs
 
 
 def _zoo(zoo: Zoo) -> dict[str, Any]:
