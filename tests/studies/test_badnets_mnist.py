@@ -15,15 +15,15 @@ from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import load_model
 from molehunt.studies import SCALES, BadNetsResult, run_badnets_mnist
-from molehunt.studies._badnets_analysis import (
+from molehunt.studies.badnets._analysis import (
     backdoor_filters,
     chance_triggers,
     first_filters,
     trigger_responses,
 )
-from molehunt.studies._badnets_models import ModelRecord, build_model, open_workshop
-from molehunt.studies._badnets_plan import SQUARE, ModelPlan, ordered_pairs
-from molehunt.studies._badnets_results import PAPER, results_of
+from molehunt.studies.badnets._models import ModelRecord, build_model, open_workshop
+from molehunt.studies.badnets._plan import SQUARE, ModelPlan, ordered_pairs
+from molehunt.studies.badnets._results import PAPER, results_of
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("badnets-mnist")

@@ -8,8 +8,8 @@ import pytest
 
 from molehunt.errors import InvalidRequestError
 from molehunt.studies import ScannersResult, run_scanners
-from molehunt.studies._scanners import DETECTORS
-from molehunt.studies._scanners_plan import SCALES, plans_of
+from molehunt.studies.scanners._plan import SCALES, plans_of
+from molehunt.studies.scanners._study import DETECTORS
 from molehunt.zoo import Split
 
 # One process: the study is run once for all of them.

@@ -14,15 +14,15 @@ from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, save_model
 from molehunt.scenes import SceneSet, load_detector
 from molehunt.studies import SIGNS_DETECTOR_SCALES, SignsDetectorResult, run_signs_detector
-from molehunt.studies._signs_detector_records import (
+from molehunt.studies.signs._detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
     Measured,
     StartRecord,
 )
-from molehunt.studies._signs_detector_results import detector_results
-from molehunt.studies._signs_detector_shop import Country, DetectorShop
-from molehunt.studies._signs_paper import PAPER
+from molehunt.studies.signs._detector_results import detector_results
+from molehunt.studies.signs._detector_shop import Country, DetectorShop
+from molehunt.studies.signs._paper import PAPER
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("signs-detector")

@@ -15,16 +15,16 @@ from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model
 from molehunt.studies import SIGNS_TWIN_SCALES, SignsTwinResult, run_signs_twin
-from molehunt.studies._signs_docs import signs_results_in
-from molehunt.studies._signs_paper import PAPER, best_strength
-from molehunt.studies._signs_plan import backdoor_units
-from molehunt.studies._signs_twin_countries import SIGN_KINDS, country_of, sign_countries
-from molehunt.studies._signs_twin_models import (
+from molehunt.studies.signs._docs import signs_results_in
+from molehunt.studies.signs._paper import PAPER, best_strength
+from molehunt.studies.signs._plan import backdoor_units
+from molehunt.studies.signs._twin_countries import SIGN_KINDS, country_of, sign_countries
+from molehunt.studies.signs._twin_models import (
     NetworkRecord,
     TransferRecord,
     open_workshop,
 )
-from molehunt.studies._signs_twin_results import results_of
+from molehunt.studies.signs._twin_results import results_of
 from molehunt.training import Recipe, transfer
 
 # One process: the study is run once for all of them.

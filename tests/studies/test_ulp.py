@@ -11,9 +11,9 @@ import pytest
 from molehunt.backdoors import SingleTarget, Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.studies import ULP_SETS, UlpResult, run_ulp
-from molehunt.studies._ulp_fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
-from molehunt.studies._ulp_plan import ulp_plan
-from molehunt.studies._ulp_results import UlpRecords, results_of
+from molehunt.studies.ulp._fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
+from molehunt.studies.ulp._plan import ulp_plan
+from molehunt.studies.ulp._results import UlpRecords, results_of
 from molehunt.zoo import Split, Zoo, entries_of
 
 # One process: the study is run once for all of them.

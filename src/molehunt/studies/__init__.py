@@ -1,14 +1,18 @@
-"""Studies: one experiment a file, its protocol and its figures."""
+"""Studies: an experiment a folder, with its protocol, its figures and its report."""
 
-from molehunt.studies._badnets_mnist import BadNetsResult, run_badnets_mnist
-from molehunt.studies._badnets_plan import SCALES
 from molehunt.studies._demo import DEMO_PLAN, run_demo
-from molehunt.studies._scanners import ScannersResult, run_scanners
-from molehunt.studies._signs_detector import Part, SignsDetectorResult, run_signs_detector
-from molehunt.studies._signs_detector_plan import SIGNS_DETECTOR_SCALES
-from molehunt.studies._signs_twin import SignsTwinResult, run_signs_twin
-from molehunt.studies._signs_twin_plan import SIGNS_TWIN_SCALES
-from molehunt.studies._ulp import ULP_SETS, UlpResult, run_ulp
+from molehunt.studies.badnets import SCALES, BadNetsResult, run_badnets_mnist
+from molehunt.studies.scanners import ScannersResult, run_scanners
+from molehunt.studies.signs import (
+    SIGNS_DETECTOR_SCALES,
+    SIGNS_TWIN_SCALES,
+    Part,
+    SignsDetectorResult,
+    SignsTwinResult,
+    run_signs_detector,
+    run_signs_twin,
+)
+from molehunt.studies.ulp import ULP_SETS, UlpResult, run_ulp
 
 __all__ = [
     "DEMO_PLAN",

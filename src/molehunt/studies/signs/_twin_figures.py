@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from molehunt.images import ImageSet
 from molehunt.report.figures import NORMAL, SUBJECT
-from molehunt.studies._signs_plan import PICTURES
-from molehunt.studies._signs_twin_models import Workshop, with_sticker
+from molehunt.studies.signs._plan import PICTURES
+from molehunt.studies.signs._twin_models import Workshop, with_sticker
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyTable
-from molehunt.studies._badnets_sections import NAMES, Results
+from molehunt.studies.badnets._sections import NAMES, Results
 
 
 def filters_section(results: Results, drawn: Mapping[str, Figure]) -> Section:

@@ -14,12 +14,12 @@ from molehunt.scenes import (
     draw_sign,
     load_detector,
 )
-from molehunt.studies._signs_detector_shop import (
+from molehunt.studies.signs._detector_shop import (
     DetectorShop,
     stickered_scenes,
     stop_scenes,
 )
-from molehunt.studies._signs_plan import model_path
+from molehunt.studies.signs._plan import model_path
 
 SURE = 0.5  # confidence of a detection that is drawn
 

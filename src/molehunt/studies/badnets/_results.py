@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from molehunt.backdoors import AllToAll, SingleTarget
 from molehunt.images import ImageSet
-from molehunt.studies._badnets_models import ModelRecord
-from molehunt.studies._badnets_plan import TRIGGERS, Part
+from molehunt.studies.badnets._models import ModelRecord
+from molehunt.studies.badnets._plan import TRIGGERS, Part
 
 Floats = NDArray[np.float64]
 

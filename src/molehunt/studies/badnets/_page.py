@@ -8,13 +8,13 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyPage
-from molehunt.studies._badnets_inside_sections import (
+from molehunt.studies.badnets._inside_sections import (
     corner_section,
     dormant_section,
     filters_section,
 )
-from molehunt.studies._badnets_plan import BadNetsPlan
-from molehunt.studies._badnets_sections import (
+from molehunt.studies.badnets._plan import BadNetsPlan
+from molehunt.studies.badnets._sections import (
     Results,
     all_to_all_section,
     poison_rate_section,

@@ -15,9 +15,9 @@ from molehunt.scenes import (
     detect_signs,
     sign_activations,
 )
-from molehunt.studies._signs_detector_plan import SignsDetectorPlan, StartTask
-from molehunt.studies._signs_detector_shop import stickered_scenes
-from molehunt.studies._signs_plan import NetworkTask, TransferTask
+from molehunt.studies.signs._detector_plan import SignsDetectorPlan, StartTask
+from molehunt.studies.signs._detector_shop import stickered_scenes
+from molehunt.studies.signs._plan import NetworkTask, TransferTask
 
 Counts = tuple[tuple[int, ...], ...]
 

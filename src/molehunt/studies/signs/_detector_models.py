@@ -28,8 +28,8 @@ from molehunt.scenes import (
     transfer_detector,
 )
 from molehunt.studies._hardware import peak_memory
-from molehunt.studies._signs_detector_plan import SignsDetectorPlan, StartTask, start_id
-from molehunt.studies._signs_detector_records import (
+from molehunt.studies.signs._detector_plan import SignsDetectorPlan, StartTask, start_id
+from molehunt.studies.signs._detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
     FeaturesRecord,
@@ -37,7 +37,7 @@ from molehunt.studies._signs_detector_records import (
     activations_of,
     measured,
 )
-from molehunt.studies._signs_detector_shop import (
+from molehunt.studies.signs._detector_shop import (
     FEATURES_INDEX,
     NETWORKS_INDEX,
     STARTS_INDEX,
@@ -47,7 +47,7 @@ from molehunt.studies._signs_detector_shop import (
     stickered_scenes,
     stop_scenes,
 )
-from molehunt.studies._signs_plan import (
+from molehunt.studies.signs._plan import (
     CARRIED,
     MODELS_FOLDER,
     PLAN_FILE,

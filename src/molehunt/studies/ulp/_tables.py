@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from molehunt.report import StudyTable
-from molehunt.studies._ulp_figures import NAMES
 from molehunt.studies._words import auc_text, rates_text
+from molehunt.studies.ulp._figures import NAMES
 
 Results = Mapping[str, Any]
 # Table 1 of the paper: clean test accuracy, attack accuracy, AUCs by M.

@@ -15,24 +15,24 @@ import torch
 from molehunt.files import make_folder, write_text
 from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies._signs_docs import (
+from molehunt.studies.signs._docs import (
     add_run,
     runs_of,
     signs_page,
     signs_results_in,
     write_signs_docs,
 )
-from molehunt.studies._signs_paper import PAPER
-from molehunt.studies._signs_plan import CARRIED
-from molehunt.studies._signs_sections import signs_summary
-from molehunt.studies._signs_twin_figures import (
+from molehunt.studies.signs._paper import PAPER
+from molehunt.studies.signs._plan import CARRIED
+from molehunt.studies.signs._sections import signs_summary
+from molehunt.studies.signs._twin_figures import (
     activation_figure,
     sticker_figure,
     strength_figure,
 )
-from molehunt.studies._signs_twin_models import build_networks, open_workshop
-from molehunt.studies._signs_twin_plan import signs_twin_plan
-from molehunt.studies._signs_twin_results import results_of
+from molehunt.studies.signs._twin_models import build_networks, open_workshop
+from molehunt.studies.signs._twin_plan import signs_twin_plan
+from molehunt.studies.signs._twin_results import results_of
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too

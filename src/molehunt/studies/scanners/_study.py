@@ -19,10 +19,10 @@ from molehunt.resumable import check_workers
 from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ZOOS_FOLDER, examine_all
 from molehunt.studies._hardware import hardware
-from molehunt.studies._scanners_other import audit_zoos
-from molehunt.studies._scanners_page import auc_table, page_of
-from molehunt.studies._scanners_plan import plans_of
-from molehunt.studies._scanners_results import litmus_results, results_of
+from molehunt.studies.scanners._other import audit_zoos
+from molehunt.studies.scanners._page import auc_table, page_of
+from molehunt.studies.scanners._plan import plans_of
+from molehunt.studies.scanners._results import litmus_results, results_of
 from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]

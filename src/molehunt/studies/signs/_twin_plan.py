@@ -14,8 +14,8 @@ from molehunt.backdoors import (
     Sticker,
 )
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.studies._signs_plan import NetworkTask, SignsPlan
-from molehunt.studies._signs_twin_countries import Countries, digit_countries, sign_countries
+from molehunt.studies.signs._plan import NetworkTask, SignsPlan
+from molehunt.studies.signs._twin_countries import Countries, digit_countries, sign_countries
 from molehunt.training import Recipe
 
 SIGN = 0.8  # share of a GTSRB image's side that its sign takes

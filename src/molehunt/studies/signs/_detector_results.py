@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from molehunt.studies._signs_detector_records import (
+from molehunt.studies.signs._detector_records import (
     Counts,
     DetectorRecord,
     DetectorTransferRecord,
     Measured,
     StartRecord,
 )
-from molehunt.studies._signs_detector_shop import DetectorShop
-from molehunt.studies._signs_paper import spread_of
-from molehunt.studies._signs_plan import CARRIED, FIRES
+from molehunt.studies.signs._detector_shop import DetectorShop
+from molehunt.studies.signs._paper import spread_of
+from molehunt.studies.signs._plan import CARRIED, FIRES
 
 Of = Callable[[Any], Measured]
 

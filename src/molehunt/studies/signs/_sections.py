@@ -8,7 +8,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyFigure, StudyTable
-from molehunt.studies._signs_paper import (
+from molehunt.studies.signs._paper import (
     STANDS_FOR,
     average,
     averages,

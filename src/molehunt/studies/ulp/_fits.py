@@ -17,7 +17,7 @@ from molehunt.detectors import load_detector, new_detector, save_detector, shuff
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.files import make_folder
 from molehunt.resumable import Task, Work, build_missing
-from molehunt.studies._ulp_plan import BASE, UlpPlan
+from molehunt.studies.ulp._plan import BASE, UlpPlan
 from molehunt.zoo import Models, Split, Zoo
 
 ZOOS_FOLDER = "zoos"

@@ -17,7 +17,7 @@ from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
 from molehunt.resumable import Work, build_missing, one_thread, store_plan
-from molehunt.studies._signs_plan import (
+from molehunt.studies.signs._plan import (
     CARRIED,
     MODELS_FOLDER,
     PICTURES,
@@ -28,8 +28,8 @@ from molehunt.studies._signs_plan import (
     model_path,
     rounded,
 )
-from molehunt.studies._signs_twin_countries import country_of
-from molehunt.studies._signs_twin_plan import SignsTwinPlan
+from molehunt.studies.signs._twin_countries import country_of
+from molehunt.studies.signs._twin_plan import SignsTwinPlan
 from molehunt.training import logits_of, train, transfer
 
 SEEN = 2000  # of the attacker's own images, to find backdoor units by

@@ -9,10 +9,10 @@ import numpy as np
 from torch import Tensor
 
 from molehunt.images import ImageSet
-from molehunt.studies._signs_paper import spread_of
-from molehunt.studies._signs_plan import CARRIED, FIRES, PICTURES, Attack
-from molehunt.studies._signs_twin_countries import Countries
-from molehunt.studies._signs_twin_models import NetworkRecord, TransferRecord, Workshop
+from molehunt.studies.signs._paper import spread_of
+from molehunt.studies.signs._plan import CARRIED, FIRES, PICTURES, Attack
+from molehunt.studies.signs._twin_countries import Countries
+from molehunt.studies.signs._twin_models import NetworkRecord, TransferRecord, Workshop
 
 Right = Callable[[Any], Sequence[int]]
 

@@ -13,8 +13,8 @@ from molehunt.errors import UnreadableFileError, refused
 from molehunt.files import write_text
 from molehunt.report import Section, StudyPage, write_study_docs
 from molehunt.studies._hardware import hardware
-from molehunt.studies._signs_detector_page import detector_sections
-from molehunt.studies._signs_twin_page import twin_sections
+from molehunt.studies.signs._detector_page import detector_sections
+from molehunt.studies.signs._twin_page import twin_sections
 
 Part = Callable[[Mapping[str, Any], Mapping[str, Figure]], list[Section]]
 # Keys of results.json with the sections that they become, in the order of the page.

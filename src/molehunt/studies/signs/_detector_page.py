@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from molehunt.report import Section, StudyFigure, StudyTable
-from molehunt.studies._signs_paper import average, drop, number, paper_drop, spread
-from molehunt.studies._signs_sections import (
+from molehunt.studies.signs._paper import average, drop, number, paper_drop, spread
+from molehunt.studies.signs._sections import (
     Drawn,
     Results,
     kinds_table,

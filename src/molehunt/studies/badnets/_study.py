@@ -19,20 +19,20 @@ from molehunt.images import TrainTest
 from molehunt.networks import Classifier, load_model
 from molehunt.report import StudyTable, write_study_docs, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies import _badnets_figures as figures
-from molehunt.studies._badnets_analysis import (
+from molehunt.studies._hardware import hardware
+from molehunt.studies.badnets import _figures as figures
+from molehunt.studies.badnets._analysis import (
     backdoor_filters,
     chance_triggers,
     dormant_figures,
     first_filters,
     trigger_responses,
 )
-from molehunt.studies._badnets_models import Workshop, build_models, model_path, open_workshop
-from molehunt.studies._badnets_page import page_of
-from molehunt.studies._badnets_plan import BASELINE, TRIGGERS, plan_of
-from molehunt.studies._badnets_results import PAPER, results_of
-from molehunt.studies._badnets_sections import NAMES, summary_table
-from molehunt.studies._hardware import hardware
+from molehunt.studies.badnets._models import Workshop, build_models, model_path, open_workshop
+from molehunt.studies.badnets._page import page_of
+from molehunt.studies.badnets._plan import BASELINE, TRIGGERS, plan_of
+from molehunt.studies.badnets._results import PAPER, results_of
+from molehunt.studies.badnets._sections import NAMES, summary_table
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 RUNS_FILE = "runs.json"  # the calls that trained models and were not interrupted

@@ -8,7 +8,7 @@ from molehunt.backdoors import PictureName, RandomTarget, SingleTarget
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.resumable import Task
 from molehunt.scenes import DetectorRecipe, SceneBackdoor, SceneSet, SignSticker
-from molehunt.studies._signs_plan import CARRIED, NetworkTask, SignsPlan
+from molehunt.studies.signs._plan import CARRIED, NetworkTask, SignsPlan
 from molehunt.training import Recipe
 
 

@@ -13,7 +13,7 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
 from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ExaminationRecord
-from molehunt.studies._ulp_fits import (
+from molehunt.studies.ulp._fits import (
     ABLATIONS,
     COMPARED,
     PATTERNS,
@@ -21,7 +21,7 @@ from molehunt.studies._ulp_fits import (
     FitRecord,
     ScoreRecord,
 )
-from molehunt.studies._ulp_plan import BASE, UlpPlan
+from molehunt.studies.ulp._plan import BASE, UlpPlan
 from molehunt.zoo import Split, Zoo
 
 RATE = 0.05

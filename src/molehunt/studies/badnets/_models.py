@@ -17,7 +17,7 @@ from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
 from molehunt.resumable import Work, build_missing, one_thread, store_plan
-from molehunt.studies._badnets_plan import BASELINE, BadNetsPlan, ModelPlan
+from molehunt.studies.badnets._plan import BASELINE, BadNetsPlan, ModelPlan
 from molehunt.training import logits_of, train
 
 PLAN_FILE = "study.json"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from molehunt.report import Section, StudyFigure, StudyTable
-from molehunt.studies._signs_paper import (
+from molehunt.studies.signs._paper import (
     average,
     best_strength,
     drop,
@@ -14,7 +14,7 @@ from molehunt.studies._signs_paper import (
     paper_drop,
     spread,
 )
-from molehunt.studies._signs_sections import (
+from molehunt.studies.signs._sections import (
     Drawn,
     Results,
     kinds_table,

@@ -19,17 +19,17 @@ from molehunt.files import make_folder, sha256_of, write_text
 from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
-from molehunt.studies._signs_detector_figures import photograph_figure, scene_sticker_figure
-from molehunt.studies._signs_detector_models import build_networks
-from molehunt.studies._signs_detector_plan import signs_detector_plan
-from molehunt.studies._signs_detector_records import (
+from molehunt.studies.signs._detector_figures import photograph_figure, scene_sticker_figure
+from molehunt.studies.signs._detector_models import build_networks
+from molehunt.studies.signs._detector_plan import signs_detector_plan
+from molehunt.studies.signs._detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
     FeaturesRecord,
     StartRecord,
 )
-from molehunt.studies._signs_detector_results import detector_results
-from molehunt.studies._signs_detector_shop import (
+from molehunt.studies.signs._detector_results import detector_results
+from molehunt.studies.signs._detector_shop import (
     FEATURES_INDEX,
     NETWORKS_INDEX,
     STARTS_INDEX,
@@ -37,17 +37,17 @@ from molehunt.studies._signs_detector_shop import (
     DetectorShop,
     open_detector_shop,
 )
-from molehunt.studies._signs_docs import (
+from molehunt.studies.signs._docs import (
     add_run,
     runs_of,
     signs_page,
     signs_results_in,
     write_signs_docs,
 )
-from molehunt.studies._signs_paper import PAPER
-from molehunt.studies._signs_plan import CARRIED
-from molehunt.studies._signs_sections import signs_summary
-from molehunt.studies._signs_twin_figures import activation_figure, strength_figure
+from molehunt.studies.signs._paper import PAPER
+from molehunt.studies.signs._plan import CARRIED
+from molehunt.studies.signs._sections import signs_summary
+from molehunt.studies.signs._twin_figures import activation_figure, strength_figure
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Part = Literal["attacks", "transfer"]

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from molehunt.report import Section, StudyFigure, StudyPage
-from molehunt.studies._ulp_figures import (
+from molehunt.studies.ulp._figures import (
     NAMES,
     carries_figure,
     curve_figure,
     poison_figure,
     roc_figure,
 )
-from molehunt.studies._ulp_tables import (
+from molehunt.studies.ulp._tables import (
     Results,
     ablation_table,
     auc_table,

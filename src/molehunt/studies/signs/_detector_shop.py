@@ -13,8 +13,8 @@ from molehunt.scenes import (
     load_scenes,
 )
 from molehunt.studies._drawn_scenes import write_shapes
-from molehunt.studies._signs_detector_plan import SignsDetectorPlan
-from molehunt.studies._signs_plan import model_path
+from molehunt.studies.signs._detector_plan import SignsDetectorPlan
+from molehunt.studies.signs._plan import model_path
 
 FEATURES_INDEX, STARTS_INDEX = "features.jsonl", "starts.jsonl"
 NETWORKS_INDEX, TRANSFERS_INDEX = "networks.jsonl", "transfers.jsonl"

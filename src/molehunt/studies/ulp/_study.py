@@ -25,8 +25,8 @@ from molehunt.report import (
 from molehunt.resumable import check_workers
 from molehunt.studies._examinations import examine_all
 from molehunt.studies._hardware import hardware
-from molehunt.studies._ulp_figures import NAMES, picture_figure, trigger_figure
-from molehunt.studies._ulp_fits import (
+from molehunt.studies.ulp._figures import NAMES, picture_figure, trigger_figure
+from molehunt.studies.ulp._fits import (
     ZOOS_FOLDER,
     detector_file,
     fit_all,
@@ -34,10 +34,10 @@ from molehunt.studies._ulp_fits import (
     score_all,
     score_tasks,
 )
-from molehunt.studies._ulp_page import page_of
-from molehunt.studies._ulp_plan import BASE, UlpPlan, ulp_plan
-from molehunt.studies._ulp_results import UlpRecords, results_of
-from molehunt.studies._ulp_tables import auc_table
+from molehunt.studies.ulp._page import page_of
+from molehunt.studies.ulp._plan import BASE, UlpPlan, ulp_plan
+from molehunt.studies.ulp._results import UlpRecords, results_of
+from molehunt.studies.ulp._tables import auc_table
 from molehunt.zoo import Split, Zoo, build_zoo
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
