@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from molehunt.errors import UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, Stack
 from molehunt.training import bfloat16_helps
 
 Answers = Callable[[Tensor], Tensor]
@@ -61,8 +61,9 @@ def _folded(model: Classifier) -> Classifier:
 
 
 def _sequences(model: nn.Module) -> list[nn.Sequential]:
-    # A subclass may run its members in another order.
-    return [part for part in model.modules() if type(part) is nn.Sequential]
+    # Another subclass may run its members in another order.
+    known = (nn.Sequential, Stack)
+    return [p for p in model.modules() if isinstance(p, nn.Sequential) and type(p) in known]
 
 
 def _normalised(sequence: nn.Sequential) -> list[int]:

@@ -10,6 +10,7 @@ from molehunt.networks._classifier import (
 )
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
+from molehunt.networks._stack import Stack, blocked_layout
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
 from molehunt.networks._zf import zf_channels, zf_features
 
@@ -21,8 +22,10 @@ __all__ = [
     "Classifier",
     "InputContract",
     "ModelCard",
+    "Stack",
     "StackedState",
     "architecture_key",
+    "blocked_layout",
     "build_classifier",
     "build_network",
     "load_model",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.networks._stack import Stack
 
 
 class Vgg(nn.Module):
@@ -75,7 +76,7 @@ class Vgg(nn.Module):
                 channels = wide
             # Before the last ReLU, which gives the same and has a quarter of the work left.
             layers.insert(-1, nn.MaxPool2d(2))
-        self.features = nn.Sequential(*layers)
+        self.features = Stack(*layers)
         hidden = hidden or 8 * width
         self.classifier = nn.Sequential(
             nn.Flatten(),

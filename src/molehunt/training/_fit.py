@@ -15,10 +15,10 @@ from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, blocked_layout
 from molehunt.training._augment import augmented
 from molehunt.training._course import course_of
-from molehunt.training._device import autocast_of
+from molehunt.training._device import autocast_of, bfloat16_helps
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle
 
@@ -74,7 +74,13 @@ def train(
     optimizer = _optimizer(model, recipe)
     schedule = one_cycle(optimizer, [recipe.lr], course.steps, recipe.warmup)
     loss = torch.zeros(())
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    blocked = (
+        device.type == "cpu" and recipe.precision != "float32" and bfloat16_helps(model, device)
+    )
+    with (
+        torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+        blocked_layout(model, blocked),
+    ):
         torch.manual_seed(seed)  # dropout knows no generator
         for step, index in enumerate(course.batches(seed)):
             batch = index.to(device)
