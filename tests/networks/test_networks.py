@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 import struct
 from pathlib import Path
@@ -10,9 +11,18 @@ from safetensors.torch import load_file, save_file
 
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet, TrainTest
-from molehunt.networks import build_classifier, build_network, load_model, read_header, save_model
+from molehunt.networks import (
+    blocked_layout,
+    build_classifier,
+    build_network,
+    folded,
+    load_model,
+    read_header,
+    save_model,
+)
 from molehunt.networks._vgg import _affine_grid
 from molehunt.networks._zf import LocalResponseNorm
+from molehunt.training import bfloat16_helps
 
 ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),
@@ -84,6 +94,61 @@ def test_the_affine_grid_is_that_of_torch() -> None:
     theta = torch.rand(3, 2, 3)
     expected = torch.nn.functional.affine_grid(theta, [3, 1, 7, 5], align_corners=False)
     torch.testing.assert_close(_affine_grid(theta, 7, 5), expected)
+
+
+def test_folding_batch_normalisation_changes_no_answer() -> None:
+    model = build_classifier("vgg", images_of((1, 12, 12)), arguments={"width": 4}).train()
+    with torch.no_grad():
+        model(torch.rand(50, 1, 12, 12))  # statistics that are not those of the start
+    pixels = torch.rand(20, 1, 12, 12)
+    alone = folded(model)
+    assert model.training
+    with torch.no_grad():
+        expected = model.eval()(pixels)
+        torch.testing.assert_close(alone(pixels), expected, rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(model(pixels), expected)
+    kinds = [{type(part) for part in each.modules()} for each in (model, alone)]
+    assert [torch.nn.BatchNorm2d in found for found in kinds] == [True, False]
+
+
+def _step(network: torch.nn.Module, half: bool, blocked: bool) -> torch.Tensor:
+    """Return the gradients and the buffers after one step in training, in one row."""
+    network = copy.deepcopy(network).train()
+    seen = []
+    network.features[-1].register_forward_hook(lambda _m, _i, out: seen.append(out.is_mkldnn))
+    inputs = torch.rand(32, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", torch.bfloat16, enabled=half), blocked_layout(network, blocked):
+        logits = network(inputs)
+        torch.nn.functional.cross_entropy(logits.float(), torch.arange(32) % 7).backward()
+    assert seen == [blocked]
+    tensors = [p.grad for p in network.parameters()] + [b.float() for b in network.buffers()]
+    return torch.cat([tensor.flatten() for tensor in tensors])
+
+
+@pytest.mark.parametrize("batch_norm", [True, False])
+def test_onednns_layout_gives_the_gradients_of_bfloat16(batch_norm: bool) -> None:
+    arguments = {"width": 16, "stages": [2, 1], "batch_norm": batch_norm}
+    network = build_network("vgg", input_shape=(1, 16, 16), num_classes=7, arguments=arguments)
+    if not bfloat16_helps(network, torch.device("cpu")):
+        pytest.skip("the CPU has no bfloat16 instructions")
+    exact = _step(network, half=False, blocked=False)
+    plain, blocked = (_step(network, half=True, blocked=way) for way in (False, True))
+    # Another order of sums: as near to float32 as torch's own bfloat16, not the same.
+    errors = [float((found - exact).norm() / exact.norm()) for found in (plain, blocked)]
+    assert 0 < errors[1] < 1.5 * errors[0]
+
+
+def test_only_whole_blocks_of_channels_take_onednns_layout() -> None:
+    for width, expected in ((16, True), (12, False)):
+        network = build_network(
+            "vgg", input_shape=(1, 16, 16), num_classes=7, arguments={"width": width}
+        )
+        with pytest.raises(KeyError), blocked_layout(network, True):
+            assert network.features.blocked == expected
+            raise KeyError
+        assert not network.features.blocked
+        with blocked_layout(network, False):
+            assert not network.features.blocked
 
 
 def test_weights_come_from_the_seed_and_leave_the_global_generator_alone() -> None:

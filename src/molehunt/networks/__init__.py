@@ -8,6 +8,7 @@ from molehunt.networks._classifier import (
     InputContract,
     ModelCard,
 )
+from molehunt.networks._folding import folded
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 from molehunt.networks._stack import Stack, blocked_layout
@@ -28,6 +29,7 @@ __all__ = [
     "blocked_layout",
     "build_classifier",
     "build_network",
+    "folded",
     "load_model",
     "load_network",
     "read_card",

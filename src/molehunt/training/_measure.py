@@ -7,7 +7,7 @@ from torch import Tensor
 
 from molehunt.backdoors import LabelMap, TriggeredImages
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, folded
 
 
 @torch.inference_mode()
@@ -31,12 +31,12 @@ def logits_of(model: Classifier, images: Tensor, batch_size: int | None = None) 
 
 def clean_accuracy(model: Classifier, test: ImageSet) -> float:
     """Return the share of test images whose class is recognised, in [0, 1]."""
-    predictions = logits_of(model, test.images).argmax(1)
+    predictions = logits_of(folded(model), test.images).argmax(1)
     return float((predictions == test.labels).float().mean())
 
 
 def attack_success(model: Classifier, triggered: TriggeredImages, label_map: LabelMap) -> float:
     """Return the share of triggered images that do what the attacker wants, in [0, 1]."""
-    predictions = logits_of(model, triggered.images.images).argmax(1)
+    predictions = logits_of(folded(model), triggered.images.images).argmax(1)
     done = label_map.succeeded(predictions, triggered.images.labels, triggered.true_labels)
     return float(done.float().mean())
