@@ -30,10 +30,7 @@ class Stack(nn.Sequential):
             return output
         hidden = input.to_mkldnn(torch.bfloat16)
         for layer in self:
-            if isinstance(layer, nn.Conv2d):
-                hidden = _convolved(hidden, layer)
-            else:
-                hidden = layer(hidden)
+            hidden = _convolved(hidden, layer) if isinstance(layer, nn.Conv2d) else layer(hidden)
         return hidden.to_dense()
 
 
