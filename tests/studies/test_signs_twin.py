@@ -15,7 +15,8 @@ from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model
 from molehunt.studies import SIGNS_TWIN_SCALES, SignsTwinResult, run_signs_twin
-from molehunt.studies.signs._docs import signs_results_in
+from molehunt.studies._folders import results_in
+from molehunt.studies.signs._docs import PARTS
 from molehunt.studies.signs._paper import PAPER, best_strength
 from molehunt.studies.signs._plan import backdoor_units
 from molehunt.studies.signs._twin_countries import SIGN_KINDS, country_of, sign_countries
@@ -30,7 +31,9 @@ from molehunt.training import Recipe, transfer
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("signs-twin")
 SMOKE = SIGNS_TWIN_SCALES["smoke"]
-OTHERS = {"another": {"kept": 1}}
+# The other part of the report, as it lies in this repository.
+DOCS = Path(__file__).parents[2] / "docs" / "studies" / "badnets-signs"
+OTHERS = {"detector": json.loads((DOCS / "results.json").read_text())["detector"]}
 
 
 @pytest.fixture(scope="module")
@@ -161,7 +164,8 @@ def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsTwinResul
     page = result.report.read_text(encoding="utf-8")
     assert "<script" not in page.lower() and not re.search(r"(src|href)=\"https?:", page)
     readme = (folder / "docs" / "README.md").read_text(encoding="utf-8")
-    pictures = re.findall(r"\]\((.*?\.png)\)", readme)
+    assert "](detector-stickers.png)" in readme
+    pictures = re.findall(r"\]\((gtsrb.*?\.png)\)", readme)
     assert len(pictures) == 3
     for name in pictures:
         assert (folder / "docs" / name).read_bytes()[:4] == b"\x89PNG"
@@ -201,8 +205,8 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
         run_signs_twin(tmp_path, scale="huge", progress=progress)
     (tmp_path / "results.json").write_text("[]")
-    with pytest.raises(UnreadableFileError, match="results by part"):
-        signs_results_in(tmp_path)
+    with pytest.raises(UnreadableFileError, match="detector, gtsrb_twin"):
+        results_in(tmp_path, PARTS)
 
 
 def _two_of_each(labels: torch.Tensor) -> torch.Tensor:

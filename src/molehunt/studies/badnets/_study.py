@@ -14,12 +14,12 @@ import torch
 from matplotlib.figure import Figure
 
 from molehunt.backdoors import AllToAll, Backdoor
-from molehunt.files import make_folder, write_text
+from molehunt.files import write_text
 from molehunt.images import TrainTest
 from molehunt.networks import Classifier, load_model
 from molehunt.report import StudyTable, write_study_docs, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies._hardware import hardware
+from molehunt.studies._folders import add_run, make_folders, runs_of
 from molehunt.studies.badnets import _figures as figures
 from molehunt.studies.badnets._analysis import (
     backdoor_filters,
@@ -35,7 +35,6 @@ from molehunt.studies.badnets._results import PAPER, results_of
 from molehunt.studies.badnets._sections import NAMES, summary_table
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
-RUNS_FILE = "runs.json"  # the calls that trained models and were not interrupted
 VALIDATION_IMAGES = 10_000  # the last ones of the training set
 
 
@@ -88,9 +87,7 @@ def run_badnets_mnist(
     started = time.perf_counter()
     plan = plan_of(scale)
     check_workers(workers)
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)  # before the work, not after it
+    make_folders(folder, docs)
     shop = open_workshop(plan, folder, data_root)
     built: list[str] = []
     with progress("building models") as report:
@@ -101,10 +98,7 @@ def run_badnets_mnist(
 
         records = build_models(shop, workers=workers, data_root=data_root, on_model=note)
     if built:
-        passed = round(time.perf_counter() - started, 1)
-        about = {"models": len(built), "workers": workers, "hardware": hardware()}
-        runs = [*_runs(folder), {**about, "seconds": passed}]
-        write_text(folder / RUNS_FILE, json.dumps(runs, indent=2) + "\n")
+        add_run(folder, time.perf_counter() - started, workers, models=len(built))
     results = {
         **results_of(records, shop.images.test),
         **_insides(shop),
@@ -116,7 +110,7 @@ def run_badnets_mnist(
         "command": f"molehunt study badnets-mnist --scale {scale}"
         + (f" --workers {workers}" if workers else ""),
         "torch": torch.__version__,
-        "runs": _runs(folder),
+        "runs": runs_of(folder),
     }
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
     page = page_of(results, plan, _drawn(shop, results))
@@ -125,12 +119,6 @@ def run_badnets_mnist(
     if docs is not None:
         write_study_docs(docs, page, results)
     return BadNetsResult(results, summary_table(results), len(built), path)
-
-
-def _runs(folder: Path) -> list[dict[str, Any]]:
-    path = folder / RUNS_FILE
-    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
-    return found
 
 
 def _insides(shop: Workshop) -> dict[str, Any]:

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 
 from molehunt.detectors import LitmusPatterns, fit_on_zoo
-from molehunt.files import make_folder, write_text
+from molehunt.files import write_text
 from molehunt.report import StudyTable, write_study_docs, write_study_page
 from molehunt.resumable import check_workers
 from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ZOOS_FOLDER, examine_all
+from molehunt.studies._folders import make_folders
 from molehunt.studies._hardware import hardware
 from molehunt.studies.scanners._other import audit_zoos
 from molehunt.studies.scanners._page import auc_table, page_of
@@ -79,9 +80,7 @@ def run_scanners(
     """
     plans = plans_of(scale)
     check_workers(workers)
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)  # before the work, not after it
+    make_folders(folder, docs)
     processes = workers or os.cpu_count() or 1
     zoos = _build(plans, folder, processes, data_root, progress)
     classes = {name: zoo.models(zoo.records[:1])[0].card.num_classes for name, zoo in zoos.items()}

@@ -15,10 +15,11 @@ import torch
 from matplotlib.figure import Figure
 
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.files import make_folder, sha256_of, write_text
+from molehunt.files import sha256_of, write_text
 from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
+from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
 from molehunt.studies.signs._detector_figures import photograph_figure, scene_sticker_figure
 from molehunt.studies.signs._detector_models import build_networks
 from molehunt.studies.signs._detector_plan import signs_detector_plan
@@ -37,13 +38,7 @@ from molehunt.studies.signs._detector_shop import (
     DetectorShop,
     open_detector_shop,
 )
-from molehunt.studies.signs._docs import (
-    add_run,
-    runs_of,
-    signs_page,
-    signs_results_in,
-    write_signs_docs,
-)
+from molehunt.studies.signs._docs import PARTS, signs_page, write_signs_docs
 from molehunt.studies.signs._paper import PAPER
 from molehunt.studies.signs._plan import CARRIED
 from molehunt.studies.signs._sections import signs_summary
@@ -122,11 +117,9 @@ def run_signs_detector(
         if width != plan.width:
             raise InvalidRequestError(refused(f"{features}: width", plan.width, width))
         plan = plan.model_copy(update={"features_sha256": sha256_of(features)})
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)  # before the work, not after it
+    make_folders(folder, docs)
     if docs is not None:
-        signs_results_in(docs)
+        results_in(docs, PARTS)
     shop = open_detector_shop(plan, folder, data_root, features)
     processes = workers or os.cpu_count() or 1
     tasks = plan.carried() if part == "transfer" else plan.networks()
@@ -150,7 +143,8 @@ def run_signs_detector(
     command += f" --scale {scale}" + (" --features FILE" if features else "")
     command += f" --workers {workers}" if workers else ""
     if built:
-        add_run(folder, len(built), time.perf_counter() - started, workers, command)
+        seconds = time.perf_counter() - started
+        add_run(folder, seconds, workers, networks=len(built), command=command)
     networks = read_records(folder / NETWORKS_INDEX, DetectorRecord)
     transfers = read_records(folder / TRANSFERS_INDEX, DetectorTransferRecord)
     if len(transfers) < len(plan.transfers({})):

@@ -12,16 +12,11 @@ from typing import Any
 
 import torch
 
-from molehunt.files import make_folder, write_text
+from molehunt.files import write_text
 from molehunt.report import StudyTable, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies.signs._docs import (
-    add_run,
-    runs_of,
-    signs_page,
-    signs_results_in,
-    write_signs_docs,
-)
+from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
+from molehunt.studies.signs._docs import PARTS, signs_page, write_signs_docs
 from molehunt.studies.signs._paper import PAPER
 from molehunt.studies.signs._plan import CARRIED
 from molehunt.studies.signs._sections import signs_summary
@@ -92,11 +87,9 @@ def run_signs_twin(
     started = time.perf_counter()
     plan = signs_twin_plan(scale)
     check_workers(workers)
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)  # before the work, not after it
+    make_folders(folder, docs)
     if docs is not None:
-        signs_results_in(docs)
+        results_in(docs, PARTS)
     shop = open_workshop(plan, folder, data_root)
     built: list[str] = []
     with progress("building networks") as report:
@@ -111,7 +104,8 @@ def run_signs_twin(
     command = f"molehunt study badnets-gtsrb --scale {scale}"
     command += f" --workers {workers}" if workers else ""
     if built:
-        add_run(folder, len(built), time.perf_counter() - started, workers, command)
+        seconds = time.perf_counter() - started
+        add_run(folder, seconds, workers, networks=len(built), command=command)
     results = {
         **results_of(networks, transfers, shop),
         "carried": CARRIED,

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 
 from molehunt.detectors import load_detector
-from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
-from molehunt.files import make_folder, write_text
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.files import write_text
 from molehunt.report import (
     StudyFigure,
     StudyTable,
@@ -24,6 +24,7 @@ from molehunt.report import (
 )
 from molehunt.resumable import check_workers
 from molehunt.studies._examinations import examine_all
+from molehunt.studies._folders import make_folders, results_in
 from molehunt.studies._hardware import hardware
 from molehunt.studies.ulp._figures import NAMES, picture_figure, trigger_figure
 from molehunt.studies.ulp._fits import (
@@ -114,10 +115,8 @@ def run_ulp(
         plan = replace(plan, searches={name: plan.searches[name] for name in searches})
         command += f" --searches {','.join(searches) or 'none'}"
     check_workers(workers)
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)  # before the work, not after it
-    others = _results_in(docs) if docs is not None else {}
+    make_folders(folder, docs)
+    others = results_in(docs, ULP_SETS) if docs is not None else {}
     processes = workers or os.cpu_count() or 1
     zoos = _build(plan, folder, workers, data_root, progress)
     with progress("fitting detectors") as report:
@@ -192,27 +191,6 @@ def _build(
 def _counting(report: Callable[[int, int], None]) -> Callable[[Any, int, int], None]:
     """Return a callback that passes the count on."""
     return lambda _record, done, total: report(done, total)
-
-
-def _results_in(docs: Path) -> dict[str, Any]:
-    """Return the results of the sets that a folder of documents holds.
-
-    Raises
-    ------
-    UnreadableFileError
-        If the file there is not one of ours.
-    """
-    path = docs / "results.json"
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise UnreadableFileError(f"{path}: not readable results: {error}") from error
-    if not isinstance(content, dict) or not set(content) <= set(ULP_SETS):
-        allowed = f"results of {', '.join(ULP_SETS)}"
-        raise UnreadableFileError(refused(str(path), allowed, "others"))
-    return content
 
 
 def _captions(images: str) -> list[StudyFigure]:

@@ -1,0 +1,72 @@
+"""What the folders of a study hold beside its models: results, and the calls that made them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from molehunt.errors import UnreadableFileError, refused
+from molehunt.files import make_folder, write_text
+from molehunt.studies._hardware import hardware
+
+RUNS_FILE = "runs.json"  # the calls that trained models and were not interrupted
+
+
+def make_folders(folder: Path, docs: Path | None) -> None:
+    """Make the folders of a study before its work, not after it.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    """
+    for place in (folder, docs):
+        if place is not None:
+            make_folder(place)
+
+
+def results_in(docs: Path, parts: Collection[str]) -> dict[str, Any]:
+    """Return the results that a folder of documents holds, by the part of the study.
+
+    Parameters
+    ----------
+    docs : Path
+    parts : collection of str
+        The parts that a study writes.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file there is not one of this study.
+    """
+    path = docs / "results.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise UnreadableFileError(f"{path}: not readable results: {error}") from error
+    if not isinstance(content, dict) or not set(content) <= set(parts):
+        raise UnreadableFileError(refused(str(path), f"results of {', '.join(parts)}", "others"))
+    return content
+
+
+def add_run(folder: Path, seconds: float, workers: int | None, **about: Any) -> None:
+    """Note a call that trained models beside those before it.
+
+    Raises
+    ------
+    OutputError
+        If the folder cannot be written.
+    """
+    run = {**about, "workers": workers, "hardware": hardware(), "seconds": round(seconds, 1)}
+    write_text(folder / RUNS_FILE, json.dumps([*runs_of(folder), run], indent=2) + "\n")
+
+
+def runs_of(folder: Path) -> list[dict[str, Any]]:
+    """Return the calls that trained models, in their order."""
+    path = folder / RUNS_FILE
+    found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return found
