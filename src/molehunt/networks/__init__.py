@@ -8,10 +8,10 @@ from molehunt.networks._classifier import (
     InputContract,
     ModelCard,
 )
+from molehunt.networks._conv_stack import blocked_layout
 from molehunt.networks._folding import folded
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
-from molehunt.networks._stack import Stack, blocked_layout
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
 from molehunt.networks._zf import zf_channels, zf_features
 
@@ -23,7 +23,6 @@ __all__ = [
     "Classifier",
     "InputContract",
     "ModelCard",
-    "Stack",
     "StackedState",
     "architecture_key",
     "blocked_layout",

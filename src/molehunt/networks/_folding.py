@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from molehunt.networks._classifier import Classifier
-from molehunt.networks._stack import Stack
+from molehunt.networks._conv_stack import ConvStack
 
 
 def folded(model: Classifier) -> Classifier:
@@ -31,7 +31,7 @@ def folded(model: Classifier) -> Classifier:
 
 def _sequences(model: nn.Module) -> list[nn.Sequential]:
     # Another subclass may run its members in another order.
-    known = (nn.Sequential, Stack)
+    known = (nn.Sequential, ConvStack)
     return [p for p in model.modules() if isinstance(p, nn.Sequential) and type(p) in known]
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.networks._stack import Stack
+from molehunt.networks._conv_stack import ConvStack
 
 
 class Vgg(nn.Module):
@@ -76,7 +76,7 @@ class Vgg(nn.Module):
                 channels = wide
             # Before the last ReLU, which gives the same and has a quarter of the work left.
             layers.insert(-1, nn.MaxPool2d(2))
-        self.features = Stack(*layers)
+        self.features = ConvStack(*layers)
         hidden = hidden or 8 * width
         self.classifier = nn.Sequential(
             nn.Flatten(),

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 _BLOCK = 16
 
 
-class Stack(nn.Sequential):
+class ConvStack(nn.Sequential):
     """A sequence of convolutions, batch normalisation, ReLU and max pooling.
 
     Inside `blocked_layout` tensors between the layers lie in the blocked layout that oneDNN
@@ -49,19 +49,19 @@ def _convolved(hidden: Tensor, layer: nn.Conv2d) -> Tensor:
     return convolved
 
 
-def _in_whole_blocks(stack: Stack) -> bool:
+def _in_whole_blocks(stack: ConvStack) -> bool:
     return all(layer.out_channels % _BLOCK == 0 for layer in stack if isinstance(layer, nn.Conv2d))
 
 
 @contextmanager
 def blocked_layout(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """Let every `Stack` of `network` whose channels fill whole blocks train in oneDNN's layout.
+    """Let every `ConvStack` of `network` whose channels fill whole blocks train in oneDNN's layout.
 
     Nothing is changed where it is not `wanted`: it asks for a CPU with bfloat16 instructions,
     and for batch normalisation in training mode.
     """
     wanted = wanted and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
-    stacks = [part for part in network.modules() if isinstance(part, Stack)]
+    stacks = [part for part in network.modules() if isinstance(part, ConvStack)]
     for stack in stacks:
         stack.blocked = wanted and _in_whole_blocks(stack)
     try:
