@@ -55,7 +55,7 @@ def _in_whole_blocks(stack: ConvStack) -> bool:
 
 @contextmanager
 def blocked_layout(network: nn.Module, wanted: bool) -> Iterator[None]:
-    """Let every `ConvStack` of `network` whose channels fill whole blocks train in oneDNN's layout.
+    """Let every `ConvStack` of `network` whose channels fill whole blocks run in oneDNN's layout.
 
     Nothing is changed where it is not `wanted`: it asks for a CPU with bfloat16 instructions,
     and for batch normalisation in training mode.
