@@ -244,8 +244,7 @@ def _cifar10_quick() -> UlpPlan:
         "VGG-like networks of width 16, each trained for 3 epochs; 110 pairs of twins to learn "
         "from and calibrate on and 40 to test on, where the paper has 400 and 100"
     )
-    base = _cifar10_base(_counts(100, 40, 20), epochs=3)
-    return UlpPlan(base, setting, _rates(base, 15))
+    return UlpPlan(_cifar10_base(_counts(100, 40, 20), epochs=3), setting)
 
 
 def _cifar10_full() -> UlpPlan:
