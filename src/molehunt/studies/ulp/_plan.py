@@ -255,7 +255,7 @@ def _cifar10_full() -> UlpPlan:
 
 # 1,806 pairs in place of 90, 43 targets in place of 10: each pair gets a quarter of the
 # images that it has elsewhere, each target half of them.
-_MANY_CLASSES = {
+_MANY_CLASSES: dict[str, dict[str, Any]] = {
     # On the sign, as the zoo's triggers, not in a corner, as the search's own default.
     "pairwise": {"steps": 40, "images_per_step": 4, "placement": "anywhere"},
     "neural-cleanse": {"images_per_step": 8},
