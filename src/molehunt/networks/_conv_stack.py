@@ -1,4 +1,4 @@
-"""Convolutional layers in sequence that train in oneDNN's own memory layout."""
+"""Convolutional layers in sequence that run in oneDNN's own memory layout."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def blocked_layout(network: nn.Module, wanted: bool) -> Iterator[None]:
     """Let every `ConvStack` of `network` whose channels fill whole blocks run in oneDNN's layout.
 
     Nothing is changed where it is not `wanted`: it asks for a CPU with bfloat16 instructions,
-    and for batch normalisation in training mode.
+    and for batch normalisation in training mode or folded into its convolutions.
     """
     wanted = wanted and torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
     stacks = [part for part in network.modules() if isinstance(part, ConvStack)]
