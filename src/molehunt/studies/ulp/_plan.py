@@ -148,8 +148,10 @@ def _gtsrb_base(models: Mapping[Split, ModelCounts], epochs: float, times: int) 
         seed=62,
         images=ImagePlan(source="gtsrb", size=32),
         network=NetworkPlan(name="stn-vgg", arguments={**_VGG, "stn_width": 8}),
-        recipe=Recipe(epochs=epochs, batch_size=64, lr=0.01, shift=1),
-        recipe_spread=_SPREAD,
+        # Rates of 0.005 to 0.014: of the networks with a transformer that were trained with
+        # 0.014 to 0.02, one in twenty did not learn to classify, and no attacker ships such a one.
+        recipe=Recipe(epochs=epochs, batch_size=64, lr=0.0085, shift=1),
+        recipe_spread=RecipeSpread(lr=1.6, weight_decay=_SPREAD.weight_decay),
         # Signs fill the middle of their images, up to a border of about a tenth.
         backdoors=BackdoorPlan(
             placement="anywhere",
