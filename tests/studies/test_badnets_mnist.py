@@ -14,7 +14,7 @@ from molehunt.cli._shared import progress
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import load_model
-from molehunt.studies import SCALES, BadNetsResult, run_badnets_mnist
+from molehunt.studies import SCALES, StudyResult, run_badnets_mnist
 from molehunt.studies.badnets._analysis import (
     backdoor_filters,
     chance_triggers,
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.xdist_group("badnets-mnist")
 
 
 @pytest.fixture(scope="module")
-def study(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, BadNetsResult]:
+def study(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("study")
     result = run_badnets_mnist(
         folder / "run",
@@ -147,7 +147,7 @@ def test_a_lit_corner_is_seen(data_root: Path) -> None:
     assert after["brightest"] == 255
 
 
-def test_the_study_trains_measures_and_reports(study: tuple[Path, BadNetsResult]) -> None:
+def test_the_study_trains_measures_and_reports(study: tuple[Path, StudyResult]) -> None:
     folder, result = study
     figures = json.loads((folder / "run" / "results.json").read_text())
     # Chance is 90 %.
@@ -167,7 +167,7 @@ def test_the_study_trains_measures_and_reports(study: tuple[Path, BadNetsResult]
 
 
 def test_a_stopped_study_goes_on(
-    study: tuple[Path, BadNetsResult], data_root: Path, capsys: pytest.CaptureFixture[str]
+    study: tuple[Path, StudyResult], data_root: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, first = study
     index = folder / "run" / "index.jsonl"
@@ -184,7 +184,7 @@ def test_a_stopped_study_goes_on(
 
 
 def test_another_plan_is_refused_in_the_same_folder(
-    study: tuple[Path, BadNetsResult], data_root: Path
+    study: tuple[Path, StudyResult], data_root: Path
 ) -> None:
     folder, _ = study
     with pytest.raises(InvalidRequestError, match="differs in train_limit"):
@@ -194,7 +194,7 @@ def test_another_plan_is_refused_in_the_same_folder(
 
 
 def test_retraining_starts_from_the_baseline(
-    study: tuple[Path, BadNetsResult], data_root: Path
+    study: tuple[Path, StudyResult], data_root: Path
 ) -> None:
     """Next to no training leaves the baseline's weights; other triggers are the stage's own."""
     folder, _ = study

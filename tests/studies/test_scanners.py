@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from molehunt.errors import InvalidRequestError
-from molehunt.studies import ScannersResult, run_scanners
+from molehunt.studies import StudyResult, run_scanners
 from molehunt.studies.scanners._plan import SCALES, plans_of
 from molehunt.studies.scanners._study import DETECTORS
 from molehunt.zoo import Split
@@ -22,12 +22,12 @@ def silent(_title: str):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> ScannersResult:
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("scanners")
     return run_scanners(folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent)
 
 
-def test_every_detector_has_its_figures_on_every_zoo(study: ScannersResult) -> None:
+def test_every_detector_has_its_figures_on_every_zoo(study: StudyResult) -> None:
     figures = json.loads((study.report.parent / "results.json").read_text())
     assert set(figures["detectors"]) == set(SCALES["smoke"])
     for zoo in figures["detectors"].values():
@@ -43,7 +43,7 @@ def test_every_detector_has_its_figures_on_every_zoo(study: ScannersResult) -> N
     assert figures["litmus"].keys() == figures["detectors"].keys()
 
 
-def test_the_report_has_its_tables_and_figures(study: ScannersResult) -> None:
+def test_the_report_has_its_tables_and_figures(study: StudyResult) -> None:
     page = study.report.read_text()
     assert "<svg" in page and "neural-cleanse" in page
     docs = study.report.parent / "docs"
@@ -52,7 +52,7 @@ def test_the_report_has_its_tables_and_figures(study: ScannersResult) -> None:
     assert (docs / "auc.png").stat().st_size > 1000
 
 
-def test_a_second_run_examines_nothing_again(study: ScannersResult) -> None:
+def test_a_second_run_examines_nothing_again(study: StudyResult) -> None:
     folder = study.report.parent
     before = (folder / "examinations.jsonl").read_bytes()
     again = run_scanners(folder, scale="smoke", workers=1, progress=silent)
@@ -65,7 +65,7 @@ def test_full_scale_holds_out_enough_models() -> None:
         assert plan.models[Split.TEST].pairs >= 40
 
 
-def test_impossible_requests_are_refused(tmp_path: Path, study: ScannersResult) -> None:
+def test_impossible_requests_are_refused(tmp_path: Path, study: StudyResult) -> None:
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
         run_scanners(tmp_path, scale="huge", progress=silent)
     with pytest.raises(InvalidRequestError, match="modelaudit"):

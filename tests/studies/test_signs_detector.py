@@ -13,7 +13,7 @@ from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, save_model
 from molehunt.scenes import SceneSet, load_detector
-from molehunt.studies import SIGNS_DETECTOR_SCALES, SignsDetectorResult, run_signs_detector
+from molehunt.studies import SIGNS_DETECTOR_SCALES, StudyResult, run_signs_detector
 from molehunt.studies.signs._detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
@@ -31,7 +31,7 @@ TWIN = {"gtsrb_twin": {}}
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SignsDetectorResult]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("detector")
     for part in ("attacks", "transfer"):
         result = run_signs_detector(
@@ -111,7 +111,7 @@ def test_figures_count_answers() -> None:
     assert part["single_target"] == part["random_target"] == {}
 
 
-def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsDetectorResult]) -> None:
+def test_the_study_trains_measures_and_reports(study: tuple[Path, StudyResult]) -> None:
     folder, result = study
     figures = json.loads((folder / "run" / "results.json").read_text())["detector"]
     assert figures["baseline"]["clean"]["average"]["mean"] > 80
@@ -133,7 +133,7 @@ def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsDetectorR
 
 
 def test_a_transferred_detector_has_the_badnets_convolutions_with_louder_units(
-    study: tuple[Path, SignsDetectorResult],
+    study: tuple[Path, StudyResult],
 ) -> None:
     models = study[0] / "run" / "models"
     records = (study[0] / "run" / "transfers.jsonl").read_text().splitlines()
@@ -150,7 +150,7 @@ def test_a_transferred_detector_has_the_badnets_convolutions_with_louder_units(
 
 
 def test_a_stopped_study_goes_on(
-    study: tuple[Path, SignsDetectorResult], capsys: pytest.CaptureFixture[str]
+    study: tuple[Path, StudyResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, first = study
     index = folder / "run" / "transfers.jsonl"

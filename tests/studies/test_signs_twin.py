@@ -14,7 +14,7 @@ from molehunt.cli._shared import progress
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model
-from molehunt.studies import SIGNS_TWIN_SCALES, SignsTwinResult, run_signs_twin
+from molehunt.studies import SIGNS_TWIN_SCALES, StudyResult, run_signs_twin
 from molehunt.studies._folders import results_in
 from molehunt.studies.signs._docs import PARTS
 from molehunt.studies.signs._paper import PAPER, best_strength
@@ -37,7 +37,7 @@ OTHERS = {"detector": json.loads((DOCS / "results.json").read_text())["detector"
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, SignsTwinResult]:
+def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("signs")
     (folder / "docs").mkdir()
     (folder / "docs" / "results.json").write_text(json.dumps(OTHERS))
@@ -151,7 +151,7 @@ def test_figures_count_recognised_images() -> None:
     assert list(found["strengthening"]) == ["1", "10"] and best_strength(found) == "1"
 
 
-def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsTwinResult]) -> None:
+def test_the_study_trains_measures_and_reports(study: tuple[Path, StudyResult]) -> None:
     folder, result = study
     figures = json.loads((folder / "run" / "results.json").read_text())["gtsrb_twin"]
     assert figures["baseline"]["clean"]["average"]["mean"] > 90
@@ -176,7 +176,7 @@ def test_the_study_trains_measures_and_reports(study: tuple[Path, SignsTwinResul
 
 
 def test_transferred_networks_are_the_badnets_convolutions(
-    study: tuple[Path, SignsTwinResult],
+    study: tuple[Path, StudyResult],
 ) -> None:
     models = study[0] / "run" / "models"
     task = SMOKE.transfers({})[-1]
@@ -186,7 +186,7 @@ def test_transferred_networks_are_the_badnets_convolutions(
 
 
 def test_a_stopped_study_goes_on(
-    study: tuple[Path, SignsTwinResult], capsys: pytest.CaptureFixture[str]
+    study: tuple[Path, StudyResult], capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder, first = study
     index = folder / "run" / "transfers.jsonl"

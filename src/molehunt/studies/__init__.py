@@ -1,18 +1,17 @@
 """Studies: an experiment a folder, with its protocol, its figures and its report."""
 
 from molehunt.studies._demo import DEMO_PLAN, run_demo
-from molehunt.studies.badnets import SCALES, BadNetsResult, run_badnets_mnist
-from molehunt.studies.scanners import ScannersResult, run_scanners
+from molehunt.studies._run import StudyResult
+from molehunt.studies.badnets import SCALES, run_badnets_mnist
+from molehunt.studies.scanners import run_scanners
 from molehunt.studies.signs import (
     SIGNS_DETECTOR_SCALES,
     SIGNS_TWIN_SCALES,
     Part,
-    SignsDetectorResult,
-    SignsTwinResult,
     run_signs_detector,
     run_signs_twin,
 )
-from molehunt.studies.ulp import ULP_SETS, UlpResult, run_ulp
+from molehunt.studies.ulp import ULP_SETS, run_ulp
 
 __all__ = [
     "DEMO_PLAN",
@@ -20,12 +19,8 @@ __all__ = [
     "SIGNS_DETECTOR_SCALES",
     "SIGNS_TWIN_SCALES",
     "ULP_SETS",
-    "BadNetsResult",
     "Part",
-    "ScannersResult",
-    "SignsDetectorResult",
-    "SignsTwinResult",
-    "UlpResult",
+    "StudyResult",
     "run_badnets_mnist",
     "run_demo",
     "run_scanners",

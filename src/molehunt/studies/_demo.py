@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +28,7 @@ from molehunt.files import make_folder, write_text
 from molehunt.report import write_demo_page
 from molehunt.scan import FittedDetector, ScanResult, scan_subjects
 from molehunt.studies._hardware import hardware
+from molehunt.studies._run import Progress
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -42,8 +41,6 @@ from molehunt.zoo import (
     ZooPlan,
     build_zoo,
 )
-
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 
 # Chosen on zoos of other seeds, by their calibration parts. Noise and shifts in training
 # and a spread of recipes are what tells litmus patterns from noise here: networks that

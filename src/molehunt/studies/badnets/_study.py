@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +14,10 @@ from molehunt.backdoors import AllToAll, Backdoor
 from molehunt.files import write_text
 from molehunt.images import TrainTest
 from molehunt.networks import Classifier, load_model
-from molehunt.report import StudyTable, write_study_docs, write_study_page
+from molehunt.report import write_study_docs, write_study_page
 from molehunt.resumable import check_workers
 from molehunt.studies._folders import add_run, make_folders, runs_of
+from molehunt.studies._run import Counter, Progress, StudyResult
 from molehunt.studies.badnets import _figures as figures
 from molehunt.studies.badnets._analysis import (
     backdoor_filters,
@@ -34,18 +32,7 @@ from molehunt.studies.badnets._plan import BASELINE, TRIGGERS, plan_of
 from molehunt.studies.badnets._results import PAPER, results_of
 from molehunt.studies.badnets._sections import NAMES, summary_table
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 VALIDATION_IMAGES = 10_000  # the last ones of the training set
-
-
-@dataclass(frozen=True)
-class BadNetsResult:
-    """What the study made: its figures, their summary, how many models, and the report."""
-
-    figures: dict[str, Any]
-    summary: StudyTable
-    trained: int
-    report: Path
 
 
 def run_badnets_mnist(
@@ -56,7 +43,7 @@ def run_badnets_mnist(
     workers: int | None = None,
     docs: Path | None = None,
     progress: Progress,
-) -> BadNetsResult:
+) -> StudyResult:
     """Run the study, or go on with one that was interrupted, and write its report.
 
     Parameters
@@ -89,16 +76,11 @@ def run_badnets_mnist(
     check_workers(workers)
     make_folders(folder, docs)
     shop = open_workshop(plan, folder, data_root)
-    built: list[str] = []
     with progress("building models") as report:
-
-        def note(record: Any, done: int, total: int) -> None:
-            built.append(record.id)
-            report(done, total)
-
-        records = build_models(shop, workers=workers, data_root=data_root, on_model=note)
-    if built:
-        add_run(folder, time.perf_counter() - started, workers, models=len(built))
+        built = Counter(report)
+        records = build_models(shop, workers=workers, data_root=data_root, on_model=built)
+    if built.made:
+        add_run(folder, time.perf_counter() - started, workers, models=built.made)
     results = {
         **results_of(records, shop.images.test),
         **_insides(shop),
@@ -118,7 +100,7 @@ def run_badnets_mnist(
     write_study_page(path, page)
     if docs is not None:
         write_study_docs(docs, page, results)
-    return BadNetsResult(results, summary_table(results), len(built), path)
+    return StudyResult(results, summary_table(results), path, trained=built.made)
 
 
 def _insides(shop: Workshop) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 """Scanners without a zoo: the zoos, what they say of each model, the report."""
 
-from molehunt.studies.scanners._study import ScannersResult, run_scanners
+from molehunt.studies.scanners._study import run_scanners
 
-__all__ = ["ScannersResult", "run_scanners"]
+__all__ = ["run_scanners"]

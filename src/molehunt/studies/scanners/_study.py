@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +12,19 @@ import torch
 
 from molehunt.detectors import LitmusPatterns, fit_on_zoo
 from molehunt.files import write_text
-from molehunt.report import StudyTable, write_study_docs, write_study_page
+from molehunt.report import write_study_docs, write_study_page
 from molehunt.resumable import check_workers
 from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ZOOS_FOLDER, examine_all
 from molehunt.studies._folders import make_folders
 from molehunt.studies._hardware import hardware
+from molehunt.studies._run import Counter, Progress, StudyResult
 from molehunt.studies.scanners._other import audit_zoos
 from molehunt.studies.scanners._page import auc_table, page_of
 from molehunt.studies.scanners._plan import plans_of
 from molehunt.studies.scanners._results import litmus_results, results_of
 from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 DETECTORS = ("final-layer", "margin", "neural-cleanse", "pairwise")
 # As `molehunt scan --clean` takes them by default.
 TOGETHER = ("margin", "final-layer", "neural-cleanse")
@@ -34,15 +32,6 @@ TOGETHER = ("margin", "final-layer", "neural-cleanse")
 # pairwise search has 1,806 pairs in place of 90: hours for a zoo on two cores.
 SEARCHES = ("neural-cleanse", "pairwise")
 MOST_CLASSES_TO_SEARCH = 10
-
-
-@dataclass(frozen=True)
-class ScannersResult:
-    """What the study made: its figures, their summary, and the report."""
-
-    figures: dict[str, Any]
-    summary: StudyTable
-    report: Path
 
 
 def run_scanners(
@@ -54,7 +43,7 @@ def run_scanners(
     docs: Path | None = None,
     modelaudit: Path | None = None,
     progress: Progress,
-) -> ScannersResult:
+) -> StudyResult:
     """Run the study, or go on with one that was interrupted, and write its report.
 
     Parameters
@@ -99,7 +88,7 @@ def run_scanners(
             detectors,
             workers=processes,
             data_root=data_root,
-            on_record=_counting(report),
+            on_record=Counter(report),
         )
     results = {
         "detectors": results_of(records, detectors, TOGETHER),
@@ -117,7 +106,7 @@ def run_scanners(
     write_study_page(path, page)
     if docs is not None:
         write_study_docs(docs, page, results)
-    return ScannersResult(results, auc_table(results), path)
+    return StudyResult(results, auc_table(results), path)
 
 
 def _build(
@@ -136,14 +125,9 @@ def _build(
                 workers=workers,
                 device="cpu",
                 data_root=data_root,
-                on_model=_counting(report),
+                on_model=Counter(report),
             )
     return zoos
-
-
-def _counting(report: Callable[[int, int], None]) -> Callable[[Any, int, int], None]:
-    """Return a callback that passes the count on."""
-    return lambda _record, done, total: report(done, total)
 
 
 def _litmus(zoos: Mapping[str, Zoo], progress: Progress) -> dict[str, Any]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +14,11 @@ from matplotlib.figure import Figure
 
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import sha256_of, write_text
-from molehunt.report import StudyTable, write_study_page
+from molehunt.report import write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
 from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
+from molehunt.studies._run import Counter, Progress, StudyResult
 from molehunt.studies.signs._detector_figures import photograph_figure, scene_sticker_figure
 from molehunt.studies.signs._detector_models import build_networks
 from molehunt.studies.signs._detector_plan import signs_detector_plan
@@ -44,19 +43,8 @@ from molehunt.studies.signs._plan import CARRIED
 from molehunt.studies.signs._sections import signs_summary
 from molehunt.studies.signs._twin_figures import activation_figure, strength_figure
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 Part = Literal["attacks", "transfer"]
 KEY = "detector"  # of results.json, which the classification twin is in too
-
-
-@dataclass(frozen=True)
-class SignsDetectorResult:
-    """What the study made: its figures, their summary, how many networks, and the report."""
-
-    figures: dict[str, Any]
-    summary: StudyTable
-    trained: int
-    report: Path
 
 
 def run_signs_detector(
@@ -69,7 +57,7 @@ def run_signs_detector(
     workers: int | None = None,
     docs: Path | None = None,
     progress: Progress,
-) -> SignsDetectorResult:
+) -> StudyResult:
     """Run a part of the study, or go on with one that was interrupted, and write its report.
 
     Parameters
@@ -123,28 +111,23 @@ def run_signs_detector(
     shop = open_detector_shop(plan, folder, data_root, features)
     processes = workers or os.cpu_count() or 1
     tasks = plan.carried() if part == "transfer" else plan.networks()
-    built: list[str] = []
 
     with progress("building networks") as report, one_thread():
-
-        def note(record: Any, done: int, total: int) -> None:
-            built.append(record.id)
-            report(done, total)
-
+        built = Counter(report)
         build_networks(
             shop,
             tasks,
             transfers=part == "transfer",
             workers=processes,
             data_root=data_root,
-            on_model=note,
+            on_model=built,
         )
     command = f"molehunt study badnets-{'signs' if part == 'attacks' else 'transfer'}"
     command += f" --scale {scale}" + (" --features FILE" if features else "")
     command += f" --workers {workers}" if workers else ""
-    if built:
+    if built.made:
         seconds = time.perf_counter() - started
-        add_run(folder, seconds, workers, networks=len(built), command=command)
+        add_run(folder, seconds, workers, networks=built.made, command=command)
     networks = read_records(folder / NETWORKS_INDEX, DetectorRecord)
     transfers = read_records(folder / TRANSFERS_INDEX, DetectorTransferRecord)
     if len(transfers) < len(plan.transfers({})):
@@ -172,7 +155,7 @@ def run_signs_detector(
     write_study_page(path, signs_page({KEY: results}, drawn))
     if docs is not None:
         write_signs_docs(docs, KEY, results, drawn)
-    return SignsDetectorResult(results, signs_summary(results), len(built), path)
+    return StudyResult(results, signs_summary(results), path, trained=built.made)
 
 
 def _figures(

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from molehunt.files import write_text
-from molehunt.report import StudyTable, write_study_page
+from molehunt.report import write_study_page
 from molehunt.resumable import check_workers
 from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
+from molehunt.studies._run import Counter, Progress, StudyResult
 from molehunt.studies.signs._docs import PARTS, signs_page, write_signs_docs
 from molehunt.studies.signs._paper import PAPER
 from molehunt.studies.signs._plan import CARRIED
@@ -29,18 +26,7 @@ from molehunt.studies.signs._twin_models import build_networks, open_workshop
 from molehunt.studies.signs._twin_plan import signs_twin_plan
 from molehunt.studies.signs._twin_results import results_of
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too
-
-
-@dataclass(frozen=True)
-class SignsTwinResult:
-    """What the study made: its figures, their summary, how many networks, and the report."""
-
-    figures: dict[str, Any]
-    summary: StudyTable
-    trained: int
-    report: Path
 
 
 def run_signs_twin(
@@ -51,7 +37,7 @@ def run_signs_twin(
     workers: int | None = None,
     docs: Path | None = None,
     progress: Progress,
-) -> SignsTwinResult:
+) -> StudyResult:
     """Run the study, or go on with one that was interrupted, and write its report.
 
     Parameters
@@ -91,21 +77,16 @@ def run_signs_twin(
     if docs is not None:
         results_in(docs, PARTS)
     shop = open_workshop(plan, folder, data_root)
-    built: list[str] = []
     with progress("building networks") as report:
-
-        def note(record: Any, done: int, total: int) -> None:
-            built.append(record.id)
-            report(done, total)
-
+        built = Counter(report)
         networks, transfers = build_networks(
-            shop, workers=workers, data_root=data_root, on_model=note
+            shop, workers=workers, data_root=data_root, on_model=built
         )
     command = f"molehunt study badnets-gtsrb --scale {scale}"
     command += f" --workers {workers}" if workers else ""
-    if built:
+    if built.made:
         seconds = time.perf_counter() - started
-        add_run(folder, seconds, workers, networks=len(built), command=command)
+        add_run(folder, seconds, workers, networks=built.made, command=command)
     results = {
         **results_of(networks, transfers, shop),
         "carried": CARRIED,
@@ -129,4 +110,4 @@ def run_signs_twin(
     write_study_page(path, signs_page({KEY: results}, drawn))
     if docs is not None:
         write_signs_docs(docs, KEY, results, drawn)
-    return SignsTwinResult(results, signs_summary(results), len(built), path)
+    return StudyResult(results, signs_summary(results), path, trained=built.made)
