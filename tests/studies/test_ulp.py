@@ -10,7 +10,7 @@ import pytest
 
 from molehunt.backdoors import SingleTarget, Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError
-from molehunt.studies import ULP_SETS, UlpResult, run_ulp
+from molehunt.studies import ULP_SETS, StudyResult, run_ulp
 from molehunt.studies.ulp._fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
 from molehunt.studies.ulp._plan import ulp_plan
 from molehunt.studies.ulp._results import UlpRecords, results_of
@@ -26,12 +26,12 @@ def silent(_title: str):
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> UlpResult:
+def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("ulp")
     return run_ulp("mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent)
 
 
-def test_the_results_have_the_whole_table(study: UlpResult) -> None:
+def test_the_results_have_the_whole_table(study: StudyResult) -> None:
     found = json.loads((study.report.parent / "results.json").read_text())["mnist"]
     for name in ("litmus", "noise"):
         assert set(found[name]["auc"]) == {"1", "5", "10"}
@@ -48,7 +48,7 @@ def test_the_results_have_the_whole_table(study: UlpResult) -> None:
     assert found["carries"]["width-8"]["detectors"]["litmus"] is not None
 
 
-def test_the_report_has_its_tables_and_pictures(study: UlpResult) -> None:
+def test_the_report_has_its_tables_and_pictures(study: StudyResult) -> None:
     assert "<svg" in study.report.read_text()
     docs = study.report.parent / "docs"
     text = (docs / "README.md").read_text()
@@ -58,7 +58,7 @@ def test_the_report_has_its_tables_and_pictures(study: UlpResult) -> None:
         assert (docs / f"{name}.png").stat().st_size > 1000
 
 
-def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) -> None:
+def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: StudyResult) -> None:
     folder = study.report.parent
     before = [(folder / name).read_bytes() for name in ("fits.jsonl", "scores.jsonl")]
     stored = json.loads((folder / "docs" / "results.json").read_text())
@@ -72,7 +72,7 @@ def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: UlpResult) 
     assert "GTSRB, paper | 0.61" in (folder / "docs" / "README.md").read_text()
 
 
-def test_the_table_alone_is_a_part_of_the_whole(study: UlpResult) -> None:
+def test_the_table_alone_is_a_part_of_the_whole(study: StudyResult) -> None:
     folder = study.report.parent
     found = run_ulp(
         "mnist", folder, scale="smoke", table_only=True, searches=(), workers=1, progress=silent
@@ -82,7 +82,7 @@ def test_the_table_alone_is_a_part_of_the_whole(study: UlpResult) -> None:
     assert found["litmus"] == study.figures["mnist"]["litmus"]
 
 
-def test_foreign_results_are_refused_before_the_work(study: UlpResult, tmp_path: Path) -> None:
+def test_foreign_results_are_refused_before_the_work(study: StudyResult, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"other": 1}')
     with pytest.raises(UnreadableFileError, match="mnist, cifar10, gtsrb"):
         run_ulp("mnist", tmp_path / "run", scale="smoke", docs=tmp_path, progress=silent)
@@ -110,7 +110,13 @@ def test_plans_keep_triggers_and_twins_apart(name: str, scale: str) -> None:
         assert max(counts) - min(counts) <= 1 and len(counts) == 90
     # Nothing that a variant is tested on is drawn as the base is.
     seeds = [zoo.seed for zoo in plan.zoos.values()]
-    assert len(set(seeds)) == len(seeds)
+    others = [zoo.seed for zoo in ulp_plan(name, scale, draw=1).zoos.values()]
+    assert len({*seeds, *others}) == 2 * len(seeds)
+
+
+def test_another_draw_is_not_mixed_with_the_first(study: StudyResult) -> None:
+    with pytest.raises(InvalidRequestError, match="holds another plan"):
+        run_ulp("mnist", study.report.parent, scale="smoke", draw=1, workers=1, progress=silent)
 
 
 def test_full_scale_is_the_papers() -> None:
@@ -142,7 +148,7 @@ def figures_of(zoos: dict[str, Zoo], backdoored: list[float]) -> dict[str, Any]:
 
 
 @pytest.fixture
-def zoos(study: UlpResult) -> dict[str, Zoo]:
+def zoos(study: StudyResult) -> dict[str, Zoo]:
     names = ulp_plan("mnist", "smoke").zoos
     return {name: Zoo(study.report.parent / "zoos" / name) for name in names}
 
@@ -179,3 +185,5 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
         run_ulp("mnist", tmp_path, scale="huge", progress=silent)
     with pytest.raises(InvalidRequestError, match="pairwise, neural-cleanse"):
         run_ulp("mnist", tmp_path, scale="smoke", searches=["margin"], progress=silent)
+    with pytest.raises(InvalidRequestError, match="draw: expected 0 or more"):
+        run_ulp("mnist", tmp_path, scale="smoke", draw=-1, progress=silent)

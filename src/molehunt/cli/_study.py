@@ -12,6 +12,7 @@ from molehunt.report import evaluation_table, scan_table, study_table
 from molehunt.studies import (
     SCALES,
     Part,
+    StudyResult,
     run_badnets_mnist,
     run_demo,
     run_scanners,
@@ -62,12 +63,7 @@ def badnets_mnist(
     result = run_badnets_mnist(
         folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
     )
-    output.print(study_table(result.summary))
-    output.print(
-        f"{result.trained} of {result.figures['models']} models trained now. "
-        f"Report: {result.report}",
-        highlight=False,
-    )
+    _show(result, "models")
 
 
 @app.command("badnets-gtsrb")
@@ -82,12 +78,7 @@ def badnets_gtsrb(
     result = run_signs_twin(
         folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
     )
-    output.print(study_table(result.summary))
-    output.print(
-        f"{result.trained} of {result.figures['networks']} networks trained now. "
-        f"Report: {result.report}",
-        highlight=False,
-    )
+    _show(result, "networks")
 
 
 Features = Annotated[
@@ -145,12 +136,7 @@ def _signs(
         docs=docs,
         progress=progress,
     )
-    output.print(study_table(result.summary))
-    output.print(
-        f"{result.trained} of {result.figures['networks']} networks trained now. "
-        f"Report: {result.report}",
-        highlight=False,
-    )
+    _show(result, "networks")
 
 
 @app.command("scanners")
@@ -174,13 +160,15 @@ def scanners(
         modelaudit=modelaudit,
         progress=progress,
     )
-    output.print(study_table(result.summary))
-    output.print(f"Report: {result.report}", highlight=False)
+    _show(result)
 
 
 Images = Annotated[
     str | None,
     typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
+]
+Draw = Annotated[
+    int, typer.Option(help="Other models and triggers; the published figures are of draw 0.")
 ]
 TableOnly = Annotated[
     bool, typer.Option("--table-only", help="Leave out poison ratios and variants of the attack.")
@@ -197,13 +185,14 @@ def ulp_mnist(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    draw: Draw = 0,
     table_only: TableOnly = False,
     searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on MNIST: Table 1, Figures 4 and 5, and beyond."""
-    _ulp("mnist", folder, scale, docs, images, table_only, searches, workers, data_root)
+    _ulp("mnist", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
 
 
 @app.command("ulp-cifar10")
@@ -212,13 +201,14 @@ def ulp_cifar10(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    draw: Draw = 0,
     table_only: TableOnly = False,
     searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on CIFAR-10."""
-    _ulp("cifar10", folder, scale, docs, images, table_only, searches, workers, data_root)
+    _ulp("cifar10", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
 
 
 @app.command("ulp-gtsrb")
@@ -227,13 +217,14 @@ def ulp_gtsrb(
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
+    draw: Draw = 0,
     table_only: TableOnly = False,
     searches: Searches = None,
     workers: Workers = None,
     data_root: DataRoot = None,
 ) -> None:
     """Universal Litmus Patterns on GTSRB, behind a spatial transformer."""
-    _ulp("gtsrb", folder, scale, docs, images, table_only, searches, workers, data_root)
+    _ulp("gtsrb", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
 
 
 def _ulp(
@@ -242,6 +233,7 @@ def _ulp(
     scale: str,
     docs: Path | None,
     images: str | None,
+    draw: int,
     table_only: bool,
     searches: str | None,
     workers: int | None,
@@ -252,6 +244,7 @@ def _ulp(
         folder,
         scale=scale,
         source=images,
+        draw=draw,
         table_only=table_only,
         searches=None if searches is None else [] if searches == "none" else searches.split(","),
         data_root=data_root,
@@ -259,5 +252,13 @@ def _ulp(
         docs=docs,
         progress=progress,
     )
+    _show(result)
+
+
+def _show(result: StudyResult, kind: str = "models") -> None:
+    """Print what a study found and where its report is; `kind` is what it trained."""
     output.print(study_table(result.summary))
-    output.print(f"Report: {result.report}", highlight=False)
+    now = ""
+    if result.trained is not None:
+        now = f"{result.trained} of {result.figures[kind]} {kind} trained now. "
+    output.print(f"{now}Report: {result.report}", highlight=False)

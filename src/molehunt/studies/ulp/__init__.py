@@ -1,5 +1,5 @@
 """Universal Litmus Patterns: zoos, fits, searches and the report."""
 
-from molehunt.studies.ulp._study import ULP_SETS, UlpResult, run_ulp
+from molehunt.studies.ulp._study import ULP_SETS, run_ulp
 
-__all__ = ["ULP_SETS", "UlpResult", "run_ulp"]
+__all__ = ["ULP_SETS", "run_ulp"]

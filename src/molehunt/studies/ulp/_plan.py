@@ -25,6 +25,7 @@ from molehunt.zoo import (
 BASE = "base"
 _SPREAD = RecipeSpread(lr=2.0, weight_decay=3.0)
 _VGG = {"width": 16, "stages": [1, 1, 1]}
+_SEEDS = 10_000  # between draws: more than between the zoos of one
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class UlpPlan:
         return {BASE: self.base, **rates, **self.variants}
 
 
-def ulp_plan(images: str, scale: str, source: str | None = None) -> UlpPlan:
+def ulp_plan(images: str, scale: str, source: str | None = None, draw: int = 0) -> UlpPlan:
     """Return the plan of one image set.
 
     Parameters
@@ -78,28 +79,31 @@ def ulp_plan(images: str, scale: str, source: str | None = None) -> UlpPlan:
     source : str, optional
         Where the images come from, as in `molehunt.images.load_images`, in place of
         torchvision's layout (``folder:PATH``).
+    draw : int
+        Another one has other models and triggers all over.
 
     Raises
     ------
     InvalidRequestError
-        For an unknown scale.
+        For an unknown scale, or a negative draw.
     """
+    if draw < 0:
+        raise InvalidRequestError(refused("draw", "0 or more", draw))
     scales = {"smoke": _smoke, "quick": _QUICK[images], "full": _FULL[images]}
     if scale not in scales:
         raise InvalidRequestError(refused("scale", ", ".join(scales), repr(scale)))
     plan = scales[scale]()
-    if source is None:
-        return plan
+
+    def drawn(zoo: ZooPlan) -> ZooPlan:
+        images = zoo.images.model_copy(update={"source": source or zoo.images.source})
+        return zoo.model_copy(update={"images": images, "seed": zoo.seed + _SEEDS * draw})
+
     return replace(
         plan,
-        base=_from(plan.base, source),
-        rates={name: _from(zoo, source) for name, zoo in plan.rates.items()},
-        variants={name: _from(zoo, source) for name, zoo in plan.variants.items()},
+        base=drawn(plan.base),
+        rates={name: drawn(zoo) for name, zoo in plan.rates.items()},
+        variants={name: drawn(zoo) for name, zoo in plan.variants.items()},
     )
-
-
-def _from(plan: ZooPlan, source: str) -> ZooPlan:
-    return plan.model_copy(update={"images": plan.images.model_copy(update={"source": source})})
 
 
 def _counts(fit: int, test: int, placebo: int) -> dict[Split, ModelCounts]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -18,7 +16,6 @@ from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import write_text
 from molehunt.report import (
     StudyFigure,
-    StudyTable,
     write_study_docs,
     write_study_page,
 )
@@ -26,6 +23,7 @@ from molehunt.resumable import check_workers
 from molehunt.studies._examinations import examine_all
 from molehunt.studies._folders import make_folders, results_in
 from molehunt.studies._hardware import hardware
+from molehunt.studies._run import Counter, Progress, StudyResult
 from molehunt.studies.ulp._figures import NAMES, picture_figure, trigger_figure
 from molehunt.studies.ulp._fits import (
     ZOOS_FOLDER,
@@ -41,17 +39,7 @@ from molehunt.studies.ulp._results import UlpRecords, results_of
 from molehunt.studies.ulp._tables import auc_table
 from molehunt.zoo import Split, Zoo, build_zoo
 
-Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
 ULP_SETS = ("mnist", "cifar10", "gtsrb")
-
-
-@dataclass(frozen=True)
-class UlpResult:
-    """What the study made: its figures, the paper's table, and the report."""
-
-    figures: dict[str, Any]
-    summary: StudyTable
-    report: Path
 
 
 def run_ulp(
@@ -60,13 +48,14 @@ def run_ulp(
     *,
     scale: str = "quick",
     source: str | None = None,
+    draw: int = 0,
     table_only: bool = False,
     searches: Sequence[str] | None = None,
     data_root: str | Path | None = None,
     workers: int | None = None,
     docs: Path | None = None,
     progress: Progress,
-) -> UlpResult:
+) -> StudyResult:
     """Run the study on one image set, or go on with one that was interrupted.
 
     Parameters
@@ -78,6 +67,8 @@ def run_ulp(
     scale : {"smoke", "quick", "full"}
     source : str, optional
         Where the images come from, in place of torchvision's layout (``folder:PATH``).
+    draw : int
+        0, or another to see what other models and triggers give.
     table_only : bool
         Leave out poison ratios and variants; a later run without it goes on with them.
     searches : sequence of str, optional
@@ -100,10 +91,12 @@ def run_ulp(
     """
     if images not in ULP_SETS:
         raise InvalidRequestError(refused("image set", ", ".join(ULP_SETS), repr(images)))
-    plan = ulp_plan(images, scale, source)
+    plan = ulp_plan(images, scale, source, draw)
     command = f"molehunt study ulp-{images} --scale {scale}"
     if source is not None:
         command += f" --images {source.partition(':')[0]}:PATH"
+    if draw:
+        command += f" --draw {draw}"
     if table_only:
         plan = replace(plan, rates={}, variants={})
         command += " --table-only"
@@ -120,11 +113,9 @@ def run_ulp(
     processes = workers or os.cpu_count() or 1
     zoos = _build(plan, folder, workers, data_root, progress)
     with progress("fitting detectors") as report:
-        fits = fit_all(fit_tasks(plan), folder, workers=processes, on_record=_counting(report))
+        fits = fit_all(fit_tasks(plan), folder, workers=processes, on_record=Counter(report))
     with progress("scoring models") as report:
-        scores = score_all(
-            score_tasks(plan), folder, workers=processes, on_record=_counting(report)
-        )
+        scores = score_all(score_tasks(plan), folder, workers=processes, on_record=Counter(report))
     searched = {
         name: plan.zoos[name] for name in plan.zoos if name == BASE or name.startswith("poison-")
     }
@@ -136,7 +127,7 @@ def run_ulp(
             settings=plan.searches,
             workers=processes,
             data_root=data_root,
-            on_record=_counting(report),
+            on_record=Counter(report),
         )
     results = {
         images: {
@@ -165,7 +156,7 @@ def run_ulp(
             for picture in (_captions(name) if name != images else pictures.values())
         }
         write_study_docs(docs, page_of(together, known), together)
-    return UlpResult(results, auc_table(results), path)
+    return StudyResult(results, auc_table(results), path)
 
 
 def _build(
@@ -183,14 +174,9 @@ def _build(
                 folder / ZOOS_FOLDER / name,
                 workers=workers,
                 data_root=data_root,
-                on_model=_counting(report),
+                on_model=Counter(report),
             )
     return zoos
-
-
-def _counting(report: Callable[[int, int], None]) -> Callable[[Any, int, int], None]:
-    """Return a callback that passes the count on."""
-    return lambda _record, done, total: report(done, total)
 
 
 def _captions(images: str) -> list[StudyFigure]:
