@@ -119,6 +119,38 @@ def test_another_draw_is_not_mixed_with_the_first(study: StudyResult) -> None:
         run_ulp("mnist", study.report.parent, scale="smoke", draw=1, workers=1, progress=silent)
 
 
+def test_another_draw_is_reported_beside_the_first(study: StudyResult, tmp_path: Path) -> None:
+    docs = tmp_path / "docs"
+    with pytest.raises(InvalidRequestError, match="docs: expected one with draw 0 of mnist"):
+        run_ulp("mnist", tmp_path / "run", scale="smoke", draw=1, docs=docs, progress=silent)
+    assert not docs.exists()
+    shutil.copytree(study.report.parent / "docs", docs)
+    first = json.loads((docs / "results.json").read_text())["mnist"]
+    picture = (docs / "patterns-mnist.png").read_bytes()
+    other = run_ulp(
+        "mnist",
+        tmp_path / "run",
+        scale="smoke",
+        draw=1,
+        table_only=True,
+        searches=(),
+        workers=1,
+        docs=docs,
+        progress=silent,
+    ).figures["mnist"]
+    found = json.loads((docs / "results.json").read_text())["mnist"]
+    assert found["draws"]["1"]["litmus"] == json.loads(json.dumps(other["litmus"]))
+    assert other["zoo"]["seed"] != first["zoo"]["seed"]
+    assert {**found, "draws": {}} == first
+    assert (docs / "patterns-mnist.png").read_bytes() == picture
+    text = (docs / "README.md").read_text()
+    assert "| MNIST, draw 0 |" in text and "| MNIST, draw 1 |" in text
+    assert other["command"] in text and "## MNIST: poison ratio (Figure 4)" in text
+    # The first one again keeps what was reported beside it.
+    run_ulp("mnist", study.report.parent, scale="smoke", workers=1, docs=docs, progress=silent)
+    assert json.loads((docs / "results.json").read_text())["mnist"] == found
+
+
 def test_full_scale_is_the_papers() -> None:
     pairs = {
         name: sum(counts.pairs for counts in ulp_plan(name, "full").base.models.values())

@@ -168,7 +168,8 @@ Images = Annotated[
     typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
 ]
 Draw = Annotated[
-    int, typer.Option(help="Other models and triggers; the published figures are of draw 0.")
+    int,
+    typer.Option(help="Other models and triggers all over; --docs reports it beside draw 0."),
 ]
 TableOnly = Annotated[
     bool, typer.Option("--table-only", help="Leave out poison ratios and variants of the attack.")

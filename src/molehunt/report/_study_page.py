@@ -82,7 +82,7 @@ def write_study_docs(folder: Path, page: StudyPage, results: Mapping[str, Any]) 
     for name, figure in _drawn(page):
         figures.save_figure(figure, folder / f"{name}.png")
     write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
-    write_text(folder / "README.md", template("study.md").render(page=page))
+    write_text(folder / "README.md", template("study.md").render(page=page) + "\n")
 
 
 def _drawn(page: StudyPage) -> Iterator[tuple[str, Figure]]:

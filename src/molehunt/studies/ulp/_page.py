@@ -18,6 +18,7 @@ from molehunt.studies.ulp._tables import (
     auc_table,
     bar_table,
     controls_table,
+    draws_table,
     other_table,
     rates_table,
     seconds_table,
@@ -66,6 +67,7 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
             ],
             [controls_table(results)],
         ),
+        *_draw_sections(results),
         *_bar_sections(results),
         Section(
             "A verdict at 5 % false alarms",
@@ -113,6 +115,11 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
         ),
         _zoo_section(results),
     ]
+    runs = [
+        (NAMES.get(name, name), item)
+        for name, found in results.items()
+        for item in (found, *found.get("draws", {}).values())
+    ]
     return StudyPage(
         title="Universal Litmus Patterns",
         summary=[
@@ -123,12 +130,30 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
         ],
         sections=sections,
         footer=" ".join(
-            f"{NAMES.get(name, name)}: {found['command']}, seed {found['zoo']['seed']} (torch "
+            f"{name}: {found['command']}, seed {found['zoo']['seed']} (torch "
             f"{found['torch']}; {found['hardware']})."
-            for name, found in results.items()
+            for name, found in runs
         )
         + " Every number is in results.json beside this page.",
     )
+
+
+def _draw_sections(results: Results) -> list[Section]:
+    """Return how far figures move with other models, where a set was drawn more than once."""
+    table = draws_table(results)
+    if table is None:
+        return []
+    return [
+        Section(
+            "Other draws",
+            [
+                "The whole protocol again with other seeds: other networks, triggers, source→target"
+                " pairs and detectors. An interval over models is of one fitted detector; what "
+                "fitting on other models changes shows here. All other sections are of draw 0.",
+            ],
+            [table],
+        )
+    ]
 
 
 def _bar_sections(results: Results) -> list[Section]:

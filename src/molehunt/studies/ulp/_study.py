@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,7 +37,7 @@ from molehunt.studies.ulp._fits import (
 from molehunt.studies.ulp._page import page_of
 from molehunt.studies.ulp._plan import BASE, UlpPlan, ulp_plan
 from molehunt.studies.ulp._results import UlpRecords, results_of
-from molehunt.studies.ulp._tables import auc_table
+from molehunt.studies.ulp._tables import DRAWN, Results, auc_table
 from molehunt.zoo import Split, Zoo, build_zoo
 
 ULP_SETS = ("mnist", "cifar10", "gtsrb")
@@ -80,7 +81,8 @@ def run_ulp(
         Processes; one a core when not given.
     docs : Path, optional
         A folder that gets the report as Markdown with PNG figures, together with the
-        other sets whose results it holds already.
+        other sets whose results it holds already. Draws other than 0 are reported beside
+        draw 0 of the same set and scale, which must be there.
     progress : callable
         Gives a context manager for a title; what that yields is called with (done, total).
 
@@ -108,8 +110,11 @@ def run_ulp(
         plan = replace(plan, searches={name: plan.searches[name] for name in searches})
         command += f" --searches {','.join(searches) or 'none'}"
     check_workers(workers)
-    make_folders(folder, docs)
     others = results_in(docs, ULP_SETS) if docs is not None else {}
+    if docs is not None and draw and others.get(images, {}).get("scale") != scale:
+        allowed = f"one with draw 0 of {images} at scale {scale}, to report others beside it"
+        raise InvalidRequestError(refused("docs", allowed, str(docs)))
+    make_folders(folder, docs)
     processes = workers or os.cpu_count() or 1
     zoos = _build(plan, folder, workers, data_root, progress)
     with progress("fitting detectors") as report:
@@ -148,15 +153,26 @@ def run_ulp(
     path = folder / "report.html"
     write_study_page(path, page_of(results, pictures))
     if docs is not None:
-        together = {**others, **results}
-        together = {name: together[name] for name in ULP_SETS if name in together}
+        together = _together(others, images, draw, results[images])
         known = {
             picture.name: picture
             for name in together
-            for picture in (_captions(name) if name != images else pictures.values())
+            for picture in (pictures.values() if (name, draw) == (images, 0) else _captions(name))
         }
         write_study_docs(docs, page_of(together, known), together)
     return StudyResult(results, auc_table(results), path)
+
+
+def _together(others: Results, images: str, draw: int, found: dict[str, Any]) -> dict[str, Any]:
+    """Return what a folder of documents holds once the results of a draw are among it."""
+    before = others.get(images, {})
+    draws = {key: item for key, item in before.get("draws", {}).items() if int(key) != draw}
+    if draw:
+        draws[str(draw)] = {key: found[key] for key in DRAWN if key in found}
+        found = before
+    draws = {key: draws[key] for key in sorted(draws, key=int)}
+    together = {**others, images: {**found, "draws": draws}}
+    return {name: together[name] for name in ULP_SETS if name in together}
 
 
 def _build(

@@ -34,6 +34,19 @@ PAPER: Results = {
         "litmus": {"1": 0.75, "5": 0.88, "10": 0.90},
     },
 }
+# What is kept of the draws that are reported beside the first.
+DRAWN = (
+    "zoo",
+    "noise",
+    "litmus",
+    "statistics",
+    "controls",
+    "baseline",
+    "neural_cleanse",
+    "command",
+    "torch",
+    "hardware",
+)
 
 
 def auc_table(results: Results) -> StudyTable:
@@ -87,6 +100,29 @@ def other_table(results: Results) -> StudyTable:
         "weight statistics",
     ]
     return StudyTable(head, rows)
+
+
+def draws_table(results: Results) -> StudyTable | None:
+    """Return the AUCs of every draw of the sets that were drawn more than once."""
+    rows = []
+    for name, found in results.items():
+        draws = found.get("draws", {})
+        for draw, item in {"0": found, **draws}.items() if draws else ():
+            rows.append(
+                [
+                    f"{NAMES.get(name, name)}, draw {draw}",
+                    f"{item['zoo']['attack_success']:.1%}",
+                    auc_text(_at(item["noise"], "10")),
+                    auc_text(item.get("baseline")),
+                    *(auc_text(_at(item["litmus"], count)) for count in ("1", "5", "10")),
+                    auc_text(item["statistics"]),
+                    auc_text(item["controls"]["shuffled"]),
+                    auc_text(item["controls"]["placebo"]),
+                ]
+            )
+    head = ["", "attack success", "noise 10", "baseline", *(f"litmus {m}" for m in (1, 5, 10))]
+    head += ["weight statistics", "shuffled", "placebo against clean"]
+    return StudyTable(head, rows) if rows else None
 
 
 def controls_table(results: Results) -> StudyTable:
