@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, SingleTarget
+from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, SingleTarget, top_left_pixels
 from molehunt.detectors import NeuralCleanse, PairwiseTriggers, load_detector, save_detector
 from molehunt.detectors._fast import fast_answers
 from molehunt.detectors._neural_cleanse import _anomaly_indices
@@ -79,6 +79,21 @@ def test_the_reconstructed_patch_does_what_the_score_says(digits, one_pair: Clas
         assert (one_pair(images).argmax(1) == 7).float().mean() < 0.1
 
 
+def test_the_search_keeps_its_margin(digits, one_pair: Classifier, monkeypatch) -> None:
+    drawn = []
+
+    def record(*arguments, **settings):
+        found = top_left_pixels(*arguments, **settings)
+        drawn.extend(found.tolist())
+        return found
+
+    monkeypatch.setattr("molehunt.detectors._trigger_search.top_left_pixels", record)
+    detector = PairwiseTriggers(images=digits.test, size=4, steps=4, placement="anywhere", margin=3)
+    found = detector.examine(one_pair)
+    assert {place for pair in drawn for place in pair} == {3, 4, 5}
+    assert found.mask[5:9, 5:9].sum() == found.mask.sum() == 16
+
+
 def test_the_target_of_all_classes_has_the_smallest_mask(digits, clean, all_to_one) -> None:
     detector = NeuralCleanse(images=digits.test, images_per_step=16, steps=150)
     found, other = detector.examine(all_to_one), detector.examine(clean)
@@ -107,6 +122,7 @@ def test_searching_together_finds_what_searching_alone_finds(digits, one_pair) -
     settings = {
         "size": 4,
         "placement": "bottom right",
+        "margin": 0,
         "steps": 16,
         "lr": 0.2,
         "images_per_step": 6,
@@ -222,6 +238,8 @@ def test_images_that_do_not_fit_are_refused(kind, zoo: Zoo, digits: TrainTest) -
         (PairwiseTriggers, {"size": 13}, "trigger size"),
         (PairwiseTriggers, {"placement": "centre"}, "placement"),
         (PairwiseTriggers, {"placement": (9, 9)}, "placement"),
+        (PairwiseTriggers, {"margin": -1}, "margin"),
+        (PairwiseTriggers, {"placement": "anywhere", "margin": 5, "size": 4}, "12x12"),
         (PairwiseTriggers, {"keep": 0}, "keep"),
         (PairwiseTriggers, {"steps": 0}, "steps"),
         (NeuralCleanse, {"success": 0}, "success"),

@@ -41,6 +41,8 @@ class PairwiseTriggers(ImageDetector):
     placement : str or (row, column)
         Where the patch goes, as in `molehunt.zoo.BackdoorPlan`. Drawn places ask for a
         patch that works at all of them.
+    margin : int
+        Pixels between drawn places and the border.
     images_per_class : int
         Images of each source class that a patch is judged on.
     images_per_step : int
@@ -76,6 +78,7 @@ class PairwiseTriggers(ImageDetector):
         images: ImageSet | None = None,
         size: int = 5,
         placement: Placement = "random corner",
+        margin: int = 0,
         images_per_class: int = 16,
         images_per_step: int = 8,
         steps: int = 80,
@@ -88,6 +91,7 @@ class PairwiseTriggers(ImageDetector):
         self.images = images
         self.size = size
         self.placement = placement
+        self.margin = margin
         self.images_per_class = images_per_class
         self.images_per_step = images_per_step
         self.steps = steps
@@ -116,6 +120,7 @@ class PairwiseTriggers(ImageDetector):
             tasks,
             size=self.size,
             placement=self.placement,
+            margin=self.margin,
             steps=self.steps,
             lr=self.lr,
             images_per_step=self.images_per_step,
@@ -152,7 +157,7 @@ class PairwiseTriggers(ImageDetector):
             1,
             image=shape[1:],
             patch=self.size,
-            margin=0,
+            margin=self.margin,
             generator=generator,
         )[0].tolist()
         pattern = np.zeros(shape, dtype=np.float32)
@@ -167,6 +172,8 @@ class PairwiseTriggers(ImageDetector):
         check_search_settings(self)
         if not 0 < self.keep <= 1:
             raise InvalidRequestError(refused("keep", "a share over 0 up to 1", self.keep))
+        if self.margin < 0:
+            raise InvalidRequestError(refused("margin", "0 or more pixels", self.margin))
         if self.size < 1:
             raise InvalidRequestError(refused("size", "1 or more", self.size))
         try:

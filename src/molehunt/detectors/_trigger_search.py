@@ -91,6 +91,7 @@ def search_patches(
     *,
     size: int,
     placement: Placement,
+    margin: int,
     steps: int,
     lr: float,
     images_per_step: int,
@@ -103,14 +104,19 @@ def search_patches(
     Hopeless tasks stop early (successive halving): after an eighth of the steps, a quarter
     and a half, only the share `keep` with the smallest losses goes on. Each step shows
     `images_per_step` of each task's images, the patch at places drawn from `placement`,
-    the same for all tasks.
+    `margin` pixels from the border, the same for all tasks.
     """
     channels, height, width = tasks.images.shape[1:]
     device, count = tasks.images.device, len(tasks.targets)
 
     def places(number: int) -> list[list[int]]:
         drawn: list[list[int]] = top_left_pixels(
-            placement, number, image=(height, width), patch=size, margin=0, generator=generator
+            placement,
+            number,
+            image=(height, width),
+            patch=size,
+            margin=margin,
+            generator=generator,
         ).tolist()
         return drawn
 

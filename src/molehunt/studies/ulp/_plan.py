@@ -156,10 +156,9 @@ def _gtsrb_base(models: Mapping[Split, ModelCounts], epochs: float, times: int) 
         # 0.014 to 0.02, one in twenty did not learn to classify, and no attacker ships such a one.
         recipe=Recipe(epochs=epochs, batch_size=64, lr=0.0085, shift=1),
         recipe_spread=RecipeSpread(lr=1.6, weight_decay=_SPREAD.weight_decay),
-        # Signs fill the middle of their images, up to a border of about a tenth.
         backdoors=BackdoorPlan(
             placement="anywhere",
-            margin=6,
+            margin=_SIGN_MARGIN,
             colours="mixed",
             deal_targets=True,
             rate=1.0,
@@ -259,11 +258,17 @@ def _cifar10_full() -> UlpPlan:
     return UlpPlan(base, setting, _rates(base, 50), _variants(base, 20, 30), ablation_pairs=390)
 
 
+_SIGN_MARGIN = 6  # signs fill the middle of their images, up to a border of about a tenth
 # 1,806 pairs in place of 90, 43 targets in place of 10: each pair gets a quarter of the
 # images that it has elsewhere, each target half of them.
 _MANY_CLASSES: dict[str, dict[str, Any]] = {
-    # On the sign, as the zoo's triggers, not in a corner, as the search's own default.
-    "pairwise": {"steps": 40, "images_per_step": 4, "placement": "anywhere"},
+    # Where the zoo's triggers are drawn, as for the other sets: there it is the default.
+    "pairwise": {
+        "steps": 40,
+        "images_per_step": 4,
+        "placement": "anywhere",
+        "margin": _SIGN_MARGIN,
+    },
     "neural-cleanse": {"images_per_step": 8},
 }
 
