@@ -44,8 +44,8 @@ def test_the_results_have_the_whole_table(study: StudyResult) -> None:
     assert {"litmus-10", "baseline", "neural_cleanse"} <= set(found["seconds_per_model"])
     assert [*found["poison"]] == ["50", "25"]
     # Weight statistics are of one architecture, patterns are not.
-    assert found["carries"]["width-8"]["detectors"]["statistics"] is None
-    assert found["carries"]["width-8"]["detectors"]["litmus"] is not None
+    assert found["carries"]["width-6"]["detectors"]["statistics"] is None
+    assert found["carries"]["width-6"]["detectors"]["litmus"] is not None
 
 
 def test_the_report_has_its_tables_and_pictures(study: StudyResult) -> None:
@@ -80,6 +80,17 @@ def test_the_table_alone_is_a_part_of_the_whole(study: StudyResult) -> None:
     assert "baseline" not in found and "--searches none" in found["command"]
     assert found["poison"] == found["carries"] == {}
     assert found["litmus"] == study.figures["mnist"]["litmus"]
+
+
+def test_results_of_other_settings_are_refused(study: StudyResult, tmp_path: Path) -> None:
+    shutil.copytree(study.report.parent, tmp_path / "run")
+    index = tmp_path / "run" / "examinations.jsonl"
+    stored = index.read_text().replace('"steps":8', '"steps":9')
+    index.write_text(stored)
+    with pytest.raises(InvalidRequestError, match=r"settings of base/pairwise/.*'steps': 8") as got:
+        run_ulp("mnist", tmp_path / "run", scale="smoke", workers=1, progress=silent)
+    assert "'steps': 9" in str(got.value)
+    assert index.read_text() == stored
 
 
 def test_foreign_results_are_refused_before_the_work(study: StudyResult, tmp_path: Path) -> None:
@@ -121,7 +132,7 @@ def test_another_draw_is_not_mixed_with_the_first(study: StudyResult) -> None:
 
 def test_another_draw_is_reported_beside_the_first(study: StudyResult, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
-    with pytest.raises(InvalidRequestError, match="docs: expected one with draw 0 of mnist"):
+    with pytest.raises(InvalidRequestError, match="draw 0 of mnist at scale smoke"):
         run_ulp("mnist", tmp_path / "run", scale="smoke", draw=1, docs=docs, progress=silent)
     assert not docs.exists()
     shutil.copytree(study.report.parent / "docs", docs)
@@ -146,9 +157,12 @@ def test_another_draw_is_reported_beside_the_first(study: StudyResult, tmp_path:
     text = (docs / "README.md").read_text()
     assert "| MNIST, draw 0 |" in text and "| MNIST, draw 1 |" in text
     assert other["command"] in text and "## MNIST: poison ratio (Figure 4)" in text
-    # The first one again keeps what was reported beside it.
+    # The first one again keeps what was reported beside it, but not beside another scale.
     run_ulp("mnist", study.report.parent, scale="smoke", workers=1, docs=docs, progress=silent)
     assert json.loads((docs / "results.json").read_text())["mnist"] == found
+    (docs / "results.json").write_text(json.dumps({"mnist": {**found, "scale": "quick"}}))
+    run_ulp("mnist", study.report.parent, scale="smoke", workers=1, docs=docs, progress=silent)
+    assert json.loads((docs / "results.json").read_text())["mnist"] == first
 
 
 def test_full_scale_is_the_papers() -> None:

@@ -163,6 +163,13 @@ def scanners(
     _show(result)
 
 
+UlpFolder = Annotated[
+    Path | None,
+    typer.Option(
+        help="Where everything is written; a stopped study goes on there. When not given, "
+        "runs/studies/ulp-SET, and ulp-SET-DRAW for other draws."
+    ),
+]
 Images = Annotated[
     str | None,
     typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
@@ -182,7 +189,7 @@ Searches = Annotated[
 
 @app.command("ulp-mnist")
 def ulp_mnist(
-    folder: Folder = Path("runs/studies/ulp-mnist"),
+    folder: UlpFolder = None,
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
@@ -198,7 +205,7 @@ def ulp_mnist(
 
 @app.command("ulp-cifar10")
 def ulp_cifar10(
-    folder: Folder = Path("runs/studies/ulp-cifar10"),
+    folder: UlpFolder = None,
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
@@ -214,7 +221,7 @@ def ulp_cifar10(
 
 @app.command("ulp-gtsrb")
 def ulp_gtsrb(
-    folder: Folder = Path("runs/studies/ulp-gtsrb"),
+    folder: UlpFolder = None,
     scale: Scale = "quick",
     docs: Docs = None,
     images: Images = None,
@@ -230,7 +237,7 @@ def ulp_gtsrb(
 
 def _ulp(
     name: str,
-    folder: Path,
+    folder: Path | None,
     scale: str,
     docs: Path | None,
     images: str | None,
@@ -240,9 +247,10 @@ def _ulp(
     workers: int | None,
     data_root: Path | None,
 ) -> None:
+    default = Path(f"runs/studies/ulp-{name}" + (f"-{draw}" if draw else ""))
     result = run_ulp(
         name,
-        folder,
+        folder or default,
         scale=scale,
         source=images,
         draw=draw,

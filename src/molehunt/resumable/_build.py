@@ -11,7 +11,7 @@ from molehunt.errors import InvalidRequestError, OutputError, refused
 from molehunt.resumable._index import cut_torn_line, locked, read_records
 from molehunt.resumable._processes import in_processes
 from molehunt.resumable._ray import RayCluster, on_ray
-from molehunt.resumable._work import BuildInterruptedError, C, R, T, Work, WorkerDiedError
+from molehunt.resumable._work import BuildInterruptedError, C, R, T, Task, Work, WorkerDiedError
 
 
 def build_missing(
@@ -45,7 +45,8 @@ def build_missing(
     Raises
     ------
     InvalidRequestError
-        If `workers` is less than 1, or the cluster cannot be used.
+        If `workers` is less than 1, the cluster cannot be used, or `index` has a record of
+        a task with the same name and other settings.
     OutputError
         If the folder cannot be written, or another build is at work in it.
     BuildInterruptedError
@@ -55,7 +56,11 @@ def build_missing(
     check_workers(workers)
     with locked(folder):
         cut_torn_line(index)
-        done = {record.id for record in read_records(index, work.record)} & asked
+        found = {record.id: record for record in read_records(index, work.record)}
+        done = found.keys() & asked
+        for task in tasks:
+            if task.id in done:
+                _check_same(task, found[task.id], index)
         missing = [task for task in tasks if task.id not in done]
         finished = len(done)
         try:
@@ -80,6 +85,18 @@ def build_missing(
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
     by_id = {record.id: record for record in read_records(index, work.record)}
     return [by_id[task.id] for task in tasks]
+
+
+def _check_same(task: Task, record: Task, index: Path) -> None:
+    """Refuse a record of other settings; records that do not repeat their task's are taken."""
+    if not isinstance(record, type(task)):
+        return
+    wanted = task.model_dump(mode="json")
+    stored = record.model_dump(mode="json", include=set(wanted))
+    for name, value in wanted.items():
+        if stored[name] != value:
+            asked, got = f"as asked for ({value!r}), or another folder", repr(stored[name])
+            raise InvalidRequestError(refused(f"{index}: {name} of {task.id}", asked, got))
 
 
 def _records(

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from molehunt.backdoors import Treatment
 from molehunt.detectors import (
     AucResult,
@@ -29,6 +27,7 @@ from molehunt.report import write_demo_page
 from molehunt.scan import FittedDetector, ScanResult, scan_subjects
 from molehunt.studies._hardware import hardware
 from molehunt.studies._run import Progress
+from molehunt.studies._zoos import zoo_figures
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -37,7 +36,6 @@ from molehunt.zoo import (
     NetworkPlan,
     RecipeSpread,
     Split,
-    Zoo,
     ZooPlan,
     build_zoo,
 )
@@ -146,22 +144,6 @@ def run_demo(
     page = folder / "report.html"
     write_demo_page(page, zoo, evaluations, figures, scans, [fitted])
     return DemoResult(figures, evaluations, shuffled, scans, page, file)
-
-
-def zoo_figures(zoo: Zoo) -> dict[str, Any]:
-    """Return counts, accuracies and success of a zoo's models, in [0, 1]."""
-    backdoored = zoo.select(None, Treatment.BACKDOORED)
-    twins = [record for record in zoo.select(None, Treatment.CLEAN) if record.twin is not None]
-    return {
-        "models": len(zoo.records),
-        "backdoored": len(backdoored),
-        "placebos": len(zoo.select(None, Treatment.PLACEBO)),
-        "clean_accuracy": float(np.mean([record.clean_accuracy for record in twins])),
-        "backdoored_accuracy": float(np.mean([record.clean_accuracy for record in backdoored])),
-        "attack_success": float(np.mean([record.attack_success for record in backdoored])),
-        "twin_success": float(np.mean([record.attack_success for record in twins])),
-        "under_the_bar": len(zoo.under_the_bar()),
-    }
 
 
 def _detector_figures(found: Evaluation) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from molehunt.files import make_folder
 from molehunt.images import ImageSet
 from molehunt.networks import load_model
 from molehunt.resumable import Task, Work, build_missing, one_thread
+from molehunt.studies._zoos import ZOOS_FOLDER
 from molehunt.zoo import Split, Zoo, ZooPlan
 
-ZOOS_FOLDER = "zoos"
 INDEX_FILE = "examinations.jsonl"
 CLEAN_IMAGES = 300  # that are given to detectors that ask for some
 

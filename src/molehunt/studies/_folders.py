@@ -48,8 +48,10 @@ def results_in(docs: Path, parts: Collection[str]) -> dict[str, Any]:
         return {}
     except (OSError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not readable results: {error}") from error
-    if not isinstance(content, dict) or not set(content) <= set(parts):
-        raise UnreadableFileError(refused(str(path), f"results of {', '.join(parts)}", "others"))
+    found = set(content) if isinstance(content, dict) else {type(content).__name__}
+    if not isinstance(content, dict) or not found <= set(parts):
+        wrong = f"those of {', '.join(sorted(found))}"
+        raise UnreadableFileError(refused(str(path), f"results of {', '.join(parts)}", wrong))
     return content
 
 

@@ -14,11 +14,11 @@ from molehunt.detectors import LitmusPatterns, fit_on_zoo
 from molehunt.files import write_text
 from molehunt.report import write_study_docs, write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies._demo import zoo_figures
-from molehunt.studies._examinations import ZOOS_FOLDER, examine_all
+from molehunt.studies._examinations import examine_all
 from molehunt.studies._folders import make_folders
 from molehunt.studies._hardware import hardware
 from molehunt.studies._run import Counter, Progress, StudyResult
+from molehunt.studies._zoos import ZOOS_FOLDER, zoo_figures
 from molehunt.studies.scanners._other import audit_zoos
 from molehunt.studies.scanners._page import auc_table, page_of
 from molehunt.studies.scanners._plan import plans_of

@@ -16,11 +16,11 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import load_detector, new_detector, save_detector, shuffled_labels
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.files import make_folder
-from molehunt.resumable import Task, Work, build_missing
+from molehunt.resumable import Task, Work, build_missing, one_thread
+from molehunt.studies._zoos import ZOOS_FOLDER
 from molehunt.studies.ulp._plan import BASE, UlpPlan
 from molehunt.zoo import Models, Split, Zoo
 
-ZOOS_FOLDER = "zoos"
 FITS_FILE = "fits.jsonl"
 SCORES_FILE = "scores.jsonl"
 DETECTORS_FOLDER = "detectors"
@@ -171,14 +171,15 @@ def fit_all(
         As `molehunt.resumable.build_missing`.
     """
     make_folder(folder / DETECTORS_FOLDER)
-    return build_missing(
-        tasks,
-        folder / FITS_FILE,
-        Work(fit_one, FitRecord, _Bench, (folder,)),
-        context=_Bench(folder),
-        workers=workers,
-        on_record=on_record,
-    )
+    with one_thread():
+        return build_missing(
+            tasks,
+            folder / FITS_FILE,
+            Work(fit_one, FitRecord, _Bench, (folder,)),
+            context=_Bench(folder),
+            workers=workers,
+            on_record=on_record,
+        )
 
 
 def score_all(
@@ -189,14 +190,15 @@ def score_all(
     on_record: Callable[[ScoreRecord, int, int], None] | None = None,
 ) -> list[ScoreRecord]:
     """Score what is missing with the detectors that `fit_all` left; raises as it does."""
-    return build_missing(
-        tasks,
-        folder / SCORES_FILE,
-        Work(score_one, ScoreRecord, _Bench, (folder,)),
-        context=_Bench(folder),
-        workers=workers,
-        on_record=on_record,
-    )
+    with one_thread():
+        return build_missing(
+            tasks,
+            folder / SCORES_FILE,
+            Work(score_one, ScoreRecord, _Bench, (folder,)),
+            context=_Bench(folder),
+            workers=workers,
+            on_record=on_record,
+        )
 
 
 def detector_file(folder: Path, task: str) -> Path:

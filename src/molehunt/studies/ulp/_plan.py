@@ -61,9 +61,14 @@ class UlpPlan:
     )
 
     @property
+    def rate_zoos(self) -> dict[str, str]:
+        """The names of the zoos of `rates`, by poison ratio."""
+        return {percent: f"poison-{percent}" for percent in self.rates}
+
+    @property
     def zoos(self) -> dict[str, ZooPlan]:
         """All zoos by the names of their folders."""
-        rates = {f"poison-{percent}": plan for percent, plan in self.rates.items()}
+        rates = {self.rate_zoos[percent]: plan for percent, plan in self.rates.items()}
         return {BASE: self.base, **rates, **self.variants}
 
 
@@ -279,8 +284,8 @@ def _gtsrb_quick() -> UlpPlan:
     base = _gtsrb_base(_counts(100, 40, 20), epochs=3, times=3)
     setting = (
         "VGG-like networks of width 16 behind a spatial transformer, each trained for 3 epochs "
-        "at 32x32 pixels with three copies of each poisoned image, for a set of a third of the "
-        "public one's images; 110 pairs of twins to learn from and calibrate on and 40 to test on, "
+        "at 32x32 pixels with three copies of each poisoned image (chosen on a third of the public "
+        "set); 110 pairs of twins to learn from and calibrate on and 40 to test on, "
         "where the paper has 500 and 500"
     )
     return UlpPlan(base, setting, searches=_MANY_CLASSES)
@@ -318,8 +323,8 @@ def _smoke() -> UlpPlan:
         rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
         variants={
             "size-3": _variant(base, 10, "size-3", 1, 2, backdoors={"size": 3}),
-            "width-8": _variant(
-                base, 11, "width-8", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
+            "width-6": _variant(
+                base, 11, "width-6", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
             ),
         },
         ablation_pairs=4,

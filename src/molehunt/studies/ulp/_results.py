@@ -11,8 +11,8 @@ from sklearn.metrics import roc_curve
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
-from molehunt.studies._demo import zoo_figures
 from molehunt.studies._examinations import ExaminationRecord
+from molehunt.studies._zoos import zoo_figures
 from molehunt.studies.ulp._fits import (
     ABLATIONS,
     COMPARED,
@@ -99,7 +99,7 @@ def _by_rate(plan: UlpPlan) -> dict[str, str]:
     if not plan.rates:
         return {}
     largest = f"{100 * plan.base.backdoors.rate:.0f}"
-    return {largest: BASE, **{percent: f"poison-{percent}" for percent in plan.rates}}
+    return {largest: BASE, **plan.rate_zoos}
 
 
 def _by_patterns(name: str, records: UlpRecords) -> dict[str, Any]:

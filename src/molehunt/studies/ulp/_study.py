@@ -25,9 +25,9 @@ from molehunt.studies._examinations import examine_all
 from molehunt.studies._folders import make_folders, results_in
 from molehunt.studies._hardware import hardware
 from molehunt.studies._run import Counter, Progress, StudyResult
+from molehunt.studies._zoos import ZOOS_FOLDER
 from molehunt.studies.ulp._figures import NAMES, picture_figure, trigger_figure
 from molehunt.studies.ulp._fits import (
-    ZOOS_FOLDER,
     detector_file,
     fit_all,
     fit_tasks,
@@ -63,8 +63,8 @@ def run_ulp(
     ----------
     images : {"mnist", "cifar10", "gtsrb"}
     folder : Path
-        Gets ``zoos/``, ``detectors/``, an index of each kind of work, ``results.json``
-        and ``report.html``.
+        Of this draw alone. Gets ``zoos/``, ``detectors/``, an index of each kind of work,
+        ``results.json`` and ``report.html``.
     scale : {"smoke", "quick", "full"}
     source : str, optional
         Where the images come from, in place of torchvision's layout (``folder:PATH``).
@@ -111,9 +111,10 @@ def run_ulp(
         command += f" --searches {','.join(searches) or 'none'}"
     check_workers(workers)
     others = results_in(docs, ULP_SETS) if docs is not None else {}
-    if docs is not None and draw and others.get(images, {}).get("scale") != scale:
-        allowed = f"one with draw 0 of {images} at scale {scale}, to report others beside it"
-        raise InvalidRequestError(refused("docs", allowed, str(docs)))
+    held = others.get(images, {}).get("scale", "none")
+    if docs is not None and draw and held != scale:
+        allowed = f"draw 0 of {images} at scale {scale}, to report others beside it"
+        raise InvalidRequestError(refused(f"results in {docs}", allowed, f"scale {held}"))
     make_folders(folder, docs)
     processes = workers or os.cpu_count() or 1
     zoos = _build(plan, folder, workers, data_root, progress)
@@ -121,9 +122,7 @@ def run_ulp(
         fits = fit_all(fit_tasks(plan), folder, workers=processes, on_record=Counter(report))
     with progress("scoring models") as report:
         scores = score_all(score_tasks(plan), folder, workers=processes, on_record=Counter(report))
-    searched = {
-        name: plan.zoos[name] for name in plan.zoos if name == BASE or name.startswith("poison-")
-    }
+    searched = {name: plan.zoos[name] for name in (BASE, *plan.rate_zoos.values())}
     with progress("searching for triggers") as report:
         examinations = examine_all(
             searched,
@@ -166,7 +165,7 @@ def run_ulp(
 def _together(others: Results, images: str, draw: int, found: dict[str, Any]) -> dict[str, Any]:
     """Return what a folder of documents holds once the results of a draw are among it."""
     before = others.get(images, {})
-    draws = {key: item for key, item in before.get("draws", {}).items() if int(key) != draw}
+    draws = dict(before.get("draws", {})) if before.get("scale") == found["scale"] else {}
     if draw:
         draws[str(draw)] = {key: found[key] for key in DRAWN if key in found}
         found = before

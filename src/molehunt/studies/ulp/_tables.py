@@ -43,6 +43,7 @@ DRAWN = (
     "controls",
     "baseline",
     "neural_cleanse",
+    "scale",
     "command",
     "torch",
     "hardware",
