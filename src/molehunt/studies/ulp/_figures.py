@@ -28,7 +28,7 @@ def roc_figure(results: Results) -> Figure:
             **{
                 title: found[key]["roc"]
                 for key, title in (
-                    ("baseline", "trigger search, each pair"),
+                    ("baseline", "baseline"),
                     ("neural_cleanse", "Neural Cleanse"),
                 )
                 if key in found

@@ -176,7 +176,8 @@ def _gtsrb_base(models: Mapping[Split, ModelCounts], epochs: float, times: int) 
 def _variant(base: ZooPlan, number: int, name: str, fit: int, test: int, **changes: Any) -> ZooPlan:
     """Return a zoo that differs from the base in some settings, and in every draw.
 
-    Its seed is its own, and so are its triggers: none was fitted on.
+    Its seed is its own, and so are its triggers: the base's detectors were fitted on none. Its
+    source→target pairs are drawn anew, and a sticker is the same on all splits.
     """
     parts = {
         part: {**getattr(base, part).model_dump(), **values} for part, values in changes.items()

@@ -183,7 +183,7 @@ def seconds_table(results: Results) -> StudyTable:
             [
                 NAMES.get(name, name),
                 *(f"{seconds[key]:.3g}" if key in seconds else "-" for key in methods),
-                f"{ratio:,.0f}x" if ratio else "-",
+                f"{float(f'{ratio:.2g}'):,.0f}x" if ratio else "-",
             ]
         )
     return StudyTable(["", *methods.values(), "baseline / litmus 10"], rows)
