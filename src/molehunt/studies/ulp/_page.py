@@ -47,7 +47,7 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
                 "Every backdoored model here has a clean twin: same architecture, seed, recipe, "
                 "number of images and steps, and the same extra copies without trigger. The "
                 "paper's clean models have none of this. A dash: not run.",
-                "Baseline: the attack-based detector of section 3.4.2 (`pairwise`), told the "
+                "Baseline: the attack-based detector of section 3.4.2, told the "
                 "patch's size, as the paper's, and where the zoo's triggers are drawn (a random "
                 "corner; on GTSRB the sign's middle).",
                 "Intervals are over models. They do not cover the choice of triggers: the 20 are "
