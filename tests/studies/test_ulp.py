@@ -14,7 +14,7 @@ from molehunt.studies import ULP_SETS, StudyResult, run_ulp
 from molehunt.studies.ulp._fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
 from molehunt.studies.ulp._plan import ulp_plan
 from molehunt.studies.ulp._results import UlpRecords, results_of
-from molehunt.zoo import Split, Zoo, entries_of
+from molehunt.zoo import Split, Zoo, ZooPlan, entries_of
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("ulp")
@@ -171,6 +171,13 @@ def test_full_scale_is_the_papers() -> None:
         for name in ULP_SETS
     }
     assert pairs == {"mnist": 900, "cifar10": 500, "gtsrb": 1000}
+    ratios = {name: {100 * zoo.backdoors.rate for zoo in _poisoned(name)} for name in ULP_SETS}
+    assert all({50, 25, 12, 5, 1} <= found for found in ratios.values())
+
+
+def _poisoned(name: str) -> list[ZooPlan]:
+    plan = ulp_plan(name, "full")
+    return [plan.base, *plan.rates.values()]
 
 
 def figures_of(zoos: dict[str, Zoo], backdoored: list[float]) -> dict[str, Any]:

@@ -196,11 +196,14 @@ def _variant(base: ZooPlan, number: int, name: str, fit: int, test: int, **chang
 
 def _rates(base: ZooPlan, test: int) -> dict[str, ZooPlan]:
     """Figure 4: the same attack with fewer copies."""
+    seeds = {"50": 5, "25": 1, "12": 2, "5": 3, "1": 4}
+    rates = {percent: int(percent) / 100 for percent in seeds}
     return {
         percent: _variant(
-            base, number, f"poison {percent} %", 0, test, backdoors={"rate": int(percent) / 100}
+            base, seeds[percent], f"poison {percent} %", 0, test, backdoors={"rate": rate}
         )
-        for number, percent in enumerate(("25", "12", "5", "1"), start=1)
+        for percent, rate in rates.items()
+        if rate < base.backdoors.rate
     }
 
 
