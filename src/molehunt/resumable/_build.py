@@ -52,17 +52,16 @@ def build_missing(
     BuildInterruptedError
         After Ctrl-C or the death of a worker.
     """
-    folder, asked = index.parent, {task.id for task in tasks}
+    folder = index.parent
     check_workers(workers)
     with locked(folder):
         cut_torn_line(index)
         found = {record.id: record for record in read_records(index, work.record)}
-        done = found.keys() & asked
+        missing = [task for task in tasks if task.id not in found]
+        finished = len(tasks) - len(missing)
         for task in tasks:
-            if task.id in done:
+            if task.id in found:
                 _check_same(task, found[task.id], index)
-        missing = [task for task in tasks if task.id not in done]
-        finished = len(done)
         try:
             with (
                 index.open("a", encoding="utf-8") as stream,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,9 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "jitter 0.1": {"jitter": 0.1},
     "20 patterns": {"n_patterns": 20},
 }
+
+T = TypeVar("T", bound=Task)
+R = TypeVar("R", bound=Task)
 
 
 class FitTask(Task):
@@ -171,15 +174,7 @@ def fit_all(
         As `molehunt.resumable.build_missing`.
     """
     make_folder(folder / DETECTORS_FOLDER)
-    with one_thread():
-        return build_missing(
-            tasks,
-            folder / FITS_FILE,
-            Work(fit_one, FitRecord, _Bench, (folder,)),
-            context=_Bench(folder),
-            workers=workers,
-            on_record=on_record,
-        )
+    return _missing(tasks, folder, FITS_FILE, fit_one, FitRecord, workers, on_record)
 
 
 def score_all(
@@ -190,11 +185,23 @@ def score_all(
     on_record: Callable[[ScoreRecord, int, int], None] | None = None,
 ) -> list[ScoreRecord]:
     """Score what is missing with the detectors that `fit_all` left; raises as it does."""
+    return _missing(tasks, folder, SCORES_FILE, score_one, ScoreRecord, workers, on_record)
+
+
+def _missing(
+    tasks: Sequence[T],
+    folder: Path,
+    index: str,
+    do: Callable[[T, _Bench], R],
+    record: type[R],
+    workers: int,
+    on_record: Callable[[R, int, int], None] | None,
+) -> list[R]:
     with one_thread():
         return build_missing(
             tasks,
-            folder / SCORES_FILE,
-            Work(score_one, ScoreRecord, _Bench, (folder,)),
+            folder / index,
+            Work(do, record, _Bench, (folder,)),
             context=_Bench(folder),
             workers=workers,
             on_record=on_record,

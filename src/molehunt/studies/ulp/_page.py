@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from molehunt.report import Section, StudyFigure, StudyPage
+from molehunt.report import Section, StudyFigure, StudyPage, StudyTable
 from molehunt.studies.ulp._figures import (
     NAMES,
     carries_figure,
@@ -72,8 +72,19 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
             ],
             [controls_table(results)],
         ),
-        *_draw_sections(results),
-        *_bar_sections(results),
+        *_where_some(
+            "Other draws",
+            "The whole protocol again with other seeds: other networks, triggers, source→target"
+            " pairs, and detectors that learned from them (their own random state, and with it "
+            "the noise images, is the same). All other sections are of draw 0.",
+            draws_table(results),
+        ),
+        *_where_some(
+            "Only backdoors that work",
+            "AUC when backdoored test models under the bar are left out: those whose trigger "
+            "succeeds on under 90 % of its images, or that cost five points of accuracy.",
+            bar_table(results),
+        ),
         Section(
             "A verdict at 5 % false alarms",
             [
@@ -143,39 +154,9 @@ def page_of(results: Results, pictures: Mapping[str, StudyFigure]) -> StudyPage:
     )
 
 
-def _draw_sections(results: Results) -> list[Section]:
-    """Return how far figures move with other models, where a set was drawn more than once."""
-    table = draws_table(results)
-    if table is None:
-        return []
-    return [
-        Section(
-            "Other draws",
-            [
-                "The whole protocol again with other seeds: other networks, triggers, source→target"
-                " pairs, and detectors that learned from them (their own random state, and with it "
-                "the noise images, is the same). All other sections are of draw 0.",
-            ],
-            [table],
-        )
-    ]
-
-
-def _bar_sections(results: Results) -> list[Section]:
-    """Return Table 1 without the backdoors that do not work, where there are some."""
-    table = bar_table(results)
-    if table is None:
-        return []
-    return [
-        Section(
-            "Only backdoors that work",
-            [
-                "AUC when backdoored test models under the bar are left out: those whose trigger "
-                "succeeds on under 90 % of its images, or that cost five points of accuracy.",
-            ],
-            [table],
-        )
-    ]
+def _where_some(title: str, text: str, table: StudyTable | None) -> list[Section]:
+    """Return a section for a table, or none where no set has rows for it."""
+    return [] if table is None else [Section(title, [text], [table])]
 
 
 def _differences(results: Results) -> Section:
