@@ -6,7 +6,16 @@ so that the command line can print it as it is.
 
 from __future__ import annotations
 
+import importlib
+import reprlib
+from types import ModuleType
+
 from pydantic import ValidationError
+
+# Characters of a stranger's text that a message shows: names may be megabytes long.
+_LONGEST_SHOWN = 500
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = 80
 
 
 class MolehuntError(Exception):
@@ -41,6 +50,53 @@ class OutputError(MolehuntError):
     """A place that cannot be written, or that holds something else already."""
 
 
+class MissingExtraError(InvalidRequestError):
+    """A package that is needed for this and not installed; the message names the extra."""
+
+
+def need_extra(extra: str, module: str, what: str) -> ModuleType:
+    """Import `module`, which the extra `extra` installs, because `what` needs it.
+
+    Raises
+    ------
+    MissingExtraError
+        If it is not installed.
+
+    Examples
+    --------
+    >>> need_extra("onnx", "json", "an ONNX file").__name__
+    'json'
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as error:
+        raise MissingExtraError(
+            f'{what} needs the extra "{extra}": pip install "molehunt[{extra}]"'
+        ) from error
+
+
+def printable(text: object, most: int = _LONGEST_SHOWN) -> str:
+    """Return `text` in one line that a terminal can show: nothing moves its cursor.
+
+    Control characters are escaped, and what is longer than `most` characters is cut: names in
+    files come from strangers.
+
+    Examples
+    --------
+    >>> printable("a\\x1b[2Jb")
+    'a\\\\x1b[2Jb'
+    """
+    shown = str(text)
+    if len(shown) > most:
+        shown = f"{shown[:most]}…"
+    if shown.isprintable():
+        return shown
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in shown
+    )
+
+
 def refused(what: str, allowed: object, got: object) -> str:
     """Return the message ``what: expected allowed, got got``."""
     return f"{what}: expected {allowed}, got {got}"
@@ -50,9 +106,9 @@ def from_validation(error: ValidationError, where: str) -> InvalidRequestError:
     """Turn pydantic's report into one line that names each wrong field of `where`."""
     problems = []
     for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"]) or "value"
+        place = printable(".".join(str(part) for part in item["loc"]) or "value", 80)
         message = item["msg"].removeprefix("Value error, ")
         # A value error of our own names what it got already.
-        got = "" if item["type"] == "value_error" else f", got {item.get('input')!r:.80}"
+        got = "" if item["type"] == "value_error" else f", got {_repr.repr(item.get('input'))}"
         problems.append(f"{place}: {message}{got}")
     return InvalidRequestError(f"{where}: " + "; ".join(problems))

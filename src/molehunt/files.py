@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
-from molehunt.errors import OutputError
+from molehunt.errors import OutputError, UnreadableFileError, refused
 
 
 @contextlib.contextmanager
@@ -62,6 +64,57 @@ def make_folder(path: Path) -> None:
         raise OutputError(f"{path}: cannot be made a folder: {error.strerror}") from error
     if not os.access(path, os.W_OK | os.X_OK):
         raise OutputError(f"{path}: folder cannot be written: Permission denied")
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file that a stranger named, for reading; pipes and devices are refused.
+
+    Opening never waits, whatever the path is. Links are followed.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file is missing, cannot be read, or is no regular file.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            mode = os.fstat(descriptor).st_mode
+            if not stat.S_ISREG(mode):
+                raise UnreadableFileError(refused(f"{path}", "a regular file", _kind(mode)))
+            return os.fdopen(descriptor, "rb")
+        except BaseException:
+            os.close(descriptor)
+            raise
+    except (OSError, ValueError) as error:
+        message = getattr(error, "strerror", None) or error
+        raise UnreadableFileError(f"{path}: cannot be read: {message}") from error
+
+
+def read_bytes(path: Path, most: int) -> bytes:
+    """Return the content of a file that a stranger named, of at most `most` bytes.
+
+    Raises
+    ------
+    UnreadableFileError
+        As `open_regular`, and if the file is larger.
+    """
+    with open_regular(path) as stream:
+        content = stream.read(most + 1)
+    if len(content) > most:
+        raise UnreadableFileError(refused(f"{path}: size", f"at most {most} bytes", "more"))
+    return content
+
+
+def _kind(mode: int) -> str:
+    kinds = {
+        stat.S_ISDIR: "a folder",
+        stat.S_ISFIFO: "a pipe",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+        stat.S_ISSOCK: "a socket",
+    }
+    return next((name for test, name in kinds.items() if test(mode)), "something else")
 
 
 def sha256_of(path: Path) -> str:

@@ -21,10 +21,9 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from molehunt.errors import UnreadableFileError, from_validation, refused
+from molehunt.errors import UnreadableFileError, from_validation, printable, refused
 from molehunt.provenance._folder import is_file
 from molehunt.provenance._judgement import SerializationState
-from molehunt.provenance._result import printable
 from molehunt.provenance._serialization import inspect_serialization
 from molehunt.provenance._signing import find_signature
 

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from model_signing import hashing, manifest, signing, verifying
 from OpenSSL.crypto import X509StoreContextError
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.provenance._bundle import THE_FILE, SignedBy, Stated
 from molehunt.provenance._folder import list_folder, name_inside
 from molehunt.provenance._keys import (
@@ -30,7 +30,6 @@ from molehunt.provenance._result import (
     ProvenanceState,
     counted,
     differing,
-    printable,
 )
 
 

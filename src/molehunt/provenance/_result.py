@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
+from molehunt.errors import printable
+
 _NAMED = 5  # files named in a message; the result lists them all
 
 
@@ -77,11 +79,6 @@ def named(names: Iterable[str]) -> str:
     listed = list(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(printable(name) for name in listed[:_NAMED]) + more
-
-
-def printable(text: str) -> str:
-    """Return `text` without what moves a terminal's cursor: file names come from strangers."""
-    return text if text.isprintable() else ascii(text)
 
 
 def counted(number: int, noun: str = "file") -> str:

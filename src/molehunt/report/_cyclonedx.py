@@ -25,9 +25,10 @@ from cyclonedx.model.vulnerability import (
 from cyclonedx.output.json import JsonV1Dot6
 
 from molehunt import __version__
+from molehunt.errors import printable
 from molehunt.networks import ModelCard
 from molehunt.report._rules import Rule, rule_of
-from molehunt.report._words import contract_line, counting, printable, said
+from molehunt.report._words import contract_line, counting, said
 from molehunt.scan import Finding, ScanResult, Status
 
 # What could not be judged is no weakness that is known of the model.

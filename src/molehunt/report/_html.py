@@ -11,10 +11,11 @@ from markupsafe import Markup
 
 from molehunt import __version__
 from molehunt.detectors import Evaluation
+from molehunt.errors import printable
 from molehunt.files import write_text
 from molehunt.report import figures
 from molehunt.report._scan_context import scan_context
-from molehunt.report._words import EXIT_MEANINGS, counted, numbers, printable, verdict_of
+from molehunt.report._words import EXIT_MEANINGS, counted, numbers, verdict_of
 from molehunt.scan import FittedDetector, ScanResult, exit_code_of
 from molehunt.zoo import Split, Zoo
 

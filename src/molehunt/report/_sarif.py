@@ -10,12 +10,12 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from molehunt import __version__
+from molehunt.errors import printable
 from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import (
     EXIT_MEANINGS,
     class_name,
     counting,
-    printable,
     said,
 )
 from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of

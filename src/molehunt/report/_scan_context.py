@@ -9,13 +9,13 @@ import numpy as np
 from markupsafe import Markup
 
 from molehunt.detectors import Floats, PatternDetector
+from molehunt.errors import printable
 from molehunt.report import figures
 from molehunt.report._words import (
     MEANINGS,
     counting,
     gravest_finding,
     p_text,
-    printable,
     said,
     target_text,
 )

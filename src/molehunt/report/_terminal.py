@@ -11,8 +11,9 @@ from rich.text import Text
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
+from molehunt.errors import printable
 from molehunt.report._study_page import StudyTable
-from molehunt.report._words import counting, p_text, printable, target_text
+from molehunt.report._words import counting, p_text, target_text
 from molehunt.scan import ScanResult, Status
 from molehunt.zoo import Split, Zoo
 

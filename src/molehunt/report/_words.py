@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
+from molehunt.errors import printable
 from molehunt.networks import ModelCard
 from molehunt.scan import ExitCode, Finding, ScanResult, Status
 
@@ -31,20 +32,6 @@ EXIT_MEANINGS = {
     ExitCode.FAILED: "at least one file could not be judged",
     ExitCode.INCONCLUSIVE: "of at least one model nothing can be said",
 }
-
-
-def printable(text: str) -> str:
-    r"""Return `text` with ``\x1b`` and the like in place of what does not print.
-
-    Names come from strangers: they may hold escape sequences for a terminal, marks that
-    turn the direction of writing, or bytes that are no UTF-8.
-    """
-    if text.isprintable():
-        return text
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
-        for sign in text
-    )
 
 
 def contract_line(card: ModelCard | None) -> str:
