@@ -6,7 +6,7 @@ from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._judging import FittedDetector
 from molehunt.scan._repair import Repair, fine_prune, trigger_success
 from molehunt.scan._scan import MODEL_SUFFIXES, model_files_in, scan_subjects
-from molehunt.scan._subjects import Opening, open_subject
+from molehunt.scan._subjects import Opened, Opening, open_subject
 from molehunt.scan._verdict import (
     ExitCode,
     Finding,
@@ -22,6 +22,7 @@ __all__ = [
     "ExitCode",
     "Finding",
     "FittedDetector",
+    "Opened",
     "Opening",
     "Picture",
     "Repair",

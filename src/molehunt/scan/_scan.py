@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from molehunt.errors import (
@@ -48,12 +48,13 @@ class _Subject:
     findings: list[Finding]
     sha256: str | None = None
     format: str | None = None
-    model: Classifier | None = None
-    judged: bool = False  # by detectors: not where the contract is wrong
+    # A model for each set of weights, by its name; the name is empty where there is one.
+    models: dict[str, Classifier] = field(default_factory=dict)
+    judged: list[str] = field(default_factory=list)  # sets whose contract is not wrong
 
     def result(self) -> ScanResult:
         where = self.source.url if isinstance(self.source, Endpoint) else str(self.source)
-        card = self.model.card if self.model is not None else None
+        card = next((model.card for model in self.models.values()), None)
         return ScanResult(where, self.sha256, tuple(self.findings), self.format, card)
 
 
@@ -136,11 +137,11 @@ def scan_subjects(
             _opened(source, opening or Opening(), clean)
             for source in sources[start : start + _AT_ONCE]
         ]
-        models = [s.model for s in subjects if s.judged and s.model is not None]
+        models = [s.models[part] for s in subjects for part in s.judged]
         found = iter(judged(models, detectors, clean, max_false_alarms))
         for subject in subjects:
-            if subject.judged:
-                subject.findings += next(found)
+            for part in subject.judged:
+                subject.findings += [finding.of_part(part) for finding in next(found)]
             result = subject.result()
             results.append(result)
             if on_result is not None:
@@ -155,15 +156,16 @@ def _opened(source: Path | Endpoint, opening: Opening, clean: ImageSet | None) -
         if isinstance(source, Endpoint):
             subject.format = "endpoint"
             card = opening.contract.card(architecture="endpoint")
-            subject.model = open_endpoint(source, card)
+            subject.models[""] = open_endpoint(source, card)
         else:
             _open_file(subject, source, opening)
-        if clean is not None and subject.model is not None:
-            finding = check_contract(subject.model, clean)
-            subject.findings.append(finding)
-            subject.judged = finding.status is Status.PASSED
-        else:
-            subject.judged = subject.model is not None
+        for part, model in subject.models.items():
+            if clean is not None:
+                finding = check_contract(model, clean)
+                subject.findings.append(finding.of_part(part))
+                if finding.status is not Status.PASSED:
+                    continue
+            subject.judged.append(part)
     except UnsafeFileError as error:
         subject.findings.append(Finding("serialization", Status.UNSAFE, str(error)))
     except CodeNotTrustedError as error:
@@ -179,10 +181,12 @@ def _open_file(subject: _Subject, path: Path, opening: Opening) -> None:
     subject.sha256 = sha256_of(path) if path.is_file() else None
     serialization = inspect_serialization(path)
     subject.format = serialization.format.value
-    subject.model = open_subject(path, serialization, opening)
+    opened = open_subject(path, serialization, opening, neighbours=path.parent)
+    subject.models = opened.models
     code = serialization.format is FileFormat.TORCHSCRIPT
     if code or serialization.state is not SerializationState.CLEAN:
         message = f"{serialization.format.value}: its code ran in a process of its own"
     else:
         message = f"{serialization.format.value}: {serialization.detail}"
     subject.findings.append(Finding("serialization", Status.PASSED, message))
+    subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]

@@ -32,14 +32,51 @@ class Opening:
         What the user says of the model; it goes before the card in a file.
     trust_code : bool
         Run TorchScript and pickled modules, in a child process with limits.
+    weights : str, optional
+        Which set of weights of a checkpoint to judge; all of them where it is not given.
+    output : str, optional
+        Which of several outputs of a graph holds the logits.
     """
 
     contract: StatedContract = field(default_factory=StatedContract)
     trust_code: bool = False
+    weights: str | None = None
+    output: str | None = None
 
 
-def open_subject(path: Path, serialization: Serialization, opening: Opening) -> Classifier:
+@dataclass(frozen=True)
+class Opened:
+    """What came out of one file.
+
+    Parameters
+    ----------
+    models : dict
+        A model for each set of weights in the file, by the set's name; the name is empty
+        where there is only one.
+    contract : str
+        Who states the input contract, in one sentence.
+    remarks : tuple of str
+        What the reader should know of the opening, a sentence each.
+    """
+
+    models: dict[str, Classifier]
+    contract: str
+    remarks: tuple[str, ...] = ()
+
+
+def open_subject(
+    path: Path, serialization: Serialization, opening: Opening, *, neighbours: Path | None = None
+) -> Opened:
     """Open a file that was inspected; only with `trust_code` is anything in it executed.
+
+    Parameters
+    ----------
+    path : Path
+        Of the bytes that were inspected.
+    serialization : Serialization
+    opening : Opening
+    neighbours : Path, optional
+        The folder that the file comes from, where small text files may say more of it.
 
     Raises
     ------
@@ -53,6 +90,12 @@ def open_subject(path: Path, serialization: Serialization, opening: Opening) -> 
     InvalidRequestError
         If the input contract is incomplete or does not fit the file.
     """
+    model = _open_one(path, serialization, opening)
+    stated = opening.contract != StatedContract()
+    return Opened({"": model}, "stated by you" if stated else "by the file's own card")
+
+
+def _open_one(path: Path, serialization: Serialization, opening: Opening) -> Classifier:
     form, state = serialization.format, serialization.state
     contract = opening.contract
     if form is FileFormat.TORCHSCRIPT:

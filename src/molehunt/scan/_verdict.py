@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 from molehunt.detectors import Floats
@@ -83,6 +83,8 @@ class Finding:
         The subject's answers to a detector's patterns.
     pictures : tuple of Picture
         Reconstructed triggers, alone and on clean images.
+    part : str
+        Which set of weights of the file it is about; empty where there is only one.
     """
 
     check: str
@@ -95,6 +97,11 @@ class Finding:
     target: int | None = None
     responses: Floats | None = field(default=None, repr=False, compare=False)
     pictures: tuple[Picture, ...] = field(default=(), repr=False, compare=False)
+    part: str = ""
+
+    def of_part(self, part: str) -> Finding:
+        """Return the finding with the name of a set of weights before its message."""
+        return replace(self, part=part, message=f"{part}: {self.message}") if part else self
 
 
 @dataclass(frozen=True)
