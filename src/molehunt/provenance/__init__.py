@@ -19,6 +19,7 @@ from molehunt.provenance._manifest import (
     write_manifest,
 )
 from molehunt.provenance._result import Provenance, ProvenanceState
+from molehunt.provenance._rewrite import rewrite_torch_archive
 from molehunt.provenance._serialization import inspect_serialization
 from molehunt.provenance._signing import (
     find_signature,
@@ -45,6 +46,7 @@ __all__ = [
     "inspect_serialization",
     "read_manifest",
     "read_model_list",
+    "rewrite_torch_archive",
     "sign_model",
     "signature_of",
     "verify_digest",

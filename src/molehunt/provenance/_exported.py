@@ -12,11 +12,10 @@ import io
 import json
 import math
 import re
-import zipfile
 from collections.abc import Iterator
 from typing import Any
 
-from molehunt.provenance._archives import Archive, open_archive
+from molehunt.provenance._archives import Archive, find_differences_for_torch, open_archive
 from molehunt.provenance._expressions import is_guard, is_size_expression
 from molehunt.provenance._judgement import (
     Judgement,
@@ -28,6 +27,7 @@ from molehunt.provenance._judgement import (
     worst,
 )
 from molehunt.provenance._torch_files import judge_members, judge_raw, judge_torch_zip
+from molehunt.provenance._zip_records import Member
 
 _LARGEST_JSON = 64 * 2**20  # bytes
 _LARGEST_NESTED = 256 * 2**20  # bytes; sample inputs
@@ -68,7 +68,7 @@ def judge_exported(archive: Archive, root: str) -> Judgement:
     """Judge every member by what torch.export.load does with it."""
     found: list[Judgement] = []
     for item in archive.members:
-        name = item.filename.removeprefix(root)
+        name = item.name.removeprefix(root)
         try:
             found.append(_judge_member(archive, item, name))
         except UnreadContentError as error:
@@ -76,19 +76,23 @@ def judge_exported(archive: Archive, root: str) -> Judgement:
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             message = " ".join(str(error).split())
             found.append(unread(f"{name}: {type(error).__name__}: {message:.100}"))
-    names = {item.filename.removeprefix(root) for item in archive.members}
+    names = {item.name.removeprefix(root) for item in archive.members}
     if not any(_PROGRAM.fullmatch(name) for name in names):
         found.append(unread("no program in the archive"))
     found += [unread(problem) for problem in archive.problems]
-    return worst(found, otherwise=clean("a graph of ATen operators, tensors and plain values"))
+    plain = clean("a graph of ATen operators, tensors and plain values")
+    verdict = worst(found, otherwise=plain)
+    if verdict.state is SerializationState.CLEAN:
+        return worst(map(unread, find_differences_for_torch(archive, root)), otherwise=plain)
+    return verdict
 
 
 def _judge_member(  # noqa: PLR0911  one line for each kind of member
-    archive: Archive, item: zipfile.ZipInfo, name: str
+    archive: Archive, item: Member, name: str
 ) -> Judgement:
     if name.startswith("data/aotinductor/"):
         return unsafe(f"carries compiled code: {name}")
-    if item.compress_type != zipfile.ZIP_STORED:
+    if not item.is_stored:
         archive.problems.append(f"a compressed member, which torch does not write: {name}")
     if _RAW.fullmatch(name):  # numbers, where the configuration does not say otherwise
         return judge_raw(archive, item)
@@ -98,8 +102,8 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
     if _PROGRAM.fullmatch(name):
         return worst(_program_faults(_json(archive, item)), members)
     if _CONFIG.fullmatch(name):
-        sizes = {each.filename: each.file_size for each in archive.members}
-        folder = item.filename.rpartition("/")[0]
+        sizes = {each.name: each.size for each in archive.members}
+        folder = item.name.rpartition("/")[0]
         return worst(_payload_faults(_json(archive, item), folder, sizes), members)
     if _PICKLED.fullmatch(name):
         return _judge_pickled(archive.read(item, _LARGEST_NESTED), name)
@@ -110,7 +114,7 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
     return unread(f"a member that torch.export does not write: {name}")
 
 
-def _json(archive: Archive, item: zipfile.ZipInfo) -> Any:
+def _json(archive: Archive, item: Member) -> Any:
     return json.loads(archive.read(item, _LARGEST_JSON))
 
 

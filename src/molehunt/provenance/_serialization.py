@@ -7,7 +7,6 @@ that could not be read to its end, or that two readers could read differently, i
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 from typing import IO
 
@@ -35,6 +34,7 @@ from molehunt.provenance._pickles import (
 )
 from molehunt.provenance._safetensors_header import judge_safetensors, starts_like_safetensors
 from molehunt.provenance._torch_files import judge_members, judge_torch_legacy, judge_torch_zip
+from molehunt.provenance._zip_records import has_end_record
 
 _HEAD = 512
 # Formats that are named so that a message can say what the file is.
@@ -70,7 +70,7 @@ def inspect_serialization(path: Path) -> Serialization:
             if starts_like_safetensors(head):
                 judged = judge_safetensors(path)
                 return Serialization(FileFormat.SAFETENSORS, judged.state, judged.detail)
-            if head[:4] == b"PK\x03\x04" or zipfile.is_zipfile(stream):
+            if head[:4] == b"PK\x03\x04" or has_end_record(stream):
                 return _inspect_zip(stream)
             return _inspect_stream(stream, path, head)
     except OSError as error:
@@ -83,7 +83,7 @@ def _inspect_zip(stream: IO[bytes]) -> Serialization:
     except UnreadContentError as error:
         return Serialization(FileFormat.ZIP, SerializationState.UNKNOWN, str(error))
     root = archive.root()
-    names = {item.filename.removeprefix(root) for item in archive.members}
+    names = {item.name.removeprefix(root) for item in archive.members}
     file_format, judged = _judge_archive(archive, root, names)
     if judged.state is not SerializationState.UNSAFE and archive.problems:
         judged = unread(archive.problems[0])

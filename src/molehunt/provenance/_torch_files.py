@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterable
 
-from molehunt.provenance._archives import Archive, open_archive
+from molehunt.provenance._archives import (
+    Archive,
+    find_differences_for_torch,
+    open_archive,
+)
 from molehunt.provenance._judgement import (
     Judgement,
     SerializationState,
@@ -24,6 +27,7 @@ from molehunt.provenance._pickles import (
     judge_pickle,
     looks_like_pickle,
 )
+from molehunt.provenance._zip_records import Member
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -41,7 +45,7 @@ def judge_torch_zip(archive: Archive, root: str) -> Judgement:
     torch.load reads the pickle ``data.pkl`` and, for each storage that it names, one
     member of raw bytes; both are asked for here as torch asks for them.
     """
-    items = {item.filename.removeprefix(root): item for item in archive.members}
+    items = {item.name.removeprefix(root): item for item in archive.members}
     found: list[Judgement] = []
     raw: set[str] = set()
     try:
@@ -58,19 +62,22 @@ def judge_torch_zip(archive: Archive, root: str) -> Judgement:
     found.append(judge_members(archive, others))
     found += [judge_raw(archive, items[name]) for name in raw]
     found += [unread(problem) for problem in archive.problems]
-    return worst(found, otherwise=clean("tensors and plain values only"))
+    verdict = worst(found, otherwise=clean("tensors and plain values only"))
+    if verdict.state is SerializationState.CLEAN:  # what is clean so far is small to open
+        return worst(map(unread, find_differences_for_torch(archive, root)), otherwise=verdict)
+    return verdict
 
 
-def _raw(items: dict[str, zipfile.ZipInfo], storages: dict[str, Storage]) -> set[str]:
+def _raw(items: dict[str, Member], storages: dict[str, Storage]) -> set[str]:
     """Return the members that are taken as raw numbers, whatever they look like.
 
     The numbers of an honest tensor may begin like a pickle or an archive.
     """
     names = {f"data/{storage.key}": storage.size for storage in storages.values()}
-    return {name for name, size in names.items() if name in items and items[name].file_size == size}
+    return {name for name, size in names.items() if name in items and items[name].size == size}
 
 
-def judge_raw(archive: Archive, item: zipfile.ZipInfo) -> Judgement:
+def judge_raw(archive: Archive, item: Member) -> Judgement:
     """Judge a member that is read as numbers by its checksum alone."""
     try:
         for _ in archive.chunks(item):
@@ -80,24 +87,22 @@ def judge_raw(archive: Archive, item: zipfile.ZipInfo) -> Judgement:
     return clean("raw numbers")
 
 
-def _misfits(
-    items: dict[str, zipfile.ZipInfo], storages: dict[str, Storage]
-) -> Iterable[Judgement]:
+def _misfits(items: dict[str, Member], storages: dict[str, Storage]) -> Iterable[Judgement]:
     for name, item in items.items():
-        if item.compress_type != zipfile.ZIP_STORED:
+        if not item.is_stored:
             yield unread(f"a compressed member, which torch.save does not write: {name}")
         if name in _SMALL:
-            if item.file_size > _LARGEST_SMALL:
-                yield unread(f"{name} of {item.file_size} bytes")
+            if item.size > _LARGEST_SMALL:
+                yield unread(f"{name} of {item.size} bytes")
         elif name != "data.pkl" and not _STORAGE.fullmatch(name):
             yield unread(f"a member that torch.save does not write: {name}")
     for storage in storages.values():
         stored = items.get(f"data/{storage.key}")
-        if stored is None or stored.file_size != storage.size:
+        if stored is None or stored.size != storage.size:
             yield unread(f"storage {storage.key} is not there with its {storage.size} bytes")
 
 
-def judge_members(archive: Archive, items: Iterable[zipfile.ZipInfo], depth: int = 0) -> Judgement:
+def judge_members(archive: Archive, items: Iterable[Member], depth: int = 0) -> Judgement:
     """Read members to their end, and judge those that could be code, pickles or archives.
 
     Raw tensors may look like anything, so a member that only resembles a pickle is not
@@ -105,19 +110,19 @@ def judge_members(archive: Archive, items: Iterable[zipfile.ZipInfo], depth: int
     """
     found: list[Judgement] = []
     for item in items:
-        if item.filename.lower().endswith(_CODE):
-            found.append(unsafe(f"carries code: {item.filename}"))
+        if item.name.lower().endswith(_CODE):
+            found.append(unsafe(f"carries code: {item.name}"))
             continue
         try:
             content = _content_that_matters(archive, item)
         except UnreadContentError as error:
             found.append(unread(str(error)))
         else:
-            found.append(_judge_content(content, item.filename, depth))
+            found.append(_judge_content(content, item.name, depth))
     return worst(found, otherwise=clean("no code, no pickle and no archive"))
 
 
-def _content_that_matters(archive: Archive, item: zipfile.ZipInfo) -> bytes:
+def _content_that_matters(archive: Archive, item: Member) -> bytes:
     """Read a member to its end for its checksum; keep it where it may be more than tensors."""
     kept = bytearray()
     for position, chunk in enumerate(archive.chunks(item)):

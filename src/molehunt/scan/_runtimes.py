@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError, refused
 from molehunt.networks import BlackBox, Classifier, ModelCard
+from molehunt.provenance import rewrite_torch_archive
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 _BATCH = 256  # images a call where the graph leaves the number open
@@ -67,8 +69,13 @@ def open_exported(path: Path, card: ModelCard) -> Classifier:
         If the graph takes other images than the contract says.
     """
     try:
-        program = torch.export.load(path)
+        # Only bytes that were judged are loaded: never the stranger's own archive.
+        with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
+            rewrite_torch_archive(path, Path(folder) / "model.pt2")
+            program = torch.export.load(Path(folder) / "model.pt2")
         module = program.module()
+    except MolehuntError:
+        raise
     except Exception as error:  # torch raises anything here
         message = " ".join(str(error).split())
         raise UnreadableFileError(f"{path}: torch.export cannot load it: {message:.200}") from error
