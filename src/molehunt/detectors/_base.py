@@ -118,6 +118,8 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
             raise UnsuitableSubjectError(
                 refused("weights of the model", "finite numbers", "NaN or infinity")
             )
+        if model.answers.doubt and self.needs & {Need.LOGITS, Need.GRADIENTS}:
+            raise UnsuitableSubjectError(model.answers.doubt)
 
     def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
         """Return the same models, each checked when it is taken."""

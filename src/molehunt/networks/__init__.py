@@ -1,5 +1,6 @@
 """Architectures, and the model file that loads by itself."""
 
+from molehunt.networks._answers import AnswerKind, Answers, Taken
 from molehunt.networks._card_file import load_network, read_card_as, read_header, save_with_card
 from molehunt.networks._classifier import (
     Access,
@@ -11,6 +12,8 @@ from molehunt.networks._classifier import (
 from molehunt.networks._conv_stack import blocked_layout
 from molehunt.networks._folding import folded
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
+from molehunt.networks._outputs import choose_output, logits_in
+from molehunt.networks._recognise import recognise
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
 from molehunt.networks._zf import zf_channels, zf_features
@@ -19,21 +22,27 @@ __all__ = [
     "CARD_KEY",
     "NETWORKS",
     "Access",
+    "AnswerKind",
+    "Answers",
     "BlackBox",
     "Classifier",
     "InputContract",
     "ModelCard",
     "StackedState",
+    "Taken",
     "architecture_key",
     "blocked_layout",
     "build_classifier",
     "build_network",
+    "choose_output",
     "folded",
     "load_model",
     "load_network",
+    "logits_in",
     "read_card",
     "read_card_as",
     "read_header",
+    "recognise",
     "save_model",
     "save_with_card",
     "stack_models",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Literal, Self
 
@@ -12,7 +12,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
 
+from molehunt.errors import UnsuitableSubjectError
+from molehunt.networks._answers import Answers
+from molehunt.networks._outputs import logits_in
+from molehunt.networks._squashes import WatchSquashes
+
 Positive = Annotated[int, Field(ge=1, le=100_000)]
+Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 class Access(StrEnum):
@@ -90,12 +96,16 @@ class Classifier(nn.Module):
     Parameters
     ----------
     network : nn.Module
-        From normalised images [N, C, H, W] to logits [N, K].
+        From normalised images [N, C, H, W] to logits [N, K], alone or among other outputs.
     card : ModelCard
         Value range, mean, standard deviation and channel order are taken from it.
+    output : str, optional
+        Which of several outputs holds the answers; see `logits_in`.
 
     Attributes
     ----------
+    answers : Answers
+        What the network's numbers are, and how they become logits: see `recognise`.
     gives : frozenset of Access
         What a detector can have of it.
     stackable : bool
@@ -107,10 +117,12 @@ class Classifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, network: nn.Module, card: ModelCard) -> None:
+    def __init__(self, network: nn.Module, card: ModelCard, output: str | None = None) -> None:
         super().__init__()
         self.network = network
         self.card = card
+        self.output = output
+        self.answers = Answers()
         # For pixels in [0, 1], so that one subtraction and one division do everything.
         low, high = card.value_range
         mean = torch.tensor([(value - low) / (high - low) for value in card.mean])
@@ -119,11 +131,50 @@ class Classifier(nn.Module):
         self.register_buffer("std", std.view(1, -1, 1, 1), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] for pixels [N, C, H, W] in [0, 1], colours as RGB."""
+        """Return logits [N, K] for pixels [N, C, H, W] in [0, 1], colours as RGB.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            If the network's outputs hold no answers of that shape, or it is not clear which.
+        """
+        return self.answers.converted(self.levels(images, self.answers.depth)[-1])
+
+    def levels(self, images: Tensor, depth: int) -> tuple[Tensor, ...]:
+        """Return the network's own numbers [N, K], and what went into its last functions.
+
+        Parameters
+        ----------
+        images : Tensor [N, C, H, W]
+        depth : int
+            How many of the squashing functions (softmax, sigmoid) at its end to undo.
+
+        Returns
+        -------
+        tuple of Tensor
+            The answers, the argument of the last such function, the argument of the one
+            before, ...: `depth` + 1 tensors.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            As `forward`, and if so many functions are not seen at its end.
+        """
         if self.card.channel_order == "bgr":
             images = images.flip(1)
-        logits: Tensor = self.network((images - self.mean) / self.std)
-        return logits
+        inputs = (images - self.mean) / self.std
+        classes = self.card.num_classes
+        if not depth:
+            return (logits_in(self.network(inputs), classes, self.output),)
+        if isinstance(self.network, _Asked):
+            levels = self.network.levels(inputs, depth)
+        else:
+            with WatchSquashes(classes) as watch:
+                answers = logits_in(self.network(inputs), classes, self.output)
+            levels = (answers, *(logits_in(a, classes) for a in watch.arguments_of(answers)))
+        if len(levels) <= depth:
+            raise UnsuitableSubjectError("the model does not end in a softmax that can be seen")
+        return levels[: depth + 1]
 
     def is_finite(self) -> bool:
         """Tell whether all weights and buffers are finite numbers."""
@@ -148,24 +199,34 @@ class BlackBox(Classifier):
     answer : callable
         From normalised images, float32 [N, C, H, W], to logits [N, K], both NumPy arrays.
     card : ModelCard
+    before : sequence of callables
+        From the same images to what went into the squashing functions that the answers end
+        in, the last function first, where the runtime can give it.
     """
 
     gives = frozenset({Access.LOGITS})
     stackable = False
 
-    def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]], card: ModelCard):
-        super().__init__(_Asked(answer), card)
+    def __init__(self, answer: Answer, card: ModelCard, before: Sequence[Answer] = ()) -> None:
+        super().__init__(_Asked(answer, before), card)
 
 
 class _Asked(nn.Module):
-    """A callable over arrays in the place of a network."""
+    """Callables over arrays in the place of a network."""
 
-    def __init__(self, answer: Callable[[NDArray[np.float32]], NDArray[Any]]) -> None:
+    def __init__(self, answer: Answer, before: Sequence[Answer]) -> None:
         super().__init__()
-        self.answer = answer
+        self._asks = (answer, *before)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K]; no gradient flows through them."""
+        """Return the answers [N, K]; no gradient flows through them."""
+        return self._ask(self._asks[0], images)
+
+    def levels(self, images: Tensor, depth: int) -> tuple[Tensor, ...]:
+        """Return the answers, and what went into up to `depth` squashing functions."""
+        return tuple(self._ask(ask, images) for ask in self._asks[: depth + 1])
+
+    def _ask(self, ask: Answer, images: Tensor) -> Tensor:
         asked = np.ascontiguousarray(images.detach().cpu().numpy(), dtype=np.float32)
-        answers = np.array(self.answer(asked), dtype=np.float32)
+        answers = np.array(ask(asked), dtype=np.float32)
         return torch.from_numpy(answers).to(images.device)

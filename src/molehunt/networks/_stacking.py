@@ -34,5 +34,9 @@ def stack_models(models: Sequence[Classifier]) -> StackedState:
 def architecture_key(model: Classifier) -> str:
     """Return a text that is the same for models whose weights can be stacked."""
     card = model.card
-    parts = [card.architecture, card.arguments, card.input_shape, card.num_classes]
+    parts = [
+        *(card.architecture, card.arguments, card.input_shape, card.num_classes),
+        # What the skeleton does around its weights: the first model's stands for all.
+        *(card.channel_order, model.output, repr(model.answers)),
+    ]
     return json.dumps(parts, sort_keys=True)

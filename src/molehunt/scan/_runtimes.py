@@ -153,9 +153,7 @@ def in_batches(answer: Answer, batch: int | None, most: int = _BATCH) -> Answer:
 
 
 def as_logits(answer: Answer, classes: int) -> Answer:
-    """Return `answer` with its shape checked and probabilities turned into their logarithms.
-
-    Answers count as probabilities where none is negative and every row sums to 1.
+    """Return `answer` with its shape checked; what its numbers are `recognise` finds out.
 
     Raises
     ------
@@ -164,13 +162,11 @@ def as_logits(answer: Answer, classes: int) -> Answer:
     """
 
     def checked(images: NDArray[np.float32]) -> NDArray[Any]:
-        answers = np.asarray(answer(images), dtype=np.float64)
+        answers = np.asarray(answer(images))
         if answers.shape != (len(images), classes):
             raise UnreadableFileError(
                 refused("answers of the model", f"shape {(len(images), classes)}", answers.shape)
             )
-        if (answers >= 0).all() and np.allclose(answers.sum(axis=1), 1, atol=1e-3):
-            answers = np.log(np.maximum(answers, 1e-12))
         return answers
 
     return checked
