@@ -140,7 +140,8 @@ def test_an_endpoint_gets_the_verdict_of_its_weights(
             "--contract", contract, tmp_path / "out.json",
         )  # fmt: skip
     assert (code, *answers(subject)) == (own[0], *answers(own[1]))
-    assert asked == [2, 2, 2, 1]  # two refusals, then three patterns by twos
+    # Two refusals, then 16 made images that show what the answers are, and three patterns.
+    assert asked == [2, 2, *[2] * 8, 2, 1]
     assert subject["source"] == url and subject["sha256"] is None
 
 
@@ -150,7 +151,10 @@ ENDPOINTS_THAT_FAIL = {
     "a redirect": ({"fail_first": 99, "status": 302}, "status: expected 200, got 302"),
     "no JSON": ({"body": b"<html>"}, "answer: expected outputs"),
     "no outputs": ({"body": b'{"outputs": []}'}, "answer: expected outputs"),
-    "too few classes": ({"body": b'{"outputs": [{"data": [1, 2, 3]}]}'}, "expected shape (3, 10)"),
+    "too few classes": (
+        {"body": b'{"outputs": [{"data": [1, 2, 3, 4, 5, 6, 7, 8]}]}'},
+        "expected shape (8, 10)",
+    ),
     "too slow": ({"seconds": 5.0}, "no answer"),
 }
 

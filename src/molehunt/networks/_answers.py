@@ -94,8 +94,9 @@ class Answers:
 _TINY = torch.finfo(torch.float32).tiny
 _LOWEST = -104.0  # the logarithm of float32's smallest number
 _ALMOST = 2.0**-24  # half of the distance of float32's largest number under 1 from 1
+_TOTALS = (1.0, 100.0, 255.0)  # of a row of probabilities; in percent, as bytes
 # Half precision sums to 1 that well.
-_SUM_TOLERANCE = 5e-3
+_OFF_ONE = 5e-3
 # More zeros than this share of the other classes' probabilities: their order is lost.
 _MOST_ZEROS = 0.1
 # A rounding that hides what lies under it: probabilities to four decimals, logits to a tenth
@@ -117,27 +118,28 @@ def kind_of(answers: Tensor) -> tuple[AnswerKind, float]:
     ('logits', (<AnswerKind.PROBABILITIES: 'probabilities'>, 100.0))
     """
     values = answers.detach().double().cpu()
-    # Minus infinity is what is left of a logarithm of a probability that underflowed.
     if values.isnan().any() or (values == torch.inf).any() or values.isinf().all(1).any():
         return AnswerKind.NOT_FINITE, 1.0
     if len(values) > 1 and bool((values == values[:1]).all()):
         return AnswerKind.CONSTANT, 1.0
-    if bool((values <= 1e-3).all()) and _sums(values.exp(), 1.0):
+    if bool((values <= 1e-3).all()) and bool(((values.exp().sum(1) - 1).abs() < _OFF_ONE).all()):
+        # Minus infinity is the logarithm of a probability that underflowed.
         return AnswerKind.LOG_PROBABILITIES, 1.0
     if values.isinf().any():
         return AnswerKind.NOT_FINITE, 1.0
-    low, high = float(values.min()), float(values.max())
-    if low < -1e-6:
+    total = _common_sum(values) if float(values.min()) >= -1e-6 else None
+    if total is None and (float(values.min()) < -1e-6 or float(values.max()) > 1 + 1e-3):
         return (AnswerKind.ROUNDED if _is_coarse(values) else AnswerKind.LOGITS), 1.0
-    total = _common_sum(values)
-    if total is None and high > 1 + 1e-3:
-        return (AnswerKind.ROUNDED if _is_coarse(values) else AnswerKind.LOGITS), 1.0
-    scaled = values / (total or 1.0)
-    if bool(((scaled == 0) | (scaled == 1)).all()):
-        return AnswerKind.LABELS, total or 1.0
-    if step_of(scaled) >= _COARSE_PROBABILITIES:
-        return AnswerKind.ROUNDED, total or 1.0
-    return (AnswerKind.SIGMOIDS if total is None else AnswerKind.PROBABILITIES), total or 1.0
+    return _kind_of_shares(values / (total or 1.0), sums=total is not None), total or 1.0
+
+
+def _kind_of_shares(values: Tensor, *, sums: bool) -> AnswerKind:
+    """Return what answers in [0, 1] are, whose rows sum to 1 or do not."""
+    if bool(((values == 0) | (values == 1)).all()):
+        return AnswerKind.LABELS
+    if step_of(values) >= _COARSE_PROBABILITIES:
+        return AnswerKind.ROUNDED
+    return AnswerKind.PROBABILITIES if sums else AnswerKind.SIGMOIDS
 
 
 def loses_order(probabilities: Tensor) -> bool:
@@ -156,7 +158,7 @@ def step_of(values: Tensor) -> float:
 
     Values of float32 and of half precision are told by what both can write.
     """
-    numbers = values.flatten().abs().unique()
+    numbers = torch.unique(values.abs())
     half = bool((numbers.half().double() == numbers).all())
     error = 1e-3 if half else 1e-6
     gaps = numbers.diff()
@@ -183,14 +185,10 @@ def _common_sum(values: Tensor) -> float | None:
     """Return what every row sums to, None where they differ."""
     sums = values.sum(1)
     middle = float(sums.median())
-    total = next((known for known in (1.0, 100.0) if abs(middle / known - 1) < 0.05), middle)
+    total = next((known for known in _TOTALS if abs(middle / known - 1) < 0.05), None)
+    if total is None:
+        return None
     # Rounding errors of K numbers add up.
     step = step_of(values)
-    tolerance = max(_SUM_TOLERANCE * total, min(step * values.shape[1] / 2, 0.25 * total))
-    if total <= 0 or bool(((sums - total).abs() > tolerance).any()):
-        return None
-    return total
-
-
-def _sums(values: Tensor, total: float) -> bool:
-    return bool(((values.sum(1) - total).abs() <= _SUM_TOLERANCE).all())
+    tolerance = max(_OFF_ONE * total, min(step * values.shape[1] / 2, 0.25 * total))
+    return None if bool(((sums - total).abs() > tolerance).any()) else total

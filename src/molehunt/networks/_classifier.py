@@ -223,7 +223,12 @@ class _Asked(nn.Module):
         return self._ask(self._asks[0], images)
 
     def levels(self, images: Tensor, depth: int) -> tuple[Tensor, ...]:
-        """Return the answers, and what went into up to `depth` squashing functions."""
+        """Return the answers, and what went into `depth` squashing functions if so many are known.
+
+        Else nothing is asked, as every question may have its price.
+        """
+        if depth >= len(self._asks):
+            return ()
         return tuple(self._ask(ask, images) for ask in self._asks[: depth + 1])
 
     def _ask(self, ask: Answer, images: Tensor) -> Tensor:

@@ -39,6 +39,8 @@ _DOUBTS = {
     AnswerKind.NOT_FINITE: "NaN or infinity",
 }
 
+_ZEROS = "probabilities of which many are exactly 0, so that their order is lost"
+
 
 def recognise(model: Classifier, images: Tensor | None = None) -> Classifier:
     """Find out what a model's answers are, and have it give logits or log-probabilities.
@@ -108,57 +110,39 @@ def _recognised(model: Classifier, images: Tensor, given: Tensor) -> Answers:
         return answers
     if kind in (AnswerKind.CONSTANT, AnswerKind.NOT_FINITE):
         return _doubtful(answers, _DOUBTS[kind])
-    depth, before = _undone(model, images, given, total)
+    depth, before = _undone(model, images, given)
     if depth:
-        doubt = ""
-        inner = kind_of(before)[0]
-        if inner in _DOUBTS:
-            doubt = _DOUBTS[inner]
         found = dataclasses.replace(answers, taken=Taken.BEFORE, depth=depth)
-        return _doubtful(found, doubt) if doubt else found
+        inner = kind_of(before)[0]
+        return _doubtful(found, _DOUBTS[inner]) if inner in _DOUBTS else found
     return _converted(model, answers, given)
 
 
 def _converted(model: Classifier, answers: Answers, given: Tensor) -> Answers:
     """Return how to take answers whose squashing function cannot be undone."""
-    kind, total = answers.kind, answers.total
-    if kind in _DOUBTS:
-        return _doubtful(answers, _DOUBTS[kind])
-    if kind is AnswerKind.LOGITS:
-        if on_border(given.abs() >= 1, given):
-            return _doubtful(answers, "mostly exactly 1 or -1, so that their order is lost")
-        return answers
-    if kind is AnswerKind.SIGMOIDS:
-        if Access.GRADIENTS in model.gives:
-            return _doubtful(answers, "squashed into [0, 1] by a function that is not seen")
+    kind, lost = answers.kind, _DOUBTS.get(answers.kind, "")
+    if kind is AnswerKind.LOGITS and on_border(given.abs() >= 1, given):
+        lost = "mostly exactly 1 or -1, so that their order is lost"
+    elif kind is AnswerKind.SIGMOIDS:
         answers = dataclasses.replace(answers, taken=Taken.LOG_ODDS)
-        return (
-            _doubtful(answers, "mostly exactly 0 or 1, so that their order is lost")
-            if on_border((given <= 0) | (given >= 1), given)
-            else answers
-        )
-    probabilities = given
-    if kind is AnswerKind.PROBABILITIES:
+        if Access.GRADIENTS in model.gives:
+            lost = "squashed into [0, 1] by a function that is not seen"
+        elif on_border((given <= 0) | (given >= 1), given):
+            lost = "mostly exactly 0 or 1, so that their order is lost"
+    elif kind is AnswerKind.PROBABILITIES:
         answers = dataclasses.replace(answers, taken=Taken.LOGARITHM)
-        probabilities = given / total
-    else:
-        probabilities = given.exp()
-    if loses_order(probabilities):
-        return _doubtful(
-            answers, "probabilities of which many are exactly 0, so that their order is lost"
-        )
-    return answers
+        lost = _ZEROS if loses_order(given) else ""
+    elif kind is AnswerKind.LOG_PROBABILITIES:
+        lost = _ZEROS if loses_order(given.exp()) else ""
+    return _doubtful(answers, lost) if lost else answers
 
 
-def _undone(
-    model: Classifier, images: Tensor, given: Tensor, total: float
-) -> tuple[int, Tensor]:
+def _undone(model: Classifier, images: Tensor, given: Tensor) -> tuple[int, Tensor]:
     """Return how many squashing functions at the model's end can be undone, and the rest."""
     depth, current = 0, given
     while depth < _DEEPEST:
-        kind, total = (kind_of(current)) if depth else (kind_of(given)[0], total)
-        small = bool((current.abs() <= 1).all())
-        if kind is AnswerKind.LOGITS and not small:
+        kind, total = kind_of(current)
+        if kind is AnswerKind.LOGITS and not bool((current.abs() <= 1).all()):
             break
         try:
             inner = _levels(model, images, depth + 1)[-1]

@@ -44,7 +44,7 @@ class WatchSquashes(TorchFunctionMode):
     """
 
     def __init__(self, num_classes: int) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
+        super().__init__()
         self._num_classes = num_classes
         # By identity; the tensor is kept, so that no other gets its identity.
         self._known: dict[int, tuple[Tensor, tuple[Tensor, ...]]] = {}
@@ -82,7 +82,7 @@ class WatchSquashes(TorchFunctionMode):
     ) -> Any:
         first = args[0] if args else kwargs.get("input")
         several = isinstance(first, list | tuple)
-        parts = list(first) if several else [first]
+        parts: list[Any] = [*first] if isinstance(first, list | tuple) else [first]
         chains = [self.arguments_of(part) for part in parts if isinstance(part, Tensor)]
         result = func(*args, **kwargs)
         if not chains or len(chains) < len(parts) or not all(chains) or not args:

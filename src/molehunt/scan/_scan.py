@@ -12,11 +12,12 @@ from molehunt.errors import (
     MolehuntError,
     UnreadableFileError,
     UnsafeFileError,
+    UnsuitableSubjectError,
     refused,
 )
 from molehunt.files import sha256_of
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Access, Classifier, recognise
 from molehunt.provenance import FileFormat, SerializationState, inspect_serialization
 from molehunt.scan._contract_check import check_contract
 from molehunt.scan._endpoint import Endpoint, open_endpoint
@@ -160,6 +161,13 @@ def _opened(source: Path | Endpoint, opening: Opening, clean: ImageSet | None) -
         else:
             _open_file(subject, source, opening)
         for part, model in subject.models.items():
+            # A box that was opened by name has the output already.
+            if model.output is None and Access.GRADIENTS in model.gives:
+                model.output = opening.output
+            answers = recognise(model).answers
+            if answers.remark:
+                status = Status.INCONCLUSIVE if answers.doubt else Status.PASSED
+                subject.findings.append(Finding("answers", status, answers.remark).of_part(part))
             if clean is not None:
                 finding = check_contract(model, clean)
                 subject.findings.append(finding.of_part(part))
@@ -170,7 +178,7 @@ def _opened(source: Path | Endpoint, opening: Opening, clean: ImageSet | None) -
         subject.findings.append(Finding("serialization", Status.UNSAFE, str(error)))
     except CodeNotTrustedError as error:
         subject.findings.append(Finding("serialization", Status.INCONCLUSIVE, str(error)))
-    except InvalidRequestError as error:
+    except (InvalidRequestError, UnsuitableSubjectError) as error:
         subject.findings.append(Finding("contract", Status.INCONCLUSIVE, str(error)))
     except (MolehuntError, OSError) as error:
         subject.findings.append(Finding("file", Status.FAILED, str(error)))
