@@ -1,55 +1,140 @@
-"""What runs in the child process of a trusted file: ``python -m molehunt.scan._child``."""
+"""What runs in the child process of a trusted file; it is started by its path, alone.
+
+Nothing of the file, and nothing that it names, is imported before the limits hold.
+"""
 
 from __future__ import annotations
 
-import resource
+import json
+import os
 import socket
+import struct
 import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import torch
-from torch import nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
-from molehunt.scan._sandbox import HEADER, MEMORY, PROCESSOR_SECONDS, SHAPE, received
+MEMORY = 8 * 2**30  # bytes of address space, most of it PyTorch's own libraries
+PROCESSOR_SECONDS = 600
+HEADER = struct.Struct("<QII")  # of an answer: bytes that follow, rows, columns
+SHAPE = struct.Struct("<IIII")  # of a question: N, C, H, W, before its pixels
+FAILED = 2**32 - 1  # as rows: what follows is a line that says why
+LONGEST_LINE = 2000  # bytes
 
 
-def serve(connection: socket.socket, model: nn.Module) -> None:
+class UnsuitableError(Exception):
+    """What the file holds or answers is not what is needed; the message says it all."""
+
+
+def main(descriptor: int, parent: int, kind: str, path: str, import_path: list[str]) -> None:
+    """Give up rights, load the file, and answer images until the other side ends."""
+    connection = socket.socket(fileno=descriptor)
+    try:
+        sys.path[:] = import_path
+        from molehunt.confine import close_off, end_with_parent, set_limits  # noqa: PLC0415
+
+        end_with_parent(parent)
+        import torch  # noqa: PLC0415  # it asks the compiler for libraries, which then is denied
+
+        torch.set_num_threads(1)
+        tempfile.tempdir = str(Path.cwd())  # looking for one would mean to write
+        set_limits(MEMORY, PROCESSOR_SECONDS)
+        close_off(tempfile.tempdir)  # docs/loading.md says what is left where the kernel cannot
+        model = _load(kind, path)
+        connection.sendall(HEADER.pack(0, 0, 0))
+        _serve(connection, model)
+    except EOFError:
+        pass
+    except BaseException as error:  # the file's code raises what it likes
+        kind = "" if isinstance(error, UnsuitableError) else f"{type(error).__name__}: "
+        line = f"{kind}{' '.join(str(error).split())}"
+        content = line.encode(errors="replace")[:LONGEST_LINE]
+        connection.sendall(HEADER.pack(len(content), FAILED, 0) + content)
+    os._exit(0)  # none of its exit handlers
+
+
+def received(connection: socket.socket, size: int) -> bytearray:
+    """Return exactly `size` bytes; EOFError where the other side ends before."""
+    parts = bytearray()
+    while len(parts) < size:
+        part = connection.recv(min(size - len(parts), 1 << 20))
+        if not part:
+            raise EOFError
+        parts += part
+    return parts
+
+
+def _load(kind: str, path: str) -> nn.Module:
+    import torch  # noqa: PLC0415
+
+    if kind == "torchscript":
+        script: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        return script.eval()
+    try:
+        loaded = torch.load(path, map_location="cpu", weights_only=False)
+    except (ImportError, AttributeError) as error:
+        raise UnsuitableError(
+            f"{error} (classes are looked up in installed packages and on PYTHONPATH, "
+            "not in the current folder)"
+        ) from error
+    modules = [loaded]
+    if isinstance(loaded, dict):
+        modules = [value for value in loaded.values() if isinstance(value, torch.nn.Module)]
+    if len(modules) != 1 or not isinstance(modules[0], torch.nn.Module):
+        raise UnsuitableError(f"the file: expected one torch.nn.Module, got {describe(loaded)}")
+    return modules[0].float().eval()
+
+
+def _serve(connection: socket.socket, model: nn.Module) -> None:
     """Answer images until the other side ends."""
-    connection.sendall(HEADER.pack(0, 0, 0))
+    import numpy as np  # noqa: PLC0415
+    import torch  # noqa: PLC0415
+
     while True:
-        try:
-            shape = SHAPE.unpack(received(connection, SHAPE.size))
-            content = received(connection, 4 * int(np.prod(shape)))
-        except EOFError:
-            return
-        images = np.frombuffer(bytearray(content), dtype="<f4").reshape(shape)
+        shape = SHAPE.unpack(received(connection, SHAPE.size))
+        content = received(connection, 4 * int(np.prod(shape)))
+        images = np.frombuffer(content, dtype="<f4").reshape(shape)
         with torch.inference_mode():
-            answers = model(torch.from_numpy(images)).float().numpy()
+            answers = tensor_in(model(torch.from_numpy(images))).float().cpu().numpy()
+        if len(answers) != len(images):
+            raise UnsuitableError(
+                f"answers: expected one a image ({len(images)}), got shape {answers.shape}"
+            )
         answers = np.ascontiguousarray(answers.reshape(len(answers), -1), dtype="<f4")
         connection.sendall(HEADER.pack(answers.nbytes, *answers.shape))
         connection.sendall(answers.tobytes())
 
 
-def main(descriptor: int, kind: str, path: str) -> None:
-    """Set the limits, load the file, and serve it."""
-    torch.set_num_threads(1)
-    connection = socket.socket(fileno=descriptor)
-    for limit, value in (
-        (resource.RLIMIT_AS, MEMORY),
-        (resource.RLIMIT_CPU, PROCESSOR_SECONDS),
-        (resource.RLIMIT_FSIZE, 0),  # no file can grow
-        (resource.RLIMIT_CORE, 0),
-    ):
-        resource.setrlimit(limit, (value, value))
-    if kind == "torchscript":
-        model = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
-    else:
-        model = torch.load(path, map_location="cpu", weights_only=False)
-    serve(connection, model.eval())
+def tensor_in(answer: Any) -> Tensor:
+    """Return the logits in what a model answered.
+
+    Raises
+    ------
+    UnsuitableError
+        If it is none; the message says what it is.
+    """
+    import torch  # noqa: PLC0415
+
+    if isinstance(answer, torch.Tensor) and answer.ndim >= 2:
+        return answer
+    raise UnsuitableError(f"answers: expected one tensor [N, K], got {describe(answer)}")
+
+
+def describe(value: Any, depth: int = 2) -> str:
+    """Say in a few words what `value` is; of a container what is in it."""
+    kind = type(value).__name__[:80]
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"{kind} {list(shape)[:8]}"
+    if not isinstance(value, dict | list | tuple) or not depth:
+        return kind
+    items = list(value.items() if isinstance(value, dict) else enumerate(value))
+    inside = ", ".join(f"{str(key)[:40]}: {describe(item, depth - 1)}" for key, item in items[:5])
+    return f"{kind} of {len(items)} ({inside}{', …' if len(items) > 5 else ''})"
 
 
 if __name__ == "__main__":
-    try:
-        main(int(sys.argv[1]), sys.argv[2], sys.argv[3])
-    except Exception as error:  # one line for the parent to show
-        sys.exit(f"{type(error).__name__}: {' '.join(str(error).split())}")
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], json.loads(sys.argv[5]))
