@@ -36,6 +36,7 @@ from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "PatternDetector",
     "UnitKind",
     "WeightStatistics",
+    "ZooContract",
     "ZooDetector",
     "ZooFreeDetector",
     "auc_over_shuffles",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from typing import ClassVar, Self
 
@@ -14,8 +14,9 @@ from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
 
 from molehunt.detectors._calibration import Floats, conformal_p_values, conformal_threshold
+from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
-from molehunt.networks import Access, Classifier
+from molehunt.networks import Access, Classifier, InputContract
 
 OnStep = Callable[[int, int], None]
 
@@ -43,6 +44,8 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     threshold_ : float
         ``predict`` says 1 above it; the conformal one after `calibrate`.
     calibration_scores_ : array [n], scores of the clean calibration models
+    contract_ : ZooContract
+        What the models that it learned from do to pixels.
     """
 
     needs: ClassVar[frozenset[Need]]
@@ -120,6 +123,25 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
             )
         if model.answers.doubt and self.needs & {Need.LOGITS, Need.GRADIENTS}:
             raise UnsuitableSubjectError(model.answers.doubt)
+        self._check_claim(model)
+
+    def _check_claim(self, model: Classifier) -> None:
+        """Refuse a contract that only the model's file states, and that is not the zoo's."""
+        contract: ZooContract | None = getattr(self, "contract_", None)
+        if model.vouched or contract is None or not self.needs & {Need.LOGITS, Need.GRADIENTS}:
+            return
+        difference = contract.difference(model.card)
+        if difference:
+            raise UnsuitableSubjectError(
+                f"the file's own card claims another input contract than the zoo's models have "
+                f"({difference}); state the contract, or let clean images check it: --clean"
+            )
+
+    def _take_contract(self, cards: Iterable[InputContract]) -> None:
+        """Remember what models do to pixels, beside those before."""
+        contract = ZooContract.of(cards)
+        known: ZooContract | None = getattr(self, "contract_", None)
+        self.contract_ = contract if known is None else known.joined(contract)
 
     def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
         """Return the same models, each checked when it is taken."""
@@ -191,6 +213,9 @@ class ZooDetector(Detector):
         card = models[0].card
         self.input_shape_ = card.input_shape
         self.num_classes_ = card.num_classes
+        self.__dict__.pop("contract_", None)
+        # One plan builds a zoo, so that the first model stands for all that are fitted on.
+        self._take_contract([card])
         self._learn(models, truth, on_step)
         self.threshold_ = 0.0
         return self
@@ -210,6 +235,7 @@ class ZooDetector(Detector):
         """
         clean = clean_among(models, y, max_false_alarms)
         features = self.transform(models)
+        self._take_contract(models[position].card for position in range(len(models)))
         self.calibration_features_ = features[clean]
         self.calibration_scores_ = self.score_features(self.calibration_features_)
         self.typical_distance_ = float(self._distance(features).max())

@@ -20,6 +20,7 @@ from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
@@ -52,6 +53,8 @@ class DetectorCard(BaseModel):
         Of the zoo that it was fitted on: name, images, network, number of models.
     evaluation : Evaluation, optional
         What it scored on the zoo's test models.
+    contract : ZooContract, optional
+        What the zoo's models do to pixels; files of before have none.
     """
 
     # A threshold is infinite where the calibration models are too few for the rate.
@@ -63,6 +66,7 @@ class DetectorCard(BaseModel):
     learned: dict[str, Any]
     zoo: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
+    contract: ZooContract | None = None
 
 
 def new_detector(name: str, **settings: Any) -> Detector:
@@ -108,7 +112,7 @@ def save_detector(
     for name, value in vars(detector).items():
         if name.endswith("_") and isinstance(value, np.ndarray):
             arrays[name] = np.ascontiguousarray(value)
-        elif name.endswith("_"):
+        elif name.endswith("_") and name != "contract_":
             others[name] = value
     card = DetectorCard(
         detector=name_of(detector),
@@ -120,6 +124,7 @@ def save_detector(
         learned=others,
         zoo=dict(zoo or {}),
         evaluation=evaluation,
+        contract=getattr(detector, "contract_", None),
     )
     with written_whole(Path(path)) as temporary:
         save_file(arrays, temporary, metadata={CARD_KEY: card.model_dump_json()})
@@ -166,6 +171,8 @@ def load_detector(
             )
         # JSON has no tuples; shapes are compared with the cards' tuples.
         setattr(detector, name, tuple(value) if isinstance(value, list) else value)
+    if card.contract is not None:
+        detector.contract_ = card.contract
     if not hasattr(detector, detector.learns):
         raise UnreadableFileError(f"{path}: the detector in it is not fitted")
     return detector, card

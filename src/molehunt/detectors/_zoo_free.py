@@ -165,6 +165,8 @@ class ZooFreeDetector(Detector):
         clean = np.flatnonzero(clean_among(models, y, max_false_alarms)).tolist()
         self._take_kind_of(models[clean[0]])
         self.calibration_scores_ = np.array([self.examine(models[n]).score for n in clean])
+        self.__dict__.pop("contract_", None)
+        self._take_contract(models[n].card for n in clean)
         self.threshold_ = conformal_threshold(self.calibration_scores_, max_false_alarms)
         return self
 

@@ -108,6 +108,8 @@ class Classifier(nn.Module):
         What the network's numbers are, and how they become logits: see `recognise`.
     gives : frozenset of Access
         What a detector can have of it.
+    vouched : bool
+        Whether someone else than the model's file states its contract, or clean images agree.
     stackable : bool
         Whether models of one architecture can run as one, vectorised over their weights.
     """
@@ -123,6 +125,7 @@ class Classifier(nn.Module):
         self.card = card
         self.output = output
         self.answers = Answers()
+        self.vouched = True
         # For pixels in [0, 1], so that one subtraction and one division do everything.
         low, high = card.value_range
         mean = torch.tensor([(value - low) / (high - low) for value in card.mean])
