@@ -7,7 +7,8 @@ from scipy.stats import binom
 
 from molehunt.errors import MolehuntError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, ModelCard
+from molehunt.scan._contract import StatedContract
 from molehunt.scan._verdict import Finding, Status
 from molehunt.training import logits_of
 
@@ -54,3 +55,13 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
     if right / count < _DOUBTFUL:
         said += ": low; is the contract right?"
     return Finding("contract", Status.PASSED, said)
+
+
+def is_stated(contract: StatedContract, card: ModelCard) -> bool:
+    """Tell whether the user stated what becomes of pixels, not only the model's own file."""
+    return (
+        contract.mean is not None
+        and contract.std is not None
+        and (contract.value_range is not None or card.value_range == (0.0, 1.0))
+        and (contract.channel_order is not None or card.channel_order == "rgb")
+    )

@@ -19,7 +19,7 @@ from molehunt.files import sha256_of
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, recognise
 from molehunt.provenance import FileFormat, SerializationState, inspect_serialization
-from molehunt.scan._contract_check import check_contract
+from molehunt.scan._contract_check import check_contract, is_stated
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._judging import FittedDetector, judged
 from molehunt.scan._subjects import Opening, open_subject
@@ -164,6 +164,7 @@ def _opened(source: Path | Endpoint, opening: Opening, clean: ImageSet | None) -
             # A box that was opened by name has the output already.
             if model.output is None and Access.GRADIENTS in model.gives:
                 model.output = opening.output
+            model.vouched = is_stated(opening.contract, model.card)
             answers = recognise(model).answers
             if answers.remark:
                 status = Status.INCONCLUSIVE if answers.doubt else Status.PASSED
