@@ -7,7 +7,7 @@ import hashlib
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,7 +18,8 @@ from molehunt.errors import OutputError, UnreadableFileError, refused
 def written_whole(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it takes the place of `path`.
 
-    A reader sees the old file or the new one, never half of one, also after a kill.
+    A reader sees the old file or the new one, never half of one, also after a kill. The new
+    file has the old one's mode. A pipe or a device is written to and stays what it is.
 
     Raises
     ------
@@ -26,8 +27,10 @@ def written_whole(path: Path) -> Iterator[Path]:
         If the folder cannot be written.
     """
     make_folder(path.parent)
+    through = path.exists() and not path.is_file()
+    folder = None if through else path.parent
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=folder)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror}") from error
     os.close(handle)
@@ -36,12 +39,54 @@ def written_whole(path: Path) -> Iterator[Path]:
         yield temporary
         with temporary.open("rb+") as stream:
             os.fsync(stream.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
+        if through:
+            with path.open("wb") as target:
+                target.write(temporary.read_bytes())
+        else:
+            temporary.chmod(_mode_for(path))
+            temporary.replace(path)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _mode_for(path: Path) -> int:
+    """Return the mode of the file there is, else what the user's umask leaves."""
+    with contextlib.suppress(OSError):
+        return stat.S_IMODE(path.stat().st_mode)
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def check_replaceable(path: Path, what: str, marks: Sequence[bytes]) -> None:
+    """Refuse to replace a file that is no earlier output of the same kind.
+
+    Parameters
+    ----------
+    path : Path
+        Where an output will go; a missing or empty file, a pipe and a device are fine.
+    what : str
+        The kind, for the message.
+    marks : sequence of bytes
+        All of them stand in the first bytes of such a file; the first one opens it.
+
+    Raises
+    ------
+    OutputError
+        If the file holds something else.
+    """
+    if not path.is_file():
+        if path.is_dir():
+            raise OutputError(refused(f"{path}", f"a file for {what}", "a folder"))
+        return
+    with open_regular(path) as stream:
+        head = stream.read(2**16)
+    if head and not (head.startswith(marks[0]) and all(mark in head for mark in marks)):
+        raise OutputError(
+            f"{path}: holds something else than {what} and is not replaced; name another file"
+        )
 
 
 def write_text(path: Path, text: str) -> None:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
+import torch
 import typer
 
 from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.files import make_folder, write_text
+from molehunt.files import check_replaceable, make_folder, write_text
 from molehunt.images import load_test_images
 from molehunt.report import (
     contract_line,
+    other_files,
     scan_as_bom,
     scan_as_json,
     scan_as_sarif,
@@ -22,23 +24,33 @@ from molehunt.report import (
     write_scan_page,
 )
 from molehunt.scan import (
+    Candidate,
     Endpoint,
     FittedDetector,
     Opening,
     ScanResult,
     StatedContract,
     exit_code_of,
-    model_files_in,
+    find_candidates,
+    name_of,
     numbers,
     read_contract,
     scan_subjects,
     stated,
+    unfinished,
 )
 
 # Of any model that gives its gradients or weights; with clean images a search for triggers.
 CHECKS = ("margin", "final-layer")
 CHECKS_WITH_IMAGES = ("neural-cleanse",)
 
+# How a report of each kind begins, and what stands in it.
+_MARKS = {
+    "json": (b"{", b'"molehunt"'),
+    "sarif": (b"{", b"sarif", b"Molehunt"),
+    "bom": (b"{", b"CycloneDX", b"Molehunt"),
+    "html": (b"<!doctype html>", b"Molehunt"),
+}
 _CONTRACT = "Input contract"
 _ENDPOINT = "Endpoint"
 _OUTPUT = "Output"
@@ -64,6 +76,10 @@ def scan(
         typer.Option(help="Labelled clean images, as folder:PATH or a data set's name."),
     ] = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
+    allow_skipped: Annotated[
+        bool,
+        typer.Option("--allow-skipped", help="Exit with 0 though files were passed over."),
+    ] = False,
     trust_code: Annotated[
         bool,
         typer.Option(
@@ -140,9 +156,7 @@ def scan(
     """Judge models. Exit code: 0 clean, 1 backdoor or unsafe file, 2 failed, 3 inconclusive."""
     if not models and endpoint is None:
         raise InvalidRequestError(refused("scan", "model files, folders or --endpoint", "none"))
-    for target in (html, json_file, sarif, bom):
-        if target is not None:
-            make_folder(target.parent)  # before the work, not after it
+    _check_outputs(html=html, json=json_file, sarif=sarif, bom=bom)  # before the work
     opening = Opening(
         _stated(
             contract,
@@ -156,7 +170,7 @@ def scan(
         ),
         trust_code,
     )
-    sources: list[Path | Endpoint] = [*model_files_in(models or [])]
+    sources: list[Candidate | Endpoint] = [*find_candidates(models or [])]
     if endpoint is not None:
         sources.append(
             Endpoint(
@@ -171,42 +185,66 @@ def scan(
     detectors = _detectors(detector or [], check or [], clean is not None)
     if bom is not None:
         scan_as_bom([])  # refuses before the work, not after it
-    results = _scanned(
+    results, interrupted = _scan_with_progress(
         sources,
         detectors,
         opening=opening,
         clean=load_test_images(clean, data_root=data_root) if clean else None,
         max_false_alarms=max_false_alarms,
     )
-    content = json.dumps(scan_as_json(results), indent=2)
-    if json_file is not None and str(json_file) == "-":
-        typer.echo(content)
-    else:
-        _show(results)
-        if json_file is not None:
-            write_text(json_file, content + "\n")
+    code = exit_code_of(results, allow_skipped=allow_skipped)
+    content = json.dumps(scan_as_json(results, code), indent=2) + "\n"
+    # Files first: nobody may be left to read the terminal.
+    if json_file is not None and str(json_file) != "-":
+        write_text(json_file, content)
     if sarif is not None:
-        write_text(sarif, json.dumps(scan_as_sarif(results), indent=2) + "\n")
+        write_text(sarif, json.dumps(scan_as_sarif(results, code=code), indent=2) + "\n")
     if bom is not None:
         write_text(bom, scan_as_bom(results))
     if html is not None:
-        write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms)
-        output.print(f"Report: {html}", highlight=False)
-    return int(exit_code_of(results))
+        write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms, code=code)
+    if str(json_file) == "-":
+        typer.echo(content, nl=False)
+    else:
+        _show(results)
+        if html is not None:
+            output.print(f"Report: {html}", highlight=False, markup=False)
+    if interrupted:
+        raise KeyboardInterrupt
+    return int(code)
 
 
-def _scanned(
-    sources: list[Path | Endpoint], detectors: list[FittedDetector], **settings: Any
-) -> list[ScanResult]:
-    """Scan with progress, one step a subject."""
+def _check_outputs(**targets: Path | None) -> None:
+    """Refuse an output that would replace what is no report, and make its folder."""
+    for kind, target in targets.items():
+        if target is not None and str(target) != "-":
+            make_folder(target.parent)
+            check_replaceable(target, f"a report ({kind})", _MARKS[kind])
+
+
+def _scan_with_progress(
+    sources: list[Candidate | Endpoint], detectors: list[FittedDetector], **settings: Any
+) -> tuple[list[ScanResult], bool]:
+    """Scan with progress, one step a subject; what Ctrl-C left undone is named."""
+    # Children are forked: OpenMP's threads must not have started here.
+    torch.set_num_threads(1)
+    found: dict[str, ScanResult] = {}
+
+    def keep(result: ScanResult) -> None:
+        found[result.source] = result
+        report(len(found), len(sources))
+
     with progress("scanning") as report:
-        done = itertools.count(1)
-        return scan_subjects(
-            sources,
-            detectors,
-            on_result=lambda _result: report(next(done), len(sources)),
-            **settings,
-        )
+        try:
+            cores = len(os.sched_getaffinity(0))
+            return scan_subjects(
+                sources, detectors, threads=cores, on_result=keep, **settings
+            ), False
+        except KeyboardInterrupt:
+            return [
+                found.get(name_of(source)) or unfinished(source, "interrupted before its verdict")
+                for source in sources
+            ], True
 
 
 def _stated(file: Path | None, **flags: Any) -> StatedContract:
@@ -230,3 +268,5 @@ def _show(results: list[ScanResult]) -> None:
     for line in cards:  # models of one kind share a line
         output.print(line, highlight=False, markup=False)
     output.print(scan_table(results))
+    for line in other_files(results):
+        output.print(line, highlight=False, markup=False)

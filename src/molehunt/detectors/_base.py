@@ -49,6 +49,8 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     """
 
     needs: ClassVar[frozenset[Need]]
+    # Whether it finds enough backdoors for a scan to call a model clean by it alone.
+    clears: ClassVar[bool] = True
     # What a detector must have learned to be worth a file.
     learns: ClassVar[str]
 

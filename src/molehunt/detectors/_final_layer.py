@@ -15,6 +15,8 @@ from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier
 
+_CELLS_AT_ONCE = 2**22  # of the matrix of cosines
+
 
 class FinalLayer(ZooFreeDetector):
     """Anomalies of each class's row in the last linear layer, combined; it has no settings.
@@ -46,6 +48,7 @@ class FinalLayer(ZooFreeDetector):
 
     needs: ClassVar[frozenset[Need]] = frozenset({Need.WEIGHTS})
     own_null_holds = True
+    clears = False
     own_null = "normal law of the classes (our own null, not a published one)"
     least_classes = 4
 
@@ -104,10 +107,18 @@ def _indicators(weights: Floats) -> list[Floats]:
     """Return the indicators, [K] each, of rows [K, F]; higher for more suspicious."""
     lengths = np.linalg.norm(weights, axis=1, keepdims=True)
     directions = weights / np.maximum(lengths, 1e-12)
-    cosines = directions @ directions.T
-    others = ~np.eye(len(weights), dtype=bool)
-    mean = np.mean(cosines, axis=1, where=others)
-    largest = np.max(cosines, axis=1, where=others, initial=-1)
+    classes = len(weights)
+    mean = np.empty(classes)
+    largest = np.empty(classes)
+    # A block of rows at a time: heads have up to hundreds of thousands of classes.
+    size = max(1, _CELLS_AT_ONCE // classes)
+    for start in range(0, classes, size):
+        rows = np.arange(start, min(start + size, classes))
+        cosines = directions[rows] @ directions.T
+        own = rows - start, rows
+        mean[rows] = (cosines.sum(axis=1) - cosines[own]) / (classes - 1)
+        cosines[own] = -1
+        largest[rows] = cosines.max(axis=1)
     return [weights.mean(axis=1), -mean, -largest]
 
 

@@ -13,7 +13,7 @@ from molehunt.report._study_page import (
     write_study_page,
 )
 from molehunt.report._terminal import evaluation_table, scan_table, study_table, zoo_tables
-from molehunt.report._words import contract_line
+from molehunt.report._words import contract_line, other_files
 from molehunt.report.figures import save_roc, save_triggers
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "StudyTable",
     "contract_line",
     "evaluation_table",
+    "other_files",
     "save_roc",
     "save_triggers",
     "scan_as_bom",

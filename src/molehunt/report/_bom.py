@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import need_extra
+from molehunt.report._words import without_others
 from molehunt.scan import ScanResult
 
 
@@ -29,14 +30,11 @@ def scan_as_bom(
 
     Raises
     ------
-    InvalidRequestError
+    MissingExtraError
         If the extra ``bom`` is not installed; also for no results, so that a caller can
         learn it before the scan.
     """
-    try:
-        from molehunt.report._cyclonedx import cyclonedx_document  # noqa: PLC0415  an extra
-    except ImportError as error:
-        raise InvalidRequestError(
-            refused("ML-BOM", "the extra bom (install molehunt[bom])", f"none: {error}")
-        ) from error
-    return cyclonedx_document(results, serial_number, timestamp)
+    need_extra("bom", "cyclonedx", "an ML-BOM")
+    from molehunt.report._cyclonedx import cyclonedx_document  # noqa: PLC0415  an extra
+
+    return cyclonedx_document(without_others(results), serial_number, timestamp)

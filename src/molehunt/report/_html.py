@@ -15,8 +15,15 @@ from molehunt.errors import printable
 from molehunt.files import write_text
 from molehunt.report import figures
 from molehunt.report._scan_context import scan_context
-from molehunt.report._words import EXIT_MEANINGS, counted, numbers, verdict_of
-from molehunt.scan import FittedDetector, ScanResult, exit_code_of
+from molehunt.report._words import (
+    EXIT_MEANINGS,
+    counted,
+    numbers,
+    other_files,
+    verdict_of,
+    without_others,
+)
+from molehunt.scan import ExitCode, FittedDetector, ScanResult, exit_code_of
 from molehunt.zoo import Split, Zoo
 
 
@@ -26,15 +33,18 @@ def write_scan_page(
     detectors: Sequence[FittedDetector],
     *,
     max_false_alarms: float,
+    code: ExitCode | None = None,
 ) -> None:
     """Write the page of a scan: verdict first, then what it stands on and its limits.
+
+    `code` is the exit code that the scan ends with, where it is not the results' own.
 
     Raises
     ------
     OutputError
         If the file cannot be written.
     """
-    code = exit_code_of(results)
+    code = exit_code_of(results) if code is None else code
     page = template("scan.html").render(
         version=__version__,
         exit_code=int(code),
@@ -42,7 +52,8 @@ def write_scan_page(
         verdict=verdict_of(results),
         counts=counted(results),
         max_false_alarms=max_false_alarms,
-        **scan_context(results, detectors),
+        others=other_files(results),
+        **scan_context(without_others(results), detectors),
     )
     write_text(path, page)
 

@@ -11,11 +11,17 @@ from pydantic import BaseModel, Field
 from molehunt import __version__
 from molehunt.networks import ModelCard
 from molehunt.report._words import class_name, counted, verdict_of
-from molehunt.scan import Finding, ScanResult, Status, exit_code_of
+from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
 
 # A finding has one of all statuses, a verdict only one of these.
 Verdict = Literal[
-    Status.CLEAN, Status.BACKDOORED, Status.UNSAFE, Status.INCONCLUSIVE, Status.FAILED
+    Status.CLEAN,
+    Status.BACKDOORED,
+    Status.UNSAFE,
+    Status.INCONCLUSIVE,
+    Status.FAILED,
+    Status.SKIPPED,
+    Status.NO_MODEL,
 ]
 
 
@@ -60,22 +66,26 @@ class ScanDocument(BaseModel):
     molehunt: str = Field(description="The version that scanned.")
     exit_code: Literal[0, 1, 2, 3] = Field(
         description="0 clean, 1 backdoor or unsafe file found, 2 a file could not be judged, "
-        "3 inconclusive."
+        "3 inconclusive, or files were passed over."
     )
     verdict: Verdict = Field(description="The gravest of all subjects' verdicts.")
     counts: dict[Verdict, int] = Field(description="How many subjects have each verdict.")
-    subjects: list[SubjectDocument]
+    subjects: list[SubjectDocument] = Field(
+        description="Every file of the scan, also those that are no model or were skipped."
+    )
 
 
-def scan_as_json(results: Sequence[ScanResult]) -> dict[str, Any]:
+def scan_as_json(results: Sequence[ScanResult], code: ExitCode | None = None) -> dict[str, Any]:
     """Return the results of a scan as a dict that `json.dumps` takes.
+
+    `code` is the exit code that the scan ends with, where it is not the results' own.
 
     Numbers that JSON has not (NaN, infinity) are null; bytes of names that are no UTF-8
     are escaped.
     """
     content = {
         "molehunt": __version__,
-        "exit_code": int(exit_code_of(results)),
+        "exit_code": int(exit_code_of(results) if code is None else code),
         "verdict": verdict_of(results),
         "counts": counted(results),
         "subjects": [_subject(result) for result in results],

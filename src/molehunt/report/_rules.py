@@ -99,6 +99,17 @@ _KINDS = {
         "calibrated on. That is not the same as clean.",
         "Scan with a detector whose zoo has models of this kind, or with more calibration models.",
     ),
+    Status.SKIPPED: _Kind(
+        "MH005",
+        "Skipped",
+        "note",
+        None,
+        None,
+        "File that was passed over",
+        "The file is of no format that Molehunt judges, or could not be reached. Nothing is "
+        "known about it.",
+        "Unpack an archive, name the file itself, or let files be passed over (--allow-skipped).",
+    ),
 }
 ALL_RULES = tuple((kind.number, kind.name, kind.level, kind.short) for kind in _KINDS.values())
 

@@ -17,6 +17,7 @@ from molehunt.report._words import (
     class_name,
     counting,
     said,
+    without_others,
 )
 from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
 
@@ -26,7 +27,9 @@ _SCHEMA = (
 _ROOT = "SRCROOT"
 
 
-def scan_as_sarif(results: Sequence[ScanResult], *, root: Path | None = None) -> dict[str, Any]:
+def scan_as_sarif(
+    results: Sequence[ScanResult], *, root: Path | None = None, code: ExitCode | None = None
+) -> dict[str, Any]:
     """Return the results of a scan as a SARIF log with one run, for `json.dumps`.
 
     Only troubles are SARIF results: GitHub makes an alert of every result, whatever its
@@ -39,7 +42,10 @@ def scan_as_sarif(results: Sequence[ScanResult], *, root: Path | None = None) ->
     root : Path, optional
         Files below this folder get URIs relative to it; GitHub wants the checkout's root.
         Default: the working folder.
+    code : ExitCode, optional
+        With which the scan ends, where it is not the results' own.
     """
+    results = without_others(results)
     root = Path(os.path.normpath((root or Path()).absolute()))
     places = [_place(result.source, root) for result in results]
     broken = [
@@ -50,7 +56,7 @@ def scan_as_sarif(results: Sequence[ScanResult], *, root: Path | None = None) ->
     ]
     rules = sorted({rule for _, _, rule in broken}, key=lambda rule: rule.id)
     order = {rule.id: number for number, rule in enumerate(rules)}
-    code = exit_code_of(results)
+    code = exit_code_of(results) if code is None else code
     run = {
         "tool": {
             "driver": {

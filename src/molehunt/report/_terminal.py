@@ -13,7 +13,7 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
 from molehunt.errors import printable
 from molehunt.report._study_page import StudyTable
-from molehunt.report._words import counting, p_text, target_text
+from molehunt.report._words import counting, p_text, target_text, without_others
 from molehunt.scan import ScanResult, Status
 from molehunt.zoo import Split, Zoo
 
@@ -23,6 +23,7 @@ STYLES = {
     Status.UNSAFE: "bold red",
     Status.INCONCLUSIVE: "yellow",
     Status.FAILED: "magenta",
+    Status.SKIPPED: "yellow",
 }
 _GRAVE = (Status.UNSAFE, Status.BACKDOORED)
 
@@ -36,7 +37,7 @@ def scan_table(results: Sequence[ScanResult]) -> Table:
     table.add_column("check", overflow="fold", max_width=20)
     table.add_column("p", justify="right", no_wrap=True)
     table.add_column("finding", overflow="fold")
-    for result in results:
+    for result in without_others(results):
         first = [
             Text(printable(result.name)),
             Text(result.verdict.value, STYLES[result.verdict]),
@@ -56,9 +57,9 @@ def _scan_rows(result: ScanResult) -> Iterator[tuple[str, str, str, str]]:
         target = target_text(result, finding)
         suspicious = "" if target is None else f"; most suspicious: {target}"
         yield finding.check, p_value, printable(finding.message) + suspicious, style
-    passed = [finding.check for finding in result.findings if finding.status is Status.PASSED]
-    if passed:
-        yield "passed", "", ", ".join(passed), "dim"
+    for finding in result.findings:
+        if finding.status is Status.PASSED:
+            yield finding.check, "", printable(f"passed: {finding.message}"), "dim"
     for finding in result.findings:
         if finding.status is Status.NOT_RUN:
             yield finding.check, "", printable(f"not run: {finding.message}"), "dim"

@@ -14,7 +14,9 @@ VERDICTS = (
     Status.BACKDOORED,
     Status.FAILED,
     Status.INCONCLUSIVE,
+    Status.SKIPPED,
     Status.CLEAN,
+    Status.NO_MODEL,
 )
 # Findings that make no verdict: checks of the file, and checks that were not made.
 SILENT = (Status.PASSED, Status.NOT_RUN)
@@ -24,13 +26,15 @@ MEANINGS = {
     Status.BACKDOORED: "The model looks like one with a backdoor.",
     Status.FAILED: "The file could not be judged.",
     Status.INCONCLUSIVE: "Nothing can be said of this model. That is not the same as clean.",
+    Status.SKIPPED: "The file was passed over. Nothing is known about it.",
     Status.CLEAN: "Nothing was found by the checks below.",
+    Status.NO_MODEL: "The file is no model.",
 }
 EXIT_MEANINGS = {
     ExitCode.CLEAN: "nothing was found",
     ExitCode.FOUND: "a backdoor or an unsafe file was found",
     ExitCode.FAILED: "at least one file could not be judged",
-    ExitCode.INCONCLUSIVE: "of at least one model nothing can be said",
+    ExitCode.INCONCLUSIVE: "of at least one file nothing can be said",
 }
 
 
@@ -101,6 +105,22 @@ def counted(results: Sequence[ScanResult]) -> dict[Status, int]:
     """Return how many subjects have each verdict, the gravest first; none with 0."""
     counts = Counter(result.verdict for result in results)
     return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
+
+
+def without_others(results: Sequence[ScanResult]) -> list[ScanResult]:
+    """Return the results without files that are no models."""
+    return [result for result in results if result.verdict is not Status.NO_MODEL]
+
+
+def other_files(results: Sequence[ScanResult]) -> list[str]:
+    """Return lines for the terminal on files that are no rows of it."""
+    kinds = Counter(
+        result.findings[-1].message for result in results if result.verdict is Status.NO_MODEL
+    )
+    if not kinds:
+        return []
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    return [f"{sum(kinds.values())} other files are no models ({listed}); --json names them."]
 
 
 def verdict_of(results: Sequence[ScanResult]) -> Status:

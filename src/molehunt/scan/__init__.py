@@ -4,8 +4,10 @@ from molehunt.scan._contract import StatedContract, numbers, read_contract, stat
 from molehunt.scan._contract_check import check_contract
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._judging import FittedDetector
+from molehunt.scan._limits import Limits
+from molehunt.scan._opening import name_of
 from molehunt.scan._repair import Repair, fine_prune, trigger_success
-from molehunt.scan._scan import MODEL_SUFFIXES, model_files_in, scan_subjects
+from molehunt.scan._scan import scan_subjects, unfinished
 from molehunt.scan._subjects import Opened, Opening, open_subject
 from molehunt.scan._verdict import (
     ExitCode,
@@ -15,13 +17,16 @@ from molehunt.scan._verdict import (
     Status,
     exit_code_of,
 )
+from molehunt.scan._walk import MODEL_SUFFIXES, Candidate, find_candidates
 
 __all__ = [
     "MODEL_SUFFIXES",
+    "Candidate",
     "Endpoint",
     "ExitCode",
     "Finding",
     "FittedDetector",
+    "Limits",
     "Opened",
     "Opening",
     "Picture",
@@ -31,8 +36,9 @@ __all__ = [
     "Status",
     "check_contract",
     "exit_code_of",
+    "find_candidates",
     "fine_prune",
-    "model_files_in",
+    "name_of",
     "numbers",
     "open_endpoint",
     "open_subject",
@@ -40,4 +46,5 @@ __all__ = [
     "scan_subjects",
     "stated",
     "trigger_success",
+    "unfinished",
 ]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from molehunt.detectors import (
     Detector,
@@ -23,14 +23,21 @@ from molehunt.detectors import (
     models_needed,
     new_detector,
 )
-from molehunt.errors import InvalidRequestError, MolehuntError, UnsuitableSubjectError, refused
+from molehunt.errors import (
+    InvalidRequestError,
+    MolehuntError,
+    UnsuitableSubjectError,
+    printable,
+    refused,
+)
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.scan._verdict import Finding, Picture, Status
 
 _PICTURED_IMAGES = 3
-_TRIED_IMAGES = 4
-LONGEST_UNASKED = 600.0  # seconds that a check may take which nobody asked for
+# Floating-point operations that a check may take which nobody asked for: about ten minutes
+# on two cores.
+MOST_UNASKED = 5e13
 _SUSPICIOUS = (
     "suspicious: p = {:.2g}, at most {:.3g}, but by a {}, which clean models of some data sets "
     "do not meet; for a verdict calibrate it on clean reference models: molehunt fit"
@@ -58,6 +65,11 @@ class FittedDetector:
     card: DetectorCard | None = None
     asked_for: bool = True
 
+    @property
+    def judges_many(self) -> bool:
+        """Whether it judges many models at once, in milliseconds each."""
+        return isinstance(self.detector, ZooDetector)
+
     @classmethod
     def load(cls, path: str | Path) -> FittedDetector:
         """Read a detector file; see `molehunt.detectors.load_detector` for what is raised."""
@@ -81,16 +93,17 @@ class FittedDetector:
         return cls(name, detector, asked_for=asked_for)
 
 
-def judged(
+def judge(
     models: Sequence[Classifier],
     detectors: Sequence[FittedDetector],
     clean: ImageSet | None,
     max_false_alarms: float,
-) -> list[list[Finding]]:
-    """Return the findings of each model, in the order of the detectors.
+) -> Iterator[list[Finding]]:
+    """Yield the findings of each model, in the order of the detectors.
 
     Each detector is held to `max_false_alarms` divided by the number of detectors that fit
-    the model, which is known before any of them has scored it.
+    the model, which is known before any of them has scored it. Detectors of a zoo judge all
+    models at once; the others take a model at a time, so that findings come as they are made.
     """
     table: list[list[Finding | Detector]] = [
         [_suitable(fitted, model, clean) for fitted in detectors] for model in models
@@ -98,26 +111,19 @@ def judged(
     rates = [
         max_false_alarms / max(1, sum(isinstance(cell, Detector) for cell in row)) for row in table
     ]
-    findings: list[list[Finding]] = [[] for _ in models]
     for column, fitted in enumerate(detectors):
-        fits = [n for n, row in enumerate(table) if isinstance(row[column], Detector)]
-        said = iter(
-            _judge_each(
-                fitted.name,
-                [_as_detector(table[n][column]) for n in fits],
-                [models[n] for n in fits],
-                [rates[n] for n in fits],
+        if isinstance(fitted.detector, ZooDetector):
+            rows = [n for n, row in enumerate(table) if isinstance(row[column], Detector)]
+            found = _judge_by_zoo(
+                fitted.name, fitted.detector, [models[n] for n in rows], [rates[n] for n in rows]
             )
-        )
-        for row_number, row in enumerate(table):
-            cell = row[column]
-            findings[row_number].append(cell if isinstance(cell, Finding) else next(said))
-    return findings
-
-
-def _as_detector(cell: Finding | Detector) -> Detector:
-    assert isinstance(cell, Detector)
-    return cell
+            for row, finding in zip(rows, found, strict=True):
+                table[row][column] = finding
+    for model, rate, cells in zip(models, rates, table, strict=True):
+        yield [
+            cell if isinstance(cell, Finding) else _judge_alone(fitted.name, cell, model, rate)
+            for fitted, cell in zip(detectors, cells, strict=True)
+        ]
 
 
 def _suitable(
@@ -138,50 +144,61 @@ def _suitable(
     except MolehuntError as error:
         status = Status.INCONCLUSIVE if fitted.asked_for else Status.NOT_RUN
         return Finding(fitted.name, status, str(error))
+    except Exception as error:  # a stranger's network may fail in any way
+        return _failed(fitted.name, error)
 
 
 def _check_affordable(name: str, detector: ZooFreeDetector, model: Classifier) -> None:
-    """Refuse what nobody asked for and what would take long, as one forward pass tells."""
+    """Refuse what nobody asked for and what would take long, by the operations it takes.
+
+    They are counted, not timed: a busy machine runs the same checks.
+    """
     passes = detector.passes(model.card.num_classes)
     if not passes:
         return
-    images = torch.rand(_TRIED_IMAGES, *model.card.input_shape)
-    started = time.perf_counter()
-    with torch.inference_mode():
-        model(images)
-    # A backward pass takes about twice as long as a forward pass.
-    seconds = 3 * passes * (time.perf_counter() - started) / _TRIED_IMAGES
-    if seconds > LONGEST_UNASKED:
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(torch.full((1, *model.card.input_shape), 0.5))
+    # A backward pass takes about twice as many as a forward pass.
+    operations = 3 * passes * counter.get_total_flops()
+    if operations > MOST_UNASKED:
         raise UnsuitableSubjectError(
-            f"would take about {seconds / 60:.0f} minutes here; --check {name} runs it"
+            f"would take {operations:.1e} operations, more than {MOST_UNASKED:.0e} unasked; "
+            f"--check {name} runs it"
         )
 
 
-def _judge_each(
-    name: str,
-    detectors: Sequence[Detector],
-    models: Sequence[Classifier],
-    rates: Sequence[float],
+def _judge_by_zoo(
+    name: str, detector: ZooDetector, models: Sequence[Classifier], rates: Sequence[float]
 ) -> list[Finding]:
     """Return a finding a model, also when one of them breaks the computation for all."""
     if not models:
         return []
     try:
-        if isinstance(detectors[0], ZooDetector):  # one for all: it needs no images
-            return list(_by_zoo(name, detectors[0], models, rates))
-        return [
-            _by_itself(name, detector, model, rate)
-            for detector, model, rate in zip(detectors, models, rates, strict=True)
-        ]
+        return list(_by_zoo(name, detector, models, rates))
     except Exception as error:  # a stranger's network may fail in any way
-        if len(models) > 1:
-            return [
-                _judge_each(name, [detector], [model], [rate])[0]
-                for detector, model, rate in zip(detectors, models, rates, strict=True)
-            ]
-        kind = "" if isinstance(error, MolehuntError) else f"{type(error).__name__}: "
-        message = f"the model fails on the detector's images: {kind}{error}"
-        return [Finding(name, Status.FAILED, " ".join(message.split())[:300])]
+        if len(models) == 1:
+            return [_failed(name, error)]
+        return [
+            _judge_by_zoo(name, detector, [model], [rate])[0]
+            for model, rate in zip(models, rates, strict=True)
+        ]
+
+
+def _judge_alone(name: str, detector: Detector, model: Classifier, rate: float) -> Finding:
+    """Return the finding of a detector that takes one model at a time."""
+    try:
+        return _by_itself(name, detector, model, rate)
+    except Exception as error:  # a stranger's network may fail in any way
+        return _failed(name, error)
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    kind = "" if isinstance(error, MolehuntError) else f"{type(error).__name__}: "
+    return Finding(
+        name,
+        Status.FAILED,
+        printable(f"the model fails on the detector's images: {kind}{error}", 300),
+    )
 
 
 def _by_zoo(
@@ -260,6 +277,9 @@ def _read(
         p_value = detector.p_value_of(found)
     else:
         p_value = float(detector.p_values([found])[0])
+    if p_value > rate and not detector.clears:
+        weak = "; it finds too few backdoors to call a model clean by itself"
+        return Status.PASSED, f"p = {p_value:.2g}, above {rate:.3g}{weak}", p_value
     if p_value > rate:
         return Status.CLEAN, f"p = {p_value:.2g}, above {rate:.3g}", p_value
     if isinstance(detector, ZooFreeDetector) and not (calibrated or detector.own_null_holds):

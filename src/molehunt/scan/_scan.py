@@ -1,104 +1,43 @@
-"""From subjects and detectors to findings."""
+"""From sources and detectors to results: every source has its own, whatever the others do."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from molehunt.errors import (
-    CodeNotTrustedError,
-    InvalidRequestError,
-    MolehuntError,
-    UnreadableFileError,
-    UnsafeFileError,
-    UnsuitableSubjectError,
-    refused,
-)
-from molehunt.files import sha256_of
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Access, Classifier, recognise
-from molehunt.provenance import FileFormat, SerializationState, inspect_serialization
-from molehunt.scan._contract_check import check_contract, is_stated
-from molehunt.scan._endpoint import Endpoint, open_endpoint
-from molehunt.scan._judging import FittedDetector, judged
-from molehunt.scan._subjects import Opening, open_subject
+from molehunt.scan._children import Died, Reporter, run_in_children
+from molehunt.scan._endpoint import Endpoint
+from molehunt.scan._judging import FittedDetector, judge
+from molehunt.scan._limits import Limits
+from molehunt.scan._opening import (
+    NeedsOwnProcessError,
+    Source,
+    Subject,
+    open_source,
+)
+from molehunt.scan._subjects import Opening
 from molehunt.scan._verdict import Finding, ScanResult, Status
+from molehunt.scan._walk import Candidate
+from molehunt.scan._wire import decode_result, encode_result
 
-# Enough models to fill the detectors' chunks, few enough to hold.
-_AT_ONCE = 50
-MODEL_SUFFIXES = {
-    ".safetensors",
-    ".pt",
-    ".pth",
-    ".pt2",
-    ".bin",
-    ".pkl",
-    ".pickle",
-    ".ckpt",
-    ".onnx",
-    ".torchscript",
-}
-
-
-@dataclass
-class _Subject:
-    """A source with what is known of it so far."""
-
-    source: Path | Endpoint
-    findings: list[Finding]
-    sha256: str | None = None
-    format: str | None = None
-    # A model for each set of weights, by its name; the name is empty where there is one.
-    models: dict[str, Classifier] = field(default_factory=dict)
-    judged: list[str] = field(default_factory=list)  # sets whose contract is not wrong
-
-    def result(self) -> ScanResult:
-        where = self.source.url if isinstance(self.source, Endpoint) else str(self.source)
-        card = next((model.card for model in self.models.values()), None)
-        return ScanResult(where, self.sha256, tuple(self.findings), self.format, card)
-
-
-def model_files_in(paths: Sequence[str | Path]) -> list[Path]:
-    """Return the files to scan: each file as given, and all model files below each folder.
-
-    Below a folder a file counts by its suffix; hidden files and folders do not.
-
-    Raises
-    ------
-    UnreadableFileError
-        If a path does not exist, or a folder has no model file.
-    """
-    found: list[Path] = []
-    for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(
-                file
-                for file in path.rglob("*")
-                if file.suffix.lower() in MODEL_SUFFIXES
-                and file.is_file()
-                and not any(part.startswith(".") for part in file.relative_to(path).parts)
-            )
-            if not inside:
-                allowed = ", ".join(sorted(MODEL_SUFFIXES))
-                raise UnreadableFileError(
-                    refused(f"{path}: model files", f"at least one ({allowed})", "none")
-                )
-            found += inside
-        elif path.exists():
-            found.append(path)
-        else:
-            raise UnreadableFileError(f"{path}: no such file or folder")
-    return found
+# Small files share a process, enough to fill the detectors' chunks.
+_MOST_TOGETHER = 25
+_LARGEST_TOGETHER = 2**22  # bytes of one file
 
 
 def scan_subjects(
-    sources: Sequence[Path | Endpoint],
+    sources: Sequence[str | Path | Candidate | Endpoint],
     detectors: Sequence[FittedDetector],
     *,
     opening: Opening | None = None,
     clean: ImageSet | None = None,
     max_false_alarms: float = 0.05,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    threads: int | None = None,
     on_result: Callable[[ScanResult], None] | None = None,
 ) -> list[ScanResult]:
     """Judge every subject; one that cannot be judged never stops the others.
@@ -108,9 +47,12 @@ def scan_subjects(
     held to `max_false_alarms` divided by the number of those that fit the subject
     (Bonferroni), so that a clean model is called backdoored at most at the stated rate.
 
+    Files are copied, opened and judged in child processes with limits on memory and
+    processor time; small files share one. Whatever a file does there, its row says it.
+
     Parameters
     ----------
-    sources : sequence of Path or Endpoint
+    sources : sequence of path, Candidate or Endpoint
     detectors : sequence of FittedDetector
     opening : Opening, optional
         The contract that the user states, and whether code is trusted.
@@ -118,8 +60,21 @@ def scan_subjects(
         Labelled clean images of the models' task.
     max_false_alarms : float
         In (0, 1): how many clean models may be called backdoored.
+    limits : Limits, optional
+        What one subject may take.
+    workers : int, optional
+        Processes at once; one a core when not given.
+    threads : int, optional
+        Of torch, shared out among the processes at once. When not given each has one, which
+        is right wherever torch has computed on several threads before: they do not survive
+        a fork.
     on_result : callable, optional
         Called with each result as it is there.
+
+    Returns
+    -------
+    list of ScanResult
+        In the order of the sources.
 
     Raises
     ------
@@ -132,70 +87,118 @@ def scan_subjects(
         raise InvalidRequestError(
             refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
         )
-    results = []
-    for start in range(0, len(sources), _AT_ONCE):
-        subjects = [
-            _opened(source, opening or Opening(), clean)
-            for source in sources[start : start + _AT_ONCE]
-        ]
-        models = [s.models[part] for s in subjects for part in s.judged]
-        found = iter(judged(models, detectors, clean, max_false_alarms))
-        for subject in subjects:
-            for part in subject.judged:
-                subject.findings += [finding.of_part(part) for finding in next(found)]
-            result = subject.result()
-            results.append(result)
-            if on_result is not None:
-                on_result(result)
-    return results
+    listed = [
+        source if isinstance(source, Candidate | Endpoint) else Candidate(Path(source))
+        for source in sources
+    ]
+    work = _Work(
+        listed, detectors, opening or Opening(), clean, max_false_alarms, limits or Limits()
+    )
+    batches = list(_batches(listed, detectors))
+    workers = workers or len(os.sched_getaffinity(0))
+    at_once = max(1, min(workers, len(batches)))
+    results: dict[int, ScanResult] = {}
+    for item, found in run_in_children(
+        batches, work, workers=at_once, threads=max(1, (threads or 1) // at_once)
+    ):
+        results[item] = _result(listed[item], found)
+        if on_result is not None:
+            on_result(results[item])
+    return [results[item] for item in range(len(listed))]
 
 
-def _opened(source: Path | Endpoint, opening: Opening, clean: ImageSet | None) -> _Subject:
-    """Return a subject with what its file and its contract say."""
-    subject = _Subject(source, [])
+def _batches(sources: Sequence[Source], detectors: Sequence[FittedDetector]) -> Iterator[list[int]]:
+    """Yield which sources share a process: small files, where every detector is quick."""
+    quick = all(fitted.judges_many for fitted in detectors)
+    cores = len(os.sched_getaffinity(0))
+    most = min(_MOST_TOGETHER, -(-len(sources) // cores))
+    together: list[int] = []
+    for item, source in enumerate(sources):
+        if not (quick and _is_small(source)):
+            yield [item]
+            continue
+        together.append(item)
+        if len(together) == most:
+            yield together
+            together = []
+    yield together
+
+
+def _is_small(source: Source) -> bool:
+    if isinstance(source, Endpoint):
+        return False
     try:
-        if isinstance(source, Endpoint):
-            subject.format = "endpoint"
-            card = opening.contract.card(architecture="endpoint")
-            subject.models[""] = open_endpoint(source, card)
-        else:
-            _open_file(subject, source, opening)
-        for part, model in subject.models.items():
-            # A box that was opened by name has the output already.
-            if model.output is None and Access.GRADIENTS in model.gives:
-                model.output = opening.output
-            model.vouched = is_stated(opening.contract, model.card)
-            answers = recognise(model).answers
-            if answers.remark:
-                status = Status.INCONCLUSIVE if answers.doubt else Status.PASSED
-                subject.findings.append(Finding("answers", status, answers.remark).of_part(part))
-            if clean is not None:
-                finding = check_contract(model, clean)
-                subject.findings.append(finding.of_part(part))
-                if finding.status is not Status.PASSED:
-                    continue
-            subject.judged.append(part)
-    except UnsafeFileError as error:
-        subject.findings.append(Finding("serialization", Status.UNSAFE, str(error)))
-    except CodeNotTrustedError as error:
-        subject.findings.append(Finding("serialization", Status.INCONCLUSIVE, str(error)))
-    except (InvalidRequestError, UnsuitableSubjectError) as error:
-        subject.findings.append(Finding("contract", Status.INCONCLUSIVE, str(error)))
-    except (MolehuntError, OSError) as error:
-        subject.findings.append(Finding("file", Status.FAILED, str(error)))
-    return subject
+        return source.path.stat().st_size <= _LARGEST_TOGETHER
+    except OSError:  # its own finding says so
+        return True
 
 
-def _open_file(subject: _Subject, path: Path, opening: Opening) -> None:
-    subject.sha256 = sha256_of(path) if path.is_file() else None
-    serialization = inspect_serialization(path)
-    subject.format = serialization.format.value
-    opened = open_subject(path, serialization, opening, neighbours=path.parent)
-    subject.models = opened.models
-    code = serialization.format is FileFormat.TORCHSCRIPT
-    if code or serialization.state is not SerializationState.CLEAN:
-        message = f"{serialization.format.value}: its code ran in a process of its own"
-    else:
-        message = f"{serialization.format.value}: {serialization.detail}"
-    subject.findings.append(Finding("serialization", Status.PASSED, message))
-    subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
+class _Work:
+    """What a child does with a batch of sources."""
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        detectors: Sequence[FittedDetector],
+        opening: Opening,
+        clean: ImageSet | None,
+        max_false_alarms: float,
+        limits: Limits,
+    ) -> None:
+        self._sources = sources
+        self._detectors = detectors
+        self._opening = opening
+        self._clean = clean
+        self._rate = max_false_alarms
+        self._limits = limits
+
+    def __call__(self, batch: Sequence[int], folder: Path, reporter: Reporter) -> None:
+        """Open every source, then judge all that opened."""
+        subjects: dict[int, Subject] = {}
+        for item in batch:
+            reporter.begin(item, "while it was opened")
+            place = folder / str(item)
+            place.mkdir()
+            try:
+                subject = open_source(
+                    self._sources[item],
+                    self._opening,
+                    self._clean,
+                    place,
+                    limits=self._limits,
+                    shared=len(batch) > 1,
+                )
+            except NeedsOwnProcessError:
+                reporter.leave(item)
+                continue
+            if subject.models:
+                subjects[item] = subject
+            else:
+                reporter.finish(item, encode_result(subject.result()))
+        if subjects:
+            reporter.begin(next(iter(subjects)), "while the checks ran")
+            self._limits.bound_checks(len(subjects), sum(s.size for s in subjects.values()))
+            self._judge(subjects, reporter)
+
+    def _judge(self, subjects: dict[int, Subject], reporter: Reporter) -> None:
+        models = [model for subject in subjects.values() for model in subject.models.values()]
+        found = judge(models, self._detectors, self._clean, self._rate)
+        for item, subject in subjects.items():
+            for part in subject.models:
+                subject.findings += [finding.of_part(part) for finding in next(found)]
+            reporter.finish(item, encode_result(subject.result()))
+
+
+def _result(source: Source, found: bytes | Died) -> ScanResult:
+    """Return what a child reported of a source, or that it died."""
+    if isinstance(found, bytes):
+        try:
+            return decode_result(found)
+        except ValueError as error:
+            found = Died(str(error))
+    return unfinished(source, found.how)
+
+
+def unfinished(source: Source, why: str) -> ScanResult:
+    """Return the result of a source that could not be judged to the end."""
+    return Subject(source, [Finding("file", Status.FAILED, printable(why))]).result()

@@ -20,6 +20,8 @@ class Status(StrEnum):
     FAILED = "failed"  # the file could not be judged
     PASSED = "passed"  # a check of the file or the contract; says nothing about backdoors
     NOT_RUN = "not run"  # a check that was not made, and why; says nothing
+    SKIPPED = "skipped"  # a file that was passed over, and why
+    NO_MODEL = "no model"  # a file that was looked at and is none: text, a picture
 
 
 class ExitCode(IntEnum):
@@ -39,7 +41,9 @@ _PRECEDENCE = (
     Status.BACKDOORED,
     Status.FAILED,
     Status.INCONCLUSIVE,
+    Status.SKIPPED,
     Status.CLEAN,
+    Status.NO_MODEL,
 )
 # Findings about something else than backdoors never make a verdict.
 _SILENT = {Status.PASSED, Status.NOT_RUN}
@@ -48,7 +52,9 @@ _EXIT_CODES = {
     Status.BACKDOORED: ExitCode.FOUND,
     Status.FAILED: ExitCode.FAILED,
     Status.INCONCLUSIVE: ExitCode.INCONCLUSIVE,
+    Status.SKIPPED: ExitCode.INCONCLUSIVE,
     Status.CLEAN: ExitCode.CLEAN,
+    Status.NO_MODEL: ExitCode.INCONCLUSIVE,  # where there is nothing else, nothing was judged
 }
 
 
@@ -152,6 +158,16 @@ def gravest(statuses: Iterable[Status]) -> Status:
     return min(counted, key=_PRECEDENCE.index, default=Status.INCONCLUSIVE)
 
 
-def exit_code_of(results: Iterable[ScanResult]) -> ExitCode:
-    """Return the exit code of a scan of many subjects."""
-    return _EXIT_CODES[gravest(result.verdict for result in results)]
+def exit_code_of(results: Iterable[ScanResult], *, allow_skipped: bool = False) -> ExitCode:
+    """Return the exit code of a scan of many subjects.
+
+    Parameters
+    ----------
+    results : iterable of ScanResult
+    allow_skipped : bool
+        Whether files that were passed over may stand beside a clean scan.
+    """
+    verdicts = [result.verdict for result in results]
+    if allow_skipped:
+        verdicts = [verdict for verdict in verdicts if verdict is not Status.SKIPPED]
+    return _EXIT_CODES[gravest(verdicts)]

@@ -1,0 +1,236 @@
+"""One source becomes a subject: copied, inspected, opened, its contract checked."""
+
+from __future__ import annotations
+
+import codecs
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from molehunt.errors import (
+    CodeNotTrustedError,
+    InvalidRequestError,
+    MolehuntError,
+    UnsafeFileError,
+    UnsuitableSubjectError,
+    printable,
+)
+from molehunt.files import open_regular
+from molehunt.images import ImageSet
+from molehunt.networks import Access, Classifier, ModelCard, recognise
+from molehunt.provenance import FileFormat, Serialization, SerializationState, inspect_serialization
+from molehunt.scan._contract_check import check_contract, is_stated
+from molehunt.scan._copies import copy_privately
+from molehunt.scan._endpoint import Endpoint, open_endpoint
+from molehunt.scan._limits import Limits
+from molehunt.scan._subjects import Opening, open_subject
+from molehunt.scan._verdict import Finding, ScanResult, Status
+from molehunt.scan._walk import Candidate
+
+Source = Candidate | Endpoint
+# Formats whose loaders build a program: such a file has a process of its own.
+GRAPHS = {FileFormat.TORCH_EXPORT, FileFormat.ONNX, FileFormat.TORCHSCRIPT}
+_OPENED = GRAPHS | {FileFormat.SAFETENSORS, FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
+_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P5")
+_CHUNK = 2**20
+
+
+@dataclass
+class Subject:
+    """A source with what is known of it so far."""
+
+    source: Source
+    findings: list[Finding] = field(default_factory=list)
+    sha256: str | None = None
+    format: str | None = None
+    card: ModelCard | None = None
+    size: int = 0
+    # What detectors are to judge, by the name of the weight set; none where the contract is wrong.
+    models: dict[str, Classifier] = field(default_factory=dict)
+
+    def result(self) -> ScanResult:
+        """Return the subject as the scan gives it away."""
+        return ScanResult(
+            name_of(self.source), self.sha256, tuple(self.findings), self.format, self.card
+        )
+
+
+def name_of(source: Source) -> str:
+    """Return how results name a source."""
+    return source.url if isinstance(source, Endpoint) else str(source.path)
+
+
+class NeedsOwnProcessError(Exception):
+    """Internal: the file is a graph, and other files share this process."""
+
+
+def open_source(
+    source: Source,
+    opening: Opening,
+    clean: ImageSet | None,
+    folder: Path,
+    *,
+    limits: Limits | None = None,
+    shared: bool = False,
+) -> Subject:
+    """Return a subject with what its file and its contract say; it never raises for a file.
+
+    Parameters
+    ----------
+    source : Candidate or Endpoint
+    opening : Opening
+    clean : ImageSet, optional
+        Labelled clean images, against which the contract is checked.
+    folder : Path
+        Private and empty: the copy lies here.
+    limits : Limits, optional
+        Set on this process; none where it is the caller's own.
+    shared : bool
+        Whether other files are opened in this process.
+
+    Raises
+    ------
+    NeedsOwnProcessError
+        If the file is a graph and the process is shared.
+    """
+    subject = Subject(source)
+    try:
+        if isinstance(source, Endpoint):
+            subject.format = "endpoint"
+            card = opening.contract.card(architecture="endpoint")
+            subject.models[""] = open_endpoint(source, card)
+        else:
+            _open_file(subject, source, opening, folder, limits, shared)
+        subject.card = next((model.card for model in subject.models.values()), None)
+        for model in subject.models.values():
+            model.vouched = is_stated(opening.contract, model.card)
+        _recognise_answers(subject, opening)
+        if clean is not None:
+            if limits is not None:
+                limits.bound_checks(1, subject.size)
+            _check_contracts(subject, clean)
+    except NeedsOwnProcessError:
+        raise
+    except Exception as error:  # a stranger's file may fail in any way
+        subject.models.clear()
+        subject.findings.append(_finding_of(error, limits))
+    subject.findings = [_without(finding, folder, source) for finding in subject.findings]
+    return subject
+
+
+def _open_file(
+    subject: Subject,
+    candidate: Candidate,
+    opening: Opening,
+    folder: Path,
+    limits: Limits | None,
+    shared: bool,
+) -> None:
+    path = candidate.path
+    if candidate.passed_over:
+        subject.findings.append(Finding("file", Status.SKIPPED, candidate.passed_over))
+        return
+    with open_regular(path) as stream:
+        subject.size = stream.seek(0, 2)
+    if limits is not None:
+        limits.bound_opening(subject.size)
+    if not candidate.named:
+        finding = _why_no_model(path)
+        if finding is not None:
+            subject.findings.append(finding)
+            return
+    copy = copy_privately(path, folder)
+    subject.sha256 = copy.sha256
+    serialization = inspect_serialization(copy.path)
+    subject.format = serialization.format.value
+    if shared and serialization.format in GRAPHS:
+        raise NeedsOwnProcessError
+    opened = open_subject(copy.path, serialization, opening, neighbours=path.parent)
+    subject.models = opened.models
+    subject.findings.append(_passed(serialization))
+    subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
+
+
+def _passed(serialization: Serialization) -> Finding:
+    form = serialization.format
+    code = form is FileFormat.TORCHSCRIPT or serialization.state is not SerializationState.CLEAN
+    detail = "its code ran in a process of its own" if code else serialization.detail
+    return Finding("serialization", Status.PASSED, f"{form.value}: {detail}")
+
+
+def _why_no_model(path: Path) -> Finding | None:
+    """Return what a file is that nobody called a model; None where its content says it is one."""
+    serialization = inspect_serialization(path)
+    if serialization.format in _OPENED or serialization.state is SerializationState.UNSAFE:
+        return None
+    with open_regular(path) as stream:
+        if stream.read(8).startswith(_PICTURES):
+            return Finding("file", Status.NO_MODEL, "a picture")
+    if _is_text(path):
+        return Finding("file", Status.NO_MODEL, "plain text")
+    return Finding(
+        "file", Status.SKIPPED, f"not judged: {serialization.format.value}, {serialization.detail}"
+    )
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is UTF-8 to its end, without bytes that no text has."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    with open_regular(path) as stream:
+        try:
+            while chunk := stream.read(_CHUNK):
+                if b"\x00" in chunk:
+                    return False
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            return False
+    return True
+
+
+def _recognise_answers(subject: Subject, opening: Opening) -> None:
+    """Have every model give logits, or log-probabilities, and say what could not be told."""
+    for part, model in subject.models.items():
+        # A box that was opened by name has the output already.
+        if model.output is None and Access.GRADIENTS in model.gives:
+            model.output = opening.output
+        answers = recognise(model).answers
+        if answers.remark:
+            status = Status.INCONCLUSIVE if answers.doubt else Status.PASSED
+            subject.findings.append(Finding("answers", status, answers.remark).of_part(part))
+
+
+def _check_contracts(subject: Subject, clean: ImageSet) -> None:
+    """Check each weight set against clean images; a set under a wrong contract is not judged."""
+    for part, model in list(subject.models.items()):
+        finding = check_contract(model, clean)
+        subject.findings.append(finding.of_part(part))
+        if finding.status is not Status.PASSED:
+            del subject.models[part]
+
+
+def _finding_of(error: Exception, limits: Limits | None) -> Finding:
+    """Return what an error means for the verdict."""
+    message = printable(" ".join(str(error).split()))
+    match error:
+        case UnsafeFileError():
+            return Finding("serialization", Status.UNSAFE, message)
+        case CodeNotTrustedError():
+            return Finding("serialization", Status.INCONCLUSIVE, message)
+        case InvalidRequestError() | UnsuitableSubjectError():
+            return Finding("contract", Status.INCONCLUSIVE, message)
+        case _ if isinstance(error, MemoryError) or "allocate memory" in message:
+            most = "" if limits is None else f" than {limits.opening_memory / 2**30:.1f} GiB"
+            return Finding("file", Status.FAILED, f"needs more memory{most} to be opened")
+        case MolehuntError() | OSError():
+            return Finding("file", Status.FAILED, message)
+    return Finding(
+        "file", Status.FAILED, f"fails while it is opened: {type(error).__name__}: {message}"
+    )
+
+
+def _without(finding: Finding, folder: Path, source: Source) -> Finding:
+    """Return a finding that names the stranger's file where it names the private copy."""
+    if isinstance(source, Endpoint):
+        return finding
+    own = finding.message.replace(str(folder / source.path.name), str(source.path))
+    return replace(finding, message=own.replace(str(folder), str(source.path.parent)))
