@@ -64,7 +64,7 @@ def test_json_on_the_terminal_is_nothing_but_json(zoo: Zoo, detector_file: Path,
 
 
 BAD = [
-    (["scan", "missing.safetensors", "-d", "DETECTOR"], 2, "no such file"),
+    (["scan", "missing.safetensors", "-d", "DETECTOR"], 2, "No such file"),
     (["scan", "EMPTY", "-d", "DETECTOR"], 2, "at least one"),
     (["scan", "MODEL", "-d", "missing"], 2, "no such file"),
     (["scan", "MODEL", "-d", "MODEL"], 2, "no detector card"),

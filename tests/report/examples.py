@@ -101,6 +101,10 @@ RESULTS = [
         Finding("serialization", Status.UNSAFE, "pickle: calls posix.system; it was not loaded"),
         format="pickle",
     ),
+    example("readme.md", "", Finding("file", Status.NO_MODEL, "plain text")),
+    example(
+        "more.tar.gz", "", Finding("file", Status.SKIPPED, "not judged: gzip: unpack it first")
+    ),
     example("cut.onnx", "d", Finding("file", Status.FAILED, "ONNX: ends after 12 of 4096 bytes")),
     example(
         "large.safetensors",

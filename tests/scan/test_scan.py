@@ -24,7 +24,7 @@ from molehunt.scan import (
     ScanResult,
     Status,
     exit_code_of,
-    model_files_in,
+    find_candidates,
     scan_subjects,
 )
 from molehunt.zoo import Split, Zoo
@@ -184,11 +184,13 @@ def test_precedence_of_verdicts_and_exit_codes() -> None:
 
 
 def test_folders_are_searched_and_empty_ones_refused(zoo: Zoo, tmp_path: Path) -> None:
-    assert len(model_files_in([zoo.folder])) == len(zoo.records)
+    found = find_candidates([zoo.folder])
+    assert sum(each.named for each in found) == len(zoo.records)
+    assert not any(each.passed_over for each in found)
     with pytest.raises(UnreadableFileError, match="at least one"):
-        model_files_in([tmp_path])
-    with pytest.raises(UnreadableFileError, match="no such file"):
-        model_files_in([tmp_path / "missing"])
+        find_candidates([tmp_path])
+    with pytest.raises(UnreadableFileError, match="No such file"):
+        find_candidates([tmp_path / "missing"])
 
 
 def test_a_scan_needs_a_detector_and_a_rate(zoo: Zoo, fitted: FittedDetector) -> None:

@@ -16,7 +16,7 @@ from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, load_model, save_model
 from molehunt.scan import FittedDetector, Status, scan_subjects
-from molehunt.scan._judging import judged
+from molehunt.scan._judging import judge
 from molehunt.zoo import Split, Zoo
 
 
@@ -61,8 +61,8 @@ def test_alarms_by_a_null_that_does_not_hold_are_suspicions(zoo: Zoo, path: Path
     seen = set()
     for record in zoo.select(Split.TEST, Treatment.BACKDOORED):
         model = load_model(zoo.path_of(record))
-        ((alone,),) = judged([model], [FittedDetector("margin", fresh)], None, 0.5)
-        ((known,),) = judged([model], [FittedDetector("margin", calibrated)], None, 0.5)
+        ((alone,),) = judge([model], [FittedDetector("margin", fresh)], None, 0.5)
+        ((known,),) = judge([model], [FittedDetector("margin", calibrated)], None, 0.5)
         assert alone.score == pytest.approx(known.score)
         assert alone.status in (Status.CLEAN, Status.INCONCLUSIVE)
         assert (alone.status is Status.INCONCLUSIVE) == (alone.p_value <= 0.5)
@@ -76,7 +76,7 @@ def test_the_rate_is_divided_among_the_detectors_that_fit(path: Path) -> None:
     model = load_model(path)
     names = ("margin", "final-layer", "neural-cleanse")
     detectors = [FittedDetector.without_zoo(name, asked_for=False) for name in names]
-    ((margin, layer, cleanse),) = judged([model], detectors, None, 0.06)
+    ((margin, layer, cleanse),) = judge([model], detectors, None, 0.06)
     assert cleanse.status is Status.NOT_RUN and "--clean" in cleanse.message
     assert margin.threshold == layer.threshold == pytest.approx(0.03)
 
@@ -104,17 +104,17 @@ def test_a_black_box_leaves_nothing_to_look_at(path: Path) -> None:
     model = load_model(path)
     box = BlackBox(lambda images: model.network(torch.from_numpy(images)).numpy(), model.card)
     detectors = [FittedDetector.without_zoo(n, asked_for=False) for n in ("margin", "final-layer")]
-    ((margin, layer),) = judged([box], detectors, None, 0.05)
+    ((margin, layer),) = judge([box], detectors, None, 0.05)
     assert {margin.status, layer.status} == {Status.NOT_RUN}
     assert "expected gradients, got logits only" in margin.message
 
 
 def test_what_nobody_asked_for_does_not_run_for_hours(path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("molehunt.scan._judging.LONGEST_UNASKED", 0.0)
+    monkeypatch.setattr("molehunt.scan._judging.MOST_UNASKED", 0.0)
     model = load_model(path)
     usual = FittedDetector.without_zoo("margin", asked_for=False)
     asked = FittedDetector.without_zoo("margin")
-    ((skipped, ran),) = judged([model], [usual, asked], None, 0.05)
+    ((skipped, ran),) = judge([model], [usual, asked], None, 0.05)
     assert skipped.status is Status.NOT_RUN and "--check margin" in skipped.message
     assert ran.p_value is not None
 

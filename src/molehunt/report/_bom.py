@@ -34,7 +34,7 @@ def scan_as_bom(
         If the extra ``bom`` is not installed; also for no results, so that a caller can
         learn it before the scan.
     """
-    need_extra("bom", "cyclonedx", "an ML-BOM")
+    need_extra("bom", "cyclonedx.model", "an ML-BOM")
     from molehunt.report._cyclonedx import cyclonedx_document  # noqa: PLC0415  an extra
 
     return cyclonedx_document(without_others(results), serial_number, timestamp)

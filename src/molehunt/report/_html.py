@@ -45,15 +45,16 @@ def write_scan_page(
         If the file cannot be written.
     """
     code = exit_code_of(results) if code is None else code
+    models = without_others(results)
     page = template("scan.html").render(
         version=__version__,
         exit_code=int(code),
         exit_meaning=EXIT_MEANINGS[code],
-        verdict=verdict_of(results),
-        counts=counted(results),
+        verdict=verdict_of(models),
+        counts=counted(models),
         max_false_alarms=max_false_alarms,
         others=other_files(results),
-        **scan_context(without_others(results), detectors),
+        **scan_context(models, detectors),
     )
     write_text(path, page)
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from molehunt import __version__
 from molehunt.networks import ModelCard
-from molehunt.report._words import class_name, counted, verdict_of
+from molehunt.report._words import class_name, counted, verdict_of, without_others
 from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
 
 # A finding has one of all statuses, a verdict only one of these.
@@ -21,7 +21,6 @@ Verdict = Literal[
     Status.INCONCLUSIVE,
     Status.FAILED,
     Status.SKIPPED,
-    Status.NO_MODEL,
 ]
 
 
@@ -57,6 +56,13 @@ class SubjectDocument(BaseModel):
     findings: list[FindingDocument]
 
 
+class OtherDocument(BaseModel):
+    """A file that is no model, and what it is."""
+
+    source: str = Field(description="The file's path.")
+    kind: str = Field(description="What it is, in words.")
+
+
 class ScanDocument(BaseModel):
     """A scan of one or more models by Molehunt."""
 
@@ -71,7 +77,10 @@ class ScanDocument(BaseModel):
     verdict: Verdict = Field(description="The gravest of all subjects' verdicts.")
     counts: dict[Verdict, int] = Field(description="How many subjects have each verdict.")
     subjects: list[SubjectDocument] = Field(
-        description="Every file of the scan, also those that are no model or were skipped."
+        description="Every model of the scan, and every file that was passed over."
+    )
+    no_models: list[OtherDocument] = Field(
+        description="Files that were looked at and are no models."
     )
 
 
@@ -83,12 +92,18 @@ def scan_as_json(results: Sequence[ScanResult], code: ExitCode | None = None) ->
     Numbers that JSON has not (NaN, infinity) are null; bytes of names that are no UTF-8
     are escaped.
     """
+    models = without_others(results)
     content = {
         "molehunt": __version__,
         "exit_code": int(exit_code_of(results) if code is None else code),
-        "verdict": verdict_of(results),
-        "counts": counted(results),
-        "subjects": [_subject(result) for result in results],
+        "verdict": verdict_of(models),
+        "counts": counted(models),
+        "subjects": [_subject(result) for result in models],
+        "no_models": [
+            {"source": result.source, "kind": result.findings[-1].message}
+            for result in results
+            if result.verdict is Status.NO_MODEL
+        ],
     }
     return ScanDocument.model_validate(_plain(content)).model_dump(mode="json")
 

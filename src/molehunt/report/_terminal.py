@@ -14,7 +14,7 @@ from molehunt.detectors import Evaluation
 from molehunt.errors import printable
 from molehunt.report._study_page import StudyTable
 from molehunt.report._words import counting, p_text, target_text, without_others
-from molehunt.scan import ScanResult, Status
+from molehunt.scan import Finding, ScanResult, Status
 from molehunt.zoo import Split, Zoo
 
 STYLES = {
@@ -57,12 +57,21 @@ def _scan_rows(result: ScanResult) -> Iterator[tuple[str, str, str, str]]:
         target = target_text(result, finding)
         suspicious = "" if target is None else f"; most suspicious: {target}"
         yield finding.check, p_value, printable(finding.message) + suspicious, style
-    for finding in result.findings:
-        if finding.status is Status.PASSED:
-            yield finding.check, "", printable(f"passed: {finding.message}"), "dim"
+    passed = [finding for finding in result.findings if finding.status is Status.PASSED]
+    if passed:
+        yield "passed", "", printable(", ".join(map(_passed, passed))), "dim"
     for finding in result.findings:
         if finding.status is Status.NOT_RUN:
             yield finding.check, "", printable(f"not run: {finding.message}"), "dim"
+
+
+def _passed(finding: Finding) -> str:
+    # What a file is made of when all is well is not worth a line.
+    return (
+        finding.check
+        if finding.check == "serialization"
+        else f"{finding.check} ({finding.message})"
+    )
 
 
 def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:

@@ -16,7 +16,6 @@ VERDICTS = (
     Status.INCONCLUSIVE,
     Status.SKIPPED,
     Status.CLEAN,
-    Status.NO_MODEL,
 )
 # Findings that make no verdict: checks of the file, and checks that were not made.
 SILENT = (Status.PASSED, Status.NOT_RUN)
@@ -28,7 +27,6 @@ MEANINGS = {
     Status.INCONCLUSIVE: "Nothing can be said of this model. That is not the same as clean.",
     Status.SKIPPED: "The file was passed over. Nothing is known about it.",
     Status.CLEAN: "Nothing was found by the checks below.",
-    Status.NO_MODEL: "The file is no model.",
 }
 EXIT_MEANINGS = {
     ExitCode.CLEAN: "nothing was found",
@@ -92,7 +90,9 @@ def said(result: ScanResult, finding: Finding) -> str:
 def counting(result: ScanResult) -> tuple[Finding, ...]:
     """Return the findings that make the verdict; never none, so that it has a reason."""
     found = tuple(finding for finding in result.findings if finding.status not in SILENT)
-    nothing = Finding("scan", Status.INCONCLUSIVE, "no detector judged this model")
+    weak = any(finding.p_value is not None for finding in result.findings)
+    why = "no check that ran finds enough backdoors to call a model clean"
+    nothing = Finding("scan", Status.INCONCLUSIVE, why if weak else "no detector judged this model")
     return found or (nothing,)
 
 
