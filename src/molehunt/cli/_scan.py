@@ -86,6 +86,10 @@ def scan(
             "--trust-code", help="Run TorchScript and pickled modules in a limited process."
         ),
     ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="Of several sets of weights in a file the one to judge; else all."),
+    ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="A TOML file with the contract.", rich_help_panel=_CONTRACT)
     ] = None,
@@ -169,6 +173,7 @@ def scan(
             channel_order=channel_order,
         ),
         trust_code,
+        weights,
     )
     sources: list[Candidate | Endpoint] = [*find_candidates(models or [])]
     if endpoint is not None:
@@ -250,7 +255,7 @@ def _scan_with_progress(
 def _stated(file: Path | None, **flags: Any) -> StatedContract:
     """Return what flags and a file say of the models, the flags first."""
     given = stated("flags", {name: value for name, value in flags.items() if value is not None})
-    return given.over(read_contract(file)) if file is not None else given
+    return read_contract(file, given) if file is not None else given
 
 
 def _detectors(files: list[Path], checks: list[str], images: bool) -> list[FittedDetector]:

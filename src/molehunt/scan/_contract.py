@@ -13,9 +13,14 @@ from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
     from_validation,
+    printable,
     refused,
 )
+from molehunt.files import read_bytes
 from molehunt.networks import ModelCard
+from molehunt.scan._claims import check_claims
+
+_LARGEST_FILE = 2**22  # bytes; a contract names a few thousand classes
 
 
 class StatedContract(BaseModel):
@@ -24,13 +29,14 @@ class StatedContract(BaseModel):
     Parameters
     ----------
     architecture : str, optional
-        ``torchvision:NAME``, ``package.module:Class`` (imported from the user's own
-        environment) or a network of Molehunt; needed for files with weights only.
+        ``torchvision:NAME``, ``timm:NAME``, ``package.module:Class`` (imported from the user's
+        own environment or the current folder) or a network of Molehunt; needed for files with
+        weights only.
     arguments : dict
         Keyword settings of the architecture.
     input_shape : (channels, height, width), optional
     classes : int, optional
-        Number of logits; `class_names` gives it too.
+        Number of outputs; `class_names` gives it too. A single one decides between two classes.
     value_range, mean, std, channel_order, class_names : optional
         As in `molehunt.networks.InputContract`; a single mean or std stands for all channels.
     """
@@ -40,7 +46,7 @@ class StatedContract(BaseModel):
     architecture: str | None = None
     arguments: dict[str, Any] = Field(default_factory=dict)
     input_shape: tuple[int, int, int] | None = None
-    classes: int | None = Field(default=None, ge=2, le=1_000_000)
+    classes: int | None = Field(default=None, ge=1, le=1_000_000)
     value_range: tuple[float, float] | None = None
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
@@ -49,7 +55,7 @@ class StatedContract(BaseModel):
 
     @model_validator(mode="after")
     def _one_number_of_classes(self) -> StatedContract:
-        if self.classes and self.class_names and self.classes != len(self.class_names):
+        if self.classes and self.class_names and len(self.class_names) != max(self.classes, 2):
             raise ValueError(
                 refused("classes", f"{len(self.class_names)}, as many as names", self.classes)
             )
@@ -58,11 +64,14 @@ class StatedContract(BaseModel):
     def over(self, other: StatedContract) -> StatedContract:
         """Return this contract with what it leaves open taken from `other`."""
         stated = self.model_dump(exclude_none=True, exclude_defaults=True)
-        if "classes" in stated:  # names of another number of classes would contradict it
-            other = other.model_copy(update={"class_names": None})
-        return StatedContract.model_validate(
-            {**other.model_dump(exclude_none=True, exclude_defaults=True), **stated}
-        )
+        rest = other.model_dump(exclude_none=True, exclude_defaults=True)
+        count = max(self.classes, 2) if self.classes else len(self.class_names or ())
+        # What the other says of another number of classes would contradict it.
+        if count and len(rest.get("class_names", ())) not in (0, count):
+            del rest["class_names"]
+        if count and max(rest.get("classes", count), 2) != count:
+            del rest["classes"]
+        return StatedContract.model_validate({**rest, **stated})
 
     def card(self, own: ModelCard | None = None, architecture: str | None = None) -> ModelCard:
         """Return the full card: what is stated, else what the model's `own` card says.
@@ -83,11 +92,11 @@ class StatedContract(BaseModel):
         classes = stated.pop("classes", None)
         if not fields.get("architecture") and not architecture and "architecture" not in stated:
             raise InvalidRequestError(
-                "architecture: expected one for a file of weights (--arch torchvision:resnet18 or "
-                "--arch package.module:Class), got none"
+                "architecture: expected one for a file of weights (--arch torchvision:resnet18, "
+                "--arch timm:resnet18 or --arch package.module:Class), got none"
             )
-        if classes and len(fields.get("class_names", ())) != classes:
-            fields["class_names"] = tuple(str(number) for number in range(classes))
+        if classes and len(fields.get("class_names", ())) != max(classes, 2):
+            fields["class_names"] = tuple(str(number) for number in range(max(classes, 2)))
         fields.update(stated)
         fields.setdefault("architecture", architecture)
         missing = [f"{name} ({flag})" for name, flag in _FLAGS.items() if fields.get(name) is None]
@@ -114,22 +123,51 @@ _FLAGS = {
 }
 
 
-def read_contract(path: Path) -> StatedContract:
-    """Read a contract from a TOML file.
+def read_contract(path: Path, given: StatedContract | None = None) -> StatedContract:
+    """Read a contract from a TOML file, under what the user stated otherwise.
+
+    A file may come from whoever made the model: it may name architectures of Molehunt,
+    torchvision and timm, and no code.
+
+    Parameters
+    ----------
+    path : Path
+    given : StatedContract, optional
+        Goes before the file.
 
     Raises
     ------
     UnreadableFileError
         If the file is missing or not TOML.
     InvalidRequestError
-        If a field is unknown or impossible; the message names it.
+        If a field is unknown or impossible, or asks for code; the message names it.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        message = " ".join(str(error).split())
+        content = tomllib.loads(read_bytes(path, _LARGEST_FILE).decode("utf-8"))
+    except (ValueError, RecursionError) as error:
+        message = printable(" ".join(str(error).split()), 200)
         raise UnreadableFileError(f"{path}: not a readable contract: {message}") from error
-    return stated(str(path), content)
+    return over_claim(given or StatedContract(), stated(str(path), content), str(path))
+
+
+def over_claim(given: StatedContract, claim: StatedContract, where: str) -> StatedContract:
+    """Return a contract with what it leaves open taken from what a file says.
+
+    Raises
+    ------
+    InvalidRequestError
+        If what is taken asks for code, or for work without measure.
+    """
+    if given.architecture is not None:
+        claim = claim.model_copy(update={"architecture": None})
+    check_claims(
+        where,
+        architecture=claim.architecture,
+        arguments=claim.arguments,
+        input_shape=None if given.input_shape else claim.input_shape,
+        class_names=claim.class_names,
+    )
+    return given.over(claim)
 
 
 def stated(where: str, content: dict[str, Any]) -> StatedContract:

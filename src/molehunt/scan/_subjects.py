@@ -11,14 +11,20 @@ from molehunt.errors import (
     UnsafeFileError,
     refused,
 )
-from molehunt.networks import CARD_KEY, Classifier, load_model, read_header
+from molehunt.networks import CARD_KEY, Classifier, ModelCard, read_card, read_header
 from molehunt.provenance import FileFormat, Serialization, SerializationState
+from molehunt.scan._checkpoints import Node
+from molehunt.scan._claims import check_claims
 from molehunt.scan._contract import StatedContract
+from molehunt.scan._head import count_classes
 from molehunt.scan._runtimes import open_exported, open_onnx
 from molehunt.scan._sandbox import open_trusted
-from molehunt.scan._weights import open_weights
+from molehunt.scan._weights import open_weights, read_tensors
 
 _PICKLED = {FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
+_GRAPHS = {FileFormat.TORCH_EXPORT: open_exported, FileFormat.ONNX: open_onnx}
+_OPENED = {FileFormat.SAFETENSORS, *_PICKLED, *_GRAPHS}
+_BY_USER = "stated by you"
 READABLE = "safetensors, a torch state_dict, torch.export, ONNX or TorchScript"
 
 
@@ -90,47 +96,82 @@ def open_subject(
     InvalidRequestError
         If the input contract is incomplete or does not fit the file.
     """
-    model = _open_one(path, serialization, opening)
-    stated = opening.contract != StatedContract()
-    return Opened({"": model}, "stated by you" if stated else "by the file's own card")
-
-
-def _open_one(path: Path, serialization: Serialization, opening: Opening) -> Classifier:
     form, state = serialization.format, serialization.state
-    contract = opening.contract
-    if form is FileFormat.TORCHSCRIPT:
-        if not opening.trust_code:
-            raise CodeNotTrustedError(
-                f"{path}: TorchScript is code, which was not run; --trust-code runs it in a "
-                "process of its own, with limits"
-            )
-        return open_trusted(path, contract.card(architecture=form.value), "torchscript")
-    if state is SerializationState.UNSAFE:
-        if form in _PICKLED and opening.trust_code:
-            return open_trusted(path, contract.card(architecture="pickled module"), "pickle")
+    if form is FileFormat.TORCHSCRIPT and not opening.trust_code:
+        raise CodeNotTrustedError(
+            f"{path}: TorchScript is code, which was not run; --trust-code runs it in a "
+            "process of its own, with limits"
+        )
+    is_unsafe = state is SerializationState.UNSAFE
+    if opening.trust_code and (form is FileFormat.TORCHSCRIPT or (is_unsafe and form in _PICKLED)):
+        return _open_code(path, form, opening)
+    if is_unsafe:
         raise UnsafeFileError(
             f"{path}: unsafe serialization ({form.value}): {serialization.detail}; "
             "it was not loaded"
         )
-    if state is not SerializationState.CLEAN:
+    if state is not SerializationState.CLEAN or form not in _OPENED:
         got = f"{form.value}, {serialization.detail}"
         raise UnreadableFileError(refused(f"{path}: model file", READABLE, got))
-    if form is FileFormat.SAFETENSORS:
-        return _open_safetensors(path, contract)
-    if form in _PICKLED:
-        return open_weights(path, contract.card(), safetensors=False)
-    if form is FileFormat.TORCH_EXPORT:
-        return open_exported(path, contract.card(architecture=form.value))
-    if form is FileFormat.ONNX:
-        return open_onnx(path, contract.card(architecture=form.value))
-    raise UnreadableFileError(refused(f"{path}: model file", READABLE, form.value))
+    if form in _GRAPHS:
+        card = opening.contract.card(architecture=form.value)
+        return Opened({"": _GRAPHS[form](path, card)}, _BY_USER)
+    safetensors = form is FileFormat.SAFETENSORS
+    if safetensors and CARD_KEY in read_header(path):
+        return _open_with_card(path, opening)
+    return _open_bare(path, read_tensors(path, safetensors=safetensors), opening)
 
 
-def _open_safetensors(path: Path, contract: StatedContract) -> Classifier:
-    """Open weights with a card of ours by the card, others by the contract."""
-    if CARD_KEY not in read_header(path):
-        return open_weights(path, contract.card(), safetensors=True)
-    model = load_model(path)
-    if contract == StatedContract():
-        return model
-    return Classifier(model.network, contract.card(model.card)).frozen()
+def _open_code(path: Path, form: FileFormat, opening: Opening) -> Opened:
+    """Run a file's code in a process of its own."""
+    kind, name = "pickle", "pickled module"
+    if form is FileFormat.TORCHSCRIPT:
+        kind = name = form.value
+    model = open_trusted(path, opening.contract.card(architecture=name), kind)
+    return Opened({"": model}, _BY_USER)
+
+
+def _open_with_card(path: Path, opening: Opening) -> Opened:
+    """Open weights with a card of ours: it names the network, whatever the user states."""
+    own = read_card(path)
+    check_claims(
+        f"{path}: model card",
+        architecture=own.architecture,
+        arguments=own.arguments,
+        input_shape=own.input_shape,
+        class_names=own.class_names,
+    )
+    card = opening.contract.card(own)
+    tensors = read_tensors(path, safetensors=True)
+    models, remarks = open_weights(path, tensors, own, weights=opening.weights)
+    said = "by the file's own card"
+    if card != own:
+        fields = own.model_dump()
+        changed = [name for name, value in card.model_dump().items() if value != fields[name]]
+        said = f"{', '.join(changed)} stated by you, the rest {said}"
+        models = {name: _under(card, model) for name, model in models.items()}
+    return Opened(models, said, remarks)
+
+
+def _under(card: ModelCard, model: Classifier) -> Classifier:
+    """Return a model's network under another contract."""
+    changed = Classifier(model.network, card)
+    changed.stackable = model.stackable
+    return changed.frozen()
+
+
+def _open_bare(path: Path, tensors: Node, opening: Opening) -> Opened:
+    """Open weights of which a contract says what they are."""
+    contract = opening.contract
+    said = _BY_USER
+    if contract.architecture and contract.input_shape and not contract.class_names:
+        counted = contract.classes or count_classes(
+            tensors, contract.architecture, contract.arguments, contract.input_shape
+        )
+        if counted and not contract.classes:
+            contract = StatedContract(classes=counted).over(contract)
+            said += f"; {counted} classes, as the last layer says"
+    models, remarks = open_weights(
+        path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
+    )
+    return Opened(models, said, remarks)

@@ -1,53 +1,57 @@
-"""Subjects from weights alone: a state_dict, and an architecture that the user names."""
+"""Subjects from weights alone: checkpoints, and an architecture that is named."""
 
 from __future__ import annotations
 
-import importlib
-import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
-from molehunt.networks import Classifier, ModelCard, build_network
+from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, refused
+from molehunt.networks import Classifier, ModelCard
+from molehunt.scan._architecture import Built, build_architecture, is_stackable
+from molehunt.scan._checkpoints import Node, read_checkpoint
+from molehunt.scan._matching import Match, Wanted, find_matches
+from molehunt.scan._sets import Found, choose, find_sets, remarks_of, some
+from molehunt.scan._single_output import TwoLogits
 
-# Where frameworks put a network's weights in a checkpoint, and what wrappers prefix.
-_PLACES = ("state_dict", "model_state_dict", "model", "net", "network", "weights", "params")
-_PREFIXES = ("_orig_mod.", "module.", "model.", "network.", "net.")
+# Bytes that weights may take in float32 beyond eight times what the file stores of them.
+_SPARE = 64 * 2**20
 
 
-def open_weights(path: Path, card: ModelCard, *, safetensors: bool) -> Classifier:
-    """Load weights into the architecture of `card`. Nothing in the file is executed.
+def read_tensors(path: Path, *, safetensors: bool) -> Node:
+    """Return the tensors of a file, mapped from disk where its format allows. Nothing runs.
 
     Raises
     ------
     UnreadableFileError
-        If the file holds no weights, or not those of the architecture.
-    InvalidRequestError
-        If the architecture cannot be built.
+        If it cannot be loaded or holds no tensors.
     """
-    tensors = load_file(path) if safetensors else _loaded(path)
-    model = Classifier(_fitting(card, tensors, path), card)
-    # A stranger's own class may do what cannot be vectorised over weights.
-    model.stackable = _is_known(card.architecture)
-    return model.frozen()
-
-
-def _loaded(path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a ``torch.save`` file, mapped from disk where its format allows."""
     try:
-        content = _torch_load(path)
-    except Exception as error:  # torch raises anything from KeyError to RuntimeError here
-        message = " ".join(str(error).split())
-        raise UnreadableFileError(f"{path}: torch cannot load it: {message:.200}") from error
-    return _tensors_in(content, path)
+        content = _load_safetensors(path) if safetensors else _load_torch(path)
+    except Exception as error:  # the libraries raise anything from KeyError to RuntimeError
+        library = "safetensors" if safetensors else "torch"
+        raise UnreadableFileError(f"{path}: {library} cannot load it: {_line(error)}") from error
+    try:
+        return read_checkpoint(content)
+    except UnreadableFileError as error:
+        raise UnreadableFileError(f"{path}: {error}") from error
 
 
-def _torch_load(path: Path) -> Any:
+def _load_safetensors(path: Path) -> dict[str, Tensor]:
+    tensors: dict[str, Tensor] = load_file(path)
+    with safe_open(path, framework="pt") as archive:
+        metadata = archive.metadata() or {}
+    # Of tensors that share their values one is written; the others' names lead to it.
+    aliases = {name: kept for name, kept in metadata.items() if kept in tensors}
+    return tensors | {name: tensors[kept] for name, kept in aliases.items() if name not in tensors}
+
+
+def _load_torch(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except RuntimeError as error:
@@ -56,112 +60,186 @@ def _torch_load(path: Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)  # the legacy format
 
 
-def _tensors_in(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the state_dict in a checkpoint, wherever frameworks put it."""
-    if isinstance(content, Mapping):
-        for place in _PLACES:
-            inside = content.get(place)
-            if isinstance(inside, Mapping):
-                return _tensors_in(inside, path)
-        tensors = {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
-    got = type(content).__name__
-    if isinstance(content, Mapping):
-        got = f"a dict of {', '.join(map(str, list(content)[:5])) or 'nothing'}"
-    raise UnreadableFileError(refused(f"{path}: checkpoint", "a state_dict of tensors", got))
+def open_weights(
+    path: Path,
+    tensors: Node,
+    card: ModelCard,
+    *,
+    classes: int | None = None,
+    weights: str | None = None,
+) -> tuple[dict[str, Classifier], tuple[str, ...]]:
+    """Load the weights of a file into the architecture of `card`, set by set.
+
+    Parameters
+    ----------
+    path : Path
+        For messages.
+    tensors : Node
+        Of the file.
+    card : ModelCard
+    classes : int, optional
+        Outputs of the network where they are not the card's classes: a single one decides
+        between two classes.
+    weights : str, optional
+        The name of the set to load; all where it is not given.
+
+    Returns
+    -------
+    models, remarks
+        A model for each set by its name, the empty name where there is one.
+
+    Raises
+    ------
+    UnreadableFileError
+        If the file holds no weights of the architecture.
+    InvalidRequestError
+        If the architecture cannot be built, or there is no set of that name.
+    """
+    loader = _Loader(path, card, classes or card.num_classes)
+    found = find_sets(tensors, loader.wanted)
+    if not found.sets:
+        found.add("", loader.through_own_hooks(tensors, found), whole=True)
+    judged = choose(found, weights) if weights is not None else found.sets
+    remarks = list(remarks_of(found, judged))
+    models = {name: loader.load(match) for name, match in judged.items()}
+    if loader.classes == 1:
+        remarks.append("its single output z is judged as the two logits 0 and z")
+    if len(models) == 1:
+        models = dict(zip([""], models.values(), strict=True))
+    return models, tuple(remarks)
 
 
-def _fitting(card: ModelCard, tensors: dict[str, Tensor], path: Path) -> nn.Module:
-    """Return the card's network with the weights in it."""
-    network = _built(card, on_meta=True)
-    wanted = set(network.state_dict())
-    named = _without_prefix(tensors, wanted)
-    missing, foreign = sorted(wanted - set(named)), sorted(set(named) - wanted)
-    missing = [name for name in missing if not name.endswith("num_batches_tracked")]
-    if missing or foreign:
-        raise UnreadableFileError(
-            f"{path}: not the weights of {card.architecture}: "
-            f"missing {_some(missing)}; not in the architecture {_some(foreign)}"
+class _Loader:
+    """Fills one architecture with sets of weights."""
+
+    def __init__(self, path: Path, card: ModelCard, classes: int) -> None:
+        self.path = path
+        self.card = card
+        self.classes = classes
+        built = self._build(on_meta=True)
+        self.wanted = Wanted.of(built.network)
+        self.knows_classes = built.knows_classes
+        if not self.wanted.shapes:
+            raise InvalidRequestError(
+                refused(f"architecture {card.architecture}", "a network with weights", "none")
+            )
+
+    def _build(self, *, on_meta: bool) -> Built:
+        card = self.card
+        return build_architecture(
+            card.architecture, card.arguments, card.input_shape, self.classes, on_meta=on_meta
         )
-    # Half precision is for storage; detectors compute in float32.
-    named = {
-        name: tensor.float() if tensor.is_floating_point() else tensor
-        for name, tensor in named.items()
-    }
-    try:
-        network.load_state_dict(named, strict=False, assign=True)
-        if _has_meta(network):
-            network = _built(card, on_meta=False)
+
+    def load(self, match: Match) -> Classifier:
+        """Return a classifier with the tensors of a match."""
+        self._check_size(match)
+        named = {name: self._as_float(name, tensor) for name, tensor in match.tensors.items()}
+        for name, shape in self.wanted.shapes.items():
+            if name not in named:  # a counter of batches
+                named[name] = torch.zeros(shape, dtype=torch.int64)
+        network = self._build(on_meta=True).network
+        try:
             network.load_state_dict(named, strict=False, assign=True)
-    except RuntimeError as error:
-        message = " ".join(str(error).split())
-        raise UnreadableFileError(
-            f"{path}: not the weights of {card.architecture}: {message:.300}"
-        ) from error
-    return network
+            if _has_meta(network):  # what no file brings is computed while it is built
+                network = self._build(on_meta=False).network
+                network.load_state_dict(named, strict=False, assign=True)
+        except Exception as error:  # a class of the user's may load in its own way
+            raise UnreadableFileError(f"{self._refusal()}: {_line(error)}") from error
+        if self.classes == 1:
+            network = TwoLogits(network)
+        model = Classifier(network, self.card)
+        # A stranger's own class may do what cannot be vectorised over weights.
+        model.stackable = is_stackable(self.card.architecture) and self.classes > 1
+        return model.frozen()
+
+    def through_own_hooks(self, tensors: Node, found: Found) -> Match:
+        """Return the fullest match as the architecture itself reads older names.
+
+        Raises
+        ------
+        UnreadableFileError
+            If it lacks something all the same; the message names what.
+        """
+        nearest = next(iter(found.near.values()), None) or nearest_match(tensors, self.wanted)
+        if nearest is not None and not nearest.misshapen:
+            network = self._build(on_meta=True).network
+            renamed = dict(nearest.tensors)
+            for name in nearest.foreign:
+                if name.startswith(nearest.prefix):
+                    renamed[name.removeprefix(nearest.prefix)] = _all(tensors)[name]
+            try:
+                network.load_state_dict(renamed, strict=False, assign=True)
+            except Exception:  # then the message below says what is wrong
+                network = nn.Module()
+            filled = {name: t for name, t in network.state_dict().items() if not t.is_meta}
+            again = find_matches(filled, self.wanted)[:1]
+            if again and again[0].fits:
+                return again[0]
+        raise UnreadableFileError(self._why_not(nearest, tensors))
+
+    def _why_not(self, nearest: Match | None, tensors: Node) -> str:
+        missing = nearest.missing if nearest else tuple(self.wanted.shapes)
+        foreign = nearest.foreign if nearest else tuple(_all(tensors))
+        wrong = f"missing {some(missing)}; not in the architecture {some(foreign)}"
+        if nearest and nearest.misshapen:
+            shapes = f"of other shapes: {some(nearest.misshapen)}"
+            wrong = f"{wrong}; {shapes}" if missing else shapes
+        hint = ""
+        if nearest and nearest.prefix:
+            hint = f" (names were read without {printable(nearest.prefix, 80)!r})"
+        if not self.knows_classes:
+            hint += (
+                "; the architecture takes no number of classes: give it what it takes in "
+                "`arguments` of --contract"
+            )
+        elif nearest and nearest.misshapen:
+            hint += "; check --classes and `arguments` of --contract"
+        return f"{self._refusal()}: {wrong}{hint}"
+
+    def _refusal(self) -> str:
+        return f"{self.path}: not the weights of {printable(self.card.architecture, 80)}"
+
+    def _check_size(self, match: Match) -> None:
+        """Refuse tensors that are far larger than what the file stores of them."""
+        storages = {
+            tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes()
+            for tensor in match.tensors.values()
+        }
+        stored = sum(storages.values())
+        needed = sum(4 * tensor.numel() for tensor in match.tensors.values())
+        if needed > 8 * stored + _SPARE:
+            what = f"{self.path}: values of the weights"
+            raise UnreadableFileError(
+                refused(what, f"as many as the file stores ({stored} bytes)", f"{needed} bytes")
+            )
+
+    def _as_float(self, name: str, tensor: Tensor) -> Tensor:
+        """Return a tensor as detectors compute with it; half precision is for storage."""
+        try:
+            if tensor.is_floating_point():
+                return tensor.detach().float().contiguous()
+            return tensor.detach().contiguous()
+        except (RuntimeError, NotImplementedError, TypeError) as error:
+            what = f"{self.path}: {printable(name, 80)}"
+            allowed = "numbers that torch makes float32 of"
+            raise UnreadableFileError(refused(what, allowed, tensor.dtype)) from error
+
+
+def _all(tensors: Node) -> Mapping[str, Tensor]:
+    return tensors.tensors or tensors.flat()
+
+
+def nearest_match(node: Node, wanted: Wanted) -> Match | None:
+    """Return the match with the most tensors of an architecture, in any part of a checkpoint."""
+    here = find_matches(node.tensors, wanted)[:1]
+    below = [nearest_match(child, wanted) for child in node.children]
+    found = [match for match in [*here, *below] if match is not None and match.tensors]
+    return max(found, key=lambda match: len(match.tensors), default=None)
 
 
 def _has_meta(network: nn.Module) -> bool:
     return any(tensor.is_meta for tensor in [*network.parameters(), *network.buffers()])
 
 
-def _some(names: list[str]) -> str:
-    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-    return (", ".join(names[:3]) or "nothing") + more
-
-
-def _without_prefix(tensors: dict[str, Tensor], wanted: set[str]) -> dict[str, Tensor]:
-    """Take off what wrappers (parallel, compiled, lightning) put before every name."""
-    for prefix in _PREFIXES:
-        if not wanted & set(tensors) and all(name.startswith(prefix) for name in tensors):
-            tensors = {name.removeprefix(prefix): value for name, value in tensors.items()}
-    return tensors
-
-
-def _is_known(architecture: str) -> bool:
-    """Tell our own and torchvision's architectures from ``package.module:Class``."""
-    return ":" not in architecture or architecture.startswith("torchvision:")
-
-
-def _built(card: ModelCard, *, on_meta: bool) -> nn.Module:
-    """Build the network; on the meta device its storage is not allocated twice."""
-    device = "meta" if on_meta else "cpu"
-    if _is_known(card.architecture):
-        with torch.device(device):
-            return build_network(
-                card.architecture,
-                input_shape=card.input_shape,
-                num_classes=card.num_classes,
-                arguments=card.arguments,
-            )
-    made = _imported(card.architecture)
-    arguments = dict(card.arguments)
-    if "num_classes" in inspect.signature(made).parameters:
-        arguments.setdefault("num_classes", card.num_classes)
-    try:
-        with torch.device(device):
-            network = made(**arguments)
-    except Exception as error:  # the user's own class may raise anything
-        if on_meta:
-            return _built(card, on_meta=False)
-        raise InvalidRequestError(
-            f"architecture {card.architecture}: {type(error).__name__}: {error}"
-        ) from error
-    if not isinstance(network, nn.Module):
-        got = type(network).__name__
-        raise InvalidRequestError(
-            refused(f"architecture {card.architecture}", "a torch.nn.Module", got)
-        )
-    return network
-
-
-def _imported(name: str) -> Any:
-    """Import ``package.module:Class`` from the user's environment."""
-    module, _, attribute = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise InvalidRequestError(
-            refused("architecture", "torchvision:NAME or package.module:Class", f"{name}: {error}")
-        ) from error
+def _line(error: Exception) -> str:
+    return printable(" ".join(str(error).split()), 300)

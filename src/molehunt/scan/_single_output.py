@@ -1,0 +1,48 @@
+"""A network with one output, which decides between two classes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+# Far from what images look like: a logit leaves [0, 1] there, a sigmoid never does.
+_SCALES = (0.0, 1.0, -1.0, 100.0, -100.0, 1e4, -1e4)
+_TINY = 1e-7
+
+
+class TwoLogits(nn.Module):
+    """Two logits 0 and z for a network whose one output is z, or the sigmoid of z.
+
+    Parameters
+    ----------
+    network : nn.Module
+        From images [N, C, H, W] to [N, 1] or [N].
+
+    Examples
+    --------
+    >>> half = nn.Sequential(nn.Flatten(), nn.Linear(4, 1), nn.Sigmoid())
+    >>> TwoLogits(half)(torch.zeros(3, 1, 2, 2)).shape
+    torch.Size([3, 2])
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+        self._is_probability: bool | None = None
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits [N, 2] for images [N, C, H, W]."""
+        if self._is_probability is None:
+            self._is_probability = self._answers_with_probabilities(images)
+        output: Tensor = self.network(images)
+        z = output.reshape(len(images))
+        if self._is_probability:
+            z = z.clamp(_TINY, 1 - _TINY).logit()
+        return torch.stack([torch.zeros_like(z), z], dim=1)
+
+    @torch.no_grad()
+    def _answers_with_probabilities(self, images: Tensor) -> bool:
+        generator = torch.Generator().manual_seed(0)
+        noise = torch.randn(2, *images.shape[1:], generator=generator).to(images)
+        answers = torch.cat([self.network(scale * noise).reshape(-1) for scale in _SCALES])
+        return bool(((answers >= 0) & (answers <= 1)).all())
