@@ -8,6 +8,7 @@ from molehunt.scan._limits import Limits
 from molehunt.scan._opening import name_of
 from molehunt.scan._repair import Repair, fine_prune, trigger_success
 from molehunt.scan._scan import scan_subjects, unfinished
+from molehunt.scan._shards import is_index, shards_of
 from molehunt.scan._subjects import Opened, Opening, open_subject
 from molehunt.scan._verdict import (
     ExitCode,
@@ -38,12 +39,14 @@ __all__ = [
     "exit_code_of",
     "find_candidates",
     "fine_prune",
+    "is_index",
     "name_of",
     "numbers",
     "open_endpoint",
     "open_subject",
     "read_contract",
     "scan_subjects",
+    "shards_of",
     "stated",
     "trigger_success",
     "unfinished",

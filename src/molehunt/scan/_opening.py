@@ -10,6 +10,7 @@ from molehunt.errors import (
     CodeNotTrustedError,
     InvalidRequestError,
     MolehuntError,
+    UnreadableFileError,
     UnsafeFileError,
     UnsuitableSubjectError,
     printable,
@@ -22,9 +23,10 @@ from molehunt.scan._contract_check import check_contract, is_stated
 from molehunt.scan._copies import copy_privately
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._limits import Limits
+from molehunt.scan._shards import inspect_shards, is_index, shards_of
 from molehunt.scan._subjects import Opening, open_subject
 from molehunt.scan._verdict import Finding, ScanResult, Status
-from molehunt.scan._walk import Candidate
+from molehunt.scan._walk import Candidate, reason_to_pass
 
 Source = Candidate | Endpoint
 # Formats whose loaders build a program: such a file has a process of its own.
@@ -140,7 +142,11 @@ def _open_file(
             return
     copy = copy_privately(path, folder)
     subject.sha256 = copy.sha256
-    serialization = inspect_serialization(copy.path)
+    if is_index(path):
+        _copy_shards(subject, copy.path, path, limits)
+        serialization = inspect_shards(copy.path)
+    else:
+        serialization = inspect_serialization(copy.path)
     subject.format = serialization.format.value
     if shared and serialization.format in GRAPHS:
         raise NeedsOwnProcessError
@@ -148,6 +154,22 @@ def _open_file(
     subject.models = opened.models
     subject.findings.append(_passed(serialization))
     subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
+
+
+def _copy_shards(subject: Subject, index: Path, original: Path, limits: Limits | None) -> None:
+    """Copy the shards of an index beside its copy, and say what they are by their digests."""
+    root = original.parent.resolve()
+    places = [original.parent / shard.name for shard in shards_of(index)]
+    for place in places:
+        reason = reason_to_pass(place, root)
+        if reason:
+            raise UnreadableFileError(f"{original}: shard {printable(place.name, 80)}: {reason}")
+        subject.size += place.stat().st_size
+    if limits is not None:
+        limits.bound_opening(subject.size)
+    copies = [copy_privately(place, index.parent) for place in places]
+    listed = ", ".join(f"{printable(each.path.name, 80)} {each.sha256}" for each in copies)
+    subject.findings.append(Finding("shards", Status.PASSED, f"with their SHA-256: {listed}"))
 
 
 def _passed(serialization: Serialization) -> Finding:

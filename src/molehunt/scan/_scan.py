@@ -18,6 +18,7 @@ from molehunt.scan._opening import (
     Subject,
     open_source,
 )
+from molehunt.scan._shards import is_index
 from molehunt.scan._subjects import Opening
 from molehunt.scan._verdict import Finding, ScanResult, Status
 from molehunt.scan._walk import Candidate
@@ -125,7 +126,7 @@ def _batches(sources: Sequence[Source], detectors: Sequence[FittedDetector]) -> 
 
 
 def _is_small(source: Source) -> bool:
-    if isinstance(source, Endpoint):
+    if isinstance(source, Endpoint) or is_index(source.path):
         return False
     try:
         return source.path.stat().st_size <= _LARGEST_TOGETHER

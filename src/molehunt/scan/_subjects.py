@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from molehunt.errors import (
@@ -19,6 +20,7 @@ from molehunt.scan._contract import StatedContract
 from molehunt.scan._head import count_classes
 from molehunt.scan._runtimes import open_exported, open_onnx
 from molehunt.scan._sandbox import open_trusted
+from molehunt.scan._shards import is_index, looks_like_part, read_shards
 from molehunt.scan._weights import open_weights, read_tensors
 
 _PICKLED = {FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
@@ -78,7 +80,7 @@ def open_subject(
     Parameters
     ----------
     path : Path
-        Of the bytes that were inspected.
+        Of the bytes that were inspected; of an index the shards lie beside it.
     serialization : Serialization
     opening : Opening
     neighbours : Path, optional
@@ -116,10 +118,20 @@ def open_subject(
     if form in _GRAPHS:
         card = opening.contract.card(architecture=form.value)
         return Opened({"": _GRAPHS[form](path, card)}, _BY_USER)
-    safetensors = form is FileFormat.SAFETENSORS
-    if safetensors and CARD_KEY in read_header(path):
+    read = partial(read_tensors, safetensors=form is FileFormat.SAFETENSORS)
+    if is_index(path):
+        tensors, remarks = read_shards(path, read)
+        opened = _open_bare(path, tensors, opening)
+        return replace(opened, remarks=remarks + opened.remarks)
+    if form is FileFormat.SAFETENSORS and CARD_KEY in read_header(path):
         return _open_with_card(path, opening)
-    return _open_bare(path, read_tensors(path, safetensors=safetensors), opening)
+    try:
+        return _open_bare(path, read(path), opening)
+    except UnreadableFileError as error:
+        if looks_like_part(path):
+            hint = "by its name it is one of several shards: scan their index (*.index.json)"
+            raise UnreadableFileError(f"{error}; {hint}") from error
+        raise
 
 
 def _open_code(path: Path, form: FileFormat, opening: Opening) -> Opened:

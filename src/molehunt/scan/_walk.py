@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molehunt.errors import UnreadableFileError, refused
+from molehunt.scan._shards import is_index, without_shards
 
 # Names that say "this is a model": such a file is judged, whatever is in it.
 MODEL_SUFFIXES = frozenset(
@@ -44,7 +45,7 @@ def find_candidates(paths: Sequence[str | Path]) -> list[Candidate]:
 
     Links to files are followed while they stay inside the folder, or lead from a snapshot of
     a Hugging Face cache to its blobs. Other links, pipes, devices and folders that cannot be
-    read are returned with the reason why they are passed over.
+    read are returned with the reason why they are passed over. Shards are left to their index.
 
     Raises
     ------
@@ -70,7 +71,8 @@ def find_candidates(paths: Sequence[str | Path]) -> list[Candidate]:
             found += inside
         else:
             found.append(Candidate(path))
-    return found
+    kept = set(without_shards(each.path for each in found))
+    return [each for each in found if each.path in kept]
 
 
 def _walk(folder: Path) -> Iterator[Candidate]:
@@ -84,15 +86,15 @@ def _walk(folder: Path) -> Iterator[Candidate]:
     for parent, folders, names in os.walk(folder, onerror=note):
         for name in [*names, *(each for each in folders if (Path(parent) / each).is_symlink())]:
             place = Path(parent) / name
-            yield Candidate(place, _names_a_model(place), _reason_to_pass(place, root))
+            yield Candidate(place, _names_a_model(place), reason_to_pass(place, root))
     yield from unread
 
 
 def _names_a_model(path: Path) -> bool:
-    return any(suffix.lower() in MODEL_SUFFIXES for suffix in path.suffixes[-2:])
+    return is_index(path) or any(suffix.lower() in MODEL_SUFFIXES for suffix in path.suffixes[-2:])
 
 
-def _reason_to_pass(place: Path, root: Path) -> str:
+def reason_to_pass(place: Path, root: Path) -> str:
     """Return why a file is not looked at; empty where it is."""
     try:
         mode = place.lstat().st_mode
