@@ -34,6 +34,8 @@ GRAPHS = {FileFormat.TORCH_EXPORT, FileFormat.ONNX, FileFormat.TORCHSCRIPT}
 _OPENED = GRAPHS | {FileFormat.SAFETENSORS, FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
 _PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P5")
 _CHUNK = 2**20
+# Contracts that need no line of their own.
+_PLAIN = ("stated by you", "by the file's own card")
 
 
 @dataclass
@@ -153,6 +155,8 @@ def _open_file(
     opened = open_subject(copy.path, serialization, opening, neighbours=path.parent)
     subject.models = opened.models
     subject.findings.append(_passed(serialization))
+    if opened.contract not in _PLAIN:
+        subject.findings.append(Finding("contract-source", Status.PASSED, opened.contract))
     subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
 
 

@@ -8,16 +8,26 @@ from pathlib import Path
 
 from molehunt.errors import (
     CodeNotTrustedError,
+    InvalidRequestError,
     UnreadableFileError,
     UnsafeFileError,
+    printable,
     refused,
 )
 from molehunt.networks import CARD_KEY, Classifier, ModelCard, read_card, read_header
 from molehunt.provenance import FileFormat, Serialization, SerializationState
+from molehunt.scan._architecture import ALLOWED
 from molehunt.scan._checkpoints import Node
 from molehunt.scan._claims import check_claims
 from molehunt.scan._contract import StatedContract
-from molehunt.scan._head import count_classes
+from molehunt.scan._found_contract import (
+    claims_beside,
+    claims_of_head,
+    claims_of_library,
+    complete,
+    name_of_transformer,
+)
+from molehunt.scan._graph_contract import claims_of_graph
 from molehunt.scan._runtimes import open_exported, open_onnx
 from molehunt.scan._sandbox import open_trusted
 from molehunt.scan._shards import is_index, looks_like_part, read_shards
@@ -116,17 +126,16 @@ def open_subject(
         got = f"{form.value}, {serialization.detail}"
         raise UnreadableFileError(refused(f"{path}: model file", READABLE, got))
     if form in _GRAPHS:
-        card = opening.contract.card(architecture=form.value)
-        return Opened({"": _GRAPHS[form](path, card)}, _BY_USER)
+        return _open_graph(path, form, opening, neighbours)
     read = partial(read_tensors, safetensors=form is FileFormat.SAFETENSORS)
     if is_index(path):
         tensors, remarks = read_shards(path, read)
-        opened = _open_bare(path, tensors, opening)
+        opened = _open_bare(path, tensors, opening, neighbours)
         return replace(opened, remarks=remarks + opened.remarks)
     if form is FileFormat.SAFETENSORS and CARD_KEY in read_header(path):
         return _open_with_card(path, opening)
     try:
-        return _open_bare(path, read(path), opening)
+        return _open_bare(path, read(path), opening, neighbours)
     except UnreadableFileError as error:
         if looks_like_part(path):
             hint = "by its name it is one of several shards: scan their index (*.index.json)"
@@ -172,18 +181,33 @@ def _under(card: ModelCard, model: Classifier) -> Classifier:
     return changed.frozen()
 
 
-def _open_bare(path: Path, tensors: Node, opening: Opening) -> Opened:
+def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | None) -> Opened:
     """Open weights of which a contract says what they are."""
-    contract = opening.contract
-    said = _BY_USER
-    if contract.architecture and contract.input_shape and not contract.class_names:
-        counted = contract.classes or count_classes(
-            tensors, contract.architecture, contract.arguments, contract.input_shape
-        )
-        if counted and not contract.classes:
-            contract = StatedContract(classes=counted).over(contract)
-            said += f"; {counted} classes, as the last layer says"
+    contract, said = complete(
+        opening.contract,
+        [
+            lambda _: claims_beside(neighbours),
+            claims_of_library,
+            partial(claims_of_head, tensors=tensors),
+        ],
+    )
+    transformer = name_of_transformer(neighbours)
+    if contract.architecture is None and transformer is not None:
+        got = f"{printable(transformer, 80)} of transformers, in config.json"
+        raise InvalidRequestError(refused("architecture", f"{ALLOWED} (--arch)", got))
     models, remarks = open_weights(
         path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
     )
     return Opened(models, said, remarks)
+
+
+def _open_graph(path: Path, form: FileFormat, opening: Opening, neighbours: Path | None) -> Opened:
+    """Open a file that brings its own graph."""
+    contract, said = complete(
+        opening.contract,
+        [lambda _: claims_of_graph(path, form), lambda _: claims_beside(neighbours)],
+        needs_network=False,
+    )
+    # It brings its own network, whatever the files beside it call theirs.
+    contract = contract.model_copy(update={"architecture": opening.contract.architecture})
+    return Opened({"": _GRAPHS[form](path, contract.card(architecture=form.value))}, said)
