@@ -158,7 +158,7 @@ def _import(name: str) -> Callable[..., Any]:
     try:
         with _current_folder_importable():
             found = getattr(importlib.import_module(module), attribute)
-    except Exception as error:  # the user's own module may raise anything
+    except (Exception, SystemExit) as error:  # the user's own module may raise anything
         got = f"{printable(name, 80)}: {printable(' '.join(str(error).split()), 200)}"
         allowed = f"{ALLOWED} that can be imported from here or from the current folder"
         raise InvalidRequestError(refused("architecture", allowed, got)) from error
@@ -203,8 +203,8 @@ def _call(
     with _device(on_meta), _bounded(name):
         try:
             network = made(**given)
-        except TypeError:
-            if stated or known or not open_ended:
+        except Exception as error:  # the usual one is TypeError
+            if stated or known or not open_ended or isinstance(error, MolehuntError):
                 raise
             knows, network = False, made(**arguments)
     if not isinstance(network, nn.Module):

@@ -218,6 +218,8 @@ class _Loader:
         try:
             if tensor.is_floating_point():
                 return tensor.detach().float().contiguous()
+            if tensor.is_complex():
+                raise TypeError(tensor.dtype)
             return tensor.detach().contiguous()
         except (RuntimeError, NotImplementedError, TypeError) as error:
             what = f"{self.path}: {printable(name, 80)}"
