@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -121,8 +122,20 @@ def scan(
     channel_order: Annotated[
         str | None, typer.Option(help="rgb or bgr.", rich_help_panel=_CONTRACT)
     ] = None,
+    output_name: Annotated[
+        str | None,
+        typer.Option(
+            "--output",
+            help="Which of several outputs holds the answers: its name, or its place from 0.",
+            rich_help_panel=_CONTRACT,
+        ),
+    ] = None,
     endpoint: Annotated[
-        str | None, typer.Option(help="A model behind HTTP.", rich_help_panel=_ENDPOINT)
+        str | None,
+        typer.Option(
+            help="A model behind http://, https://, grpc:// or grpcs://.",
+            rich_help_panel=_ENDPOINT,
+        ),
     ] = None,
     protocol: Annotated[
         str,
@@ -140,6 +153,40 @@ def scan(
     retries: Annotated[
         int, typer.Option(help="After errors and 429.", rich_help_panel=_ENDPOINT)
     ] = 3,
+    token_env: Annotated[
+        str | None,
+        typer.Option(
+            metavar="VARIABLE",
+            help="The environment variable that holds a bearer token.",
+            rich_help_panel=_ENDPOINT,
+        ),
+    ] = None,
+    header: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VARIABLE",
+            help="A header, and the environment variable that holds it; may be repeated.",
+            rich_help_panel=_ENDPOINT,
+        ),
+    ] = None,
+    input_name: Annotated[
+        str | None,
+        typer.Option(help="Of the input; else the server is asked.", rich_help_panel=_ENDPOINT),
+    ] = None,
+    datatype: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the input, as FP32 or UINT8; else the server is asked.",
+            rich_help_panel=_ENDPOINT,
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            help="Of the input: nchw, nhwc or flat; else the server is asked.",
+            rich_help_panel=_ENDPOINT,
+        ),
+    ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
@@ -174,6 +221,7 @@ def scan(
         ),
         trust_code,
         weights,
+        output_name,
     )
     sources: list[Candidate | Endpoint] = [*find_candidates(models or [])]
     if endpoint is not None:
@@ -185,6 +233,11 @@ def scan(
                 requests_per_second=requests_per_second,
                 timeout=timeout,
                 retries=retries,
+                headers=_headers(token_env, header or []),
+                input_name=input_name,
+                datatype=datatype,
+                layout=layout,  # type: ignore[arg-type]
+                output=output_name,
             )
         )
     detectors = _detectors(detector or [], check or [], clean is not None)
@@ -256,6 +309,28 @@ def _stated(file: Path | None, **flags: Any) -> StatedContract:
     """Return what flags and a file say of the models, the flags first."""
     given = stated("flags", {name: value for name, value in flags.items() if value is not None})
     return read_contract(file, given) if file is not None else given
+
+
+def _headers(token_env: str | None, headers: list[str]) -> dict[str, str]:
+    """Return the headers whose values stand in the environment; values are never shown."""
+    found = {}
+    for item in headers:
+        name, _, variable = item.partition("=")
+        found[name] = _secret("--header NAME=VARIABLE", variable)
+    if token_env is not None:
+        found["Authorization"] = f"Bearer {_secret('--token-env VARIABLE', token_env)}"
+    return found
+
+
+def _secret(flag: str, variable: str) -> str:
+    value = os.environ.get(variable, "").strip()
+    if not value:
+        # What stands here instead of a name may be the secret itself.
+        got = variable if re.fullmatch(r"[A-Z][A-Z0-9_]{0,40}", variable) else "another text"
+        raise InvalidRequestError(
+            refused(flag, "the name of an environment variable that is set", got)
+        )
+    return value
 
 
 def _detectors(files: list[Path], checks: list[str], images: bool) -> list[FittedDetector]:

@@ -60,7 +60,7 @@ class Subject:
 
 def name_of(source: Source) -> str:
     """Return how results name a source."""
-    return source.url if isinstance(source, Endpoint) else str(source.path)
+    return source.shown if isinstance(source, Endpoint) else str(source.path)
 
 
 class NeedsOwnProcessError(Exception):
