@@ -29,6 +29,7 @@ class GrpcClient:
 
     def __init__(self, endpoint: Endpoint, card: ModelCard) -> None:
         self._library = need_extra("grpc", "tritonclient.grpc", f"{endpoint.shown}: gRPC")
+        self._error = need_extra("grpc", "tritonclient.utils", "gRPC").InferenceServerException
         self._endpoint = endpoint
         self._card = card
         self._form: InputForm | None = None
@@ -110,7 +111,7 @@ class GrpcClient:
                 break
             try:
                 return ask(*arguments, headers=self._headers, client_timeout=left, **settings)
-            except self._library._client.InferenceServerException as error:
+            except self._error as error:
                 status = str(error.status() or "").removeprefix("StatusCode.")
                 if status == "DEADLINE_EXCEEDED":
                     break
