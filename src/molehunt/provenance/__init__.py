@@ -18,6 +18,7 @@ from molehunt.provenance._manifest import (
     verify_manifest,
     write_manifest,
 )
+from molehunt.provenance._operators import check_operators
 from molehunt.provenance._result import Provenance, ProvenanceState
 from molehunt.provenance._rewrite import rewrite_torch_archive
 from molehunt.provenance._serialization import inspect_serialization
@@ -41,6 +42,7 @@ __all__ = [
     "Serialization",
     "SerializationState",
     "audit_list",
+    "check_operators",
     "fault_counts",
     "find_signature",
     "inspect_serialization",

@@ -26,6 +26,7 @@ from molehunt.provenance._judgement import (
     unsafe,
     worst,
 )
+from molehunt.provenance._operators import find_operator_fault
 from molehunt.provenance._torch_files import judge_members, judge_raw, judge_torch_zip
 from molehunt.provenance._zip_records import Member
 
@@ -41,16 +42,12 @@ _PROGRAM = re.compile(r"models/\w+\.json")
 _PICKLED = re.compile(r"data/(sample_inputs|weights|constants)/\w+\.pt")
 _PATH_NAME = re.compile(r"(weight|tensor)_\d+")
 
-_TARGET = re.compile(
-    r"torch\.ops\.(?P<space>aten|torchvision|higher_order)\.(?P<name>\w+)(\.\w+)?"
-    r"|_operator\.(add|sub|mul|truediv|floordiv|mod|pow|neg|pos|and_|or_|lshift|rshift"
-    r"|eq|ne|lt|le|gt|ge|getitem)"
-    r"|math\.(ceil|floor|trunc)"
-    r"|torch\.(sym_\w+|_sym_sqrt)"
-)
-# ATen operators that open files or print, among those that take text.
-_DENIED_OPERATORS = {"from_file", "save", "_print", "warn"}
-_HIGHER_ORDER = {"wrap_with_set_grad_enabled", "wrap_with_autocast", "cond"}
+# Bytes of an element by the numbers of torch._export.serde.schema.ScalarType.
+_ITEM_SIZES = {
+    **{1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 9: 4, 10: 8, 11: 16, 12: 1, 13: 2, 28: 2},
+    **{29: 1, 30: 1, 31: 1, 32: 1, 33: 1, 34: 4, 35: 8},
+}
+_MOST_REPEATS = 1024  # a stride of 0 repeats numbers without bytes
 _TREE_TYPES = {
     *("builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None),
 }
@@ -137,11 +134,26 @@ def _payload_faults(config: Any, folder: str, sizes: dict[str, int]) -> Iterator
         if not _PATH_NAME.fullmatch(path):
             yield unsafe(f"{name} is read from {path}")
             continue
-        count = math.prod(int(size["as_int"]) for size in payload["tensor_meta"]["sizes"])
+        needed = _bytes_needed(payload["tensor_meta"])
         stored = sizes.get(f"{folder}/{path}")
         # An empty member stands for zeros of any size, which torch allocates.
-        if stored is None or (stored == 0 and count):
-            yield unread(f"{name} has no data for its {count} elements")
+        if stored is None or stored < needed:
+            yield unread(f"{name} needs {needed} bytes and has {stored}")
+
+
+def _bytes_needed(meta: dict[str, Any]) -> int:
+    """Return how many bytes of storage a tensor reaches into; sizes are plain numbers."""
+    sizes = [int(size["as_int"]) for size in meta["sizes"]]
+    strides = [int(stride["as_int"]) for stride in meta["strides"]]
+    offset = int(meta["storage_offset"]["as_int"])
+    if len(sizes) != len(strides) or min([offset, *sizes, *strides]) < 0:
+        raise ValueError("sizes that no tensor has")
+    if 0 in sizes:
+        return 0
+    last = sum((size - 1) * stride for size, stride in zip(sizes, strides, strict=True))
+    if math.prod(sizes) > _MOST_REPEATS * (offset + last + 1):
+        raise ValueError("few numbers repeated to many")
+    return (offset + last + 1) * _ITEM_SIZES[int(meta["dtype"])]
 
 
 def _program_faults(program: Any) -> Iterator[Judgement]:
@@ -157,8 +169,11 @@ def _program_faults(program: Any) -> Iterator[Judgement]:
                 if not allowed.fullmatch(name):
                     yield unsafe(f"a field of the program named {name:.60}")
                 rest.append((name, each))
-        elif isinstance(value, str) and (fault := _text_fault(key, value)):
-            yield unsafe(f"{fault}: {value:.80}")
+        elif isinstance(value, str):
+            if key in ("target", "as_operator"):
+                yield from _target_faults(value)
+            elif fault := _text_fault(key, value):
+                yield unsafe(f"{fault}: {value:.80}")
 
 
 def _text_fault(key: str, value: str) -> str:
@@ -166,8 +181,6 @@ def _text_fault(key: str, value: str) -> str:
         return "" if is_size_expression(value) else "would evaluate more than arithmetic on sizes"
     if key == "guards_code":
         return "" if is_guard(value) else "would run a guard that is more than arithmetic on sizes"
-    if key in ("target", "as_operator"):
-        return _target_fault(value)
     if key in ("in_spec", "out_spec"):
         return "" if _is_plain_tree(value) else "would import what its inputs or outputs name"
     if key in _FREE_TEXT:
@@ -176,19 +189,14 @@ def _text_fault(key: str, value: str) -> str:
     return "" if allowed.fullmatch(value) else f"a {key} that is no name"
 
 
-def _target_fault(value: str) -> str:
-    match = _TARGET.fullmatch(value)
-    if match is None:
-        # Parameters and buffers are targets too, and those are plain dotted names.
-        reaches = re.match(r"torch|_operator|math|#", value)
-        plain = _NAME.fullmatch(value) and not reaches
-        return "" if plain else "calls an operator that is not known to be harmless"
-    space, name = match["space"], match["name"]
-    if (space == "higher_order") != (name in _HIGHER_ORDER) and space is not None:
-        return "calls an operator that is not known to be harmless"
-    if space == "aten" and name in _DENIED_OPERATORS:
-        return "calls an operator that opens files or prints"
-    return ""
+def _target_faults(value: str) -> Iterator[Judgement]:
+    # Parameters and buffers are targets too, and those are plain dotted names.
+    if _NAME.fullmatch(value) and not re.match(r"torch|_operator|math|#", value):
+        return
+    fault = find_operator_fault(value)
+    if fault is not None:
+        text, reaches = fault
+        yield (unsafe if reaches else unread)(f"{text}: {value:.80}")
 
 
 def _is_plain_tree(text: str) -> bool:

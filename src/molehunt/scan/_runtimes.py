@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError, refused
 from molehunt.networks import BlackBox, Classifier, ModelCard
-from molehunt.provenance import rewrite_torch_archive
+from molehunt.provenance import check_operators, rewrite_torch_archive
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 _BATCH = 256  # images a call where the graph leaves the number open
@@ -74,6 +74,7 @@ def open_exported(path: Path, card: ModelCard) -> Classifier:
             rewrite_torch_archive(path, Path(folder) / "model.pt2")
             program = torch.export.load(Path(folder) / "model.pt2")
         module = program.module()
+        check_operators(module)
     except MolehuntError:
         raise
     except Exception as error:  # torch raises anything here
