@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import re
 import struct
 import sys
 import zipfile
@@ -11,12 +13,14 @@ from pathlib import Path
 import pytest
 import torch
 
+import molehunt
 from molehunt.cli._main import run
 from molehunt.errors import OutputError, UnreadableFileError, UnsafeFileError
 from molehunt.provenance import (
     FileFormat,
     SerializationState,
     inspect_serialization,
+    load_exported,
     rewrite_torch_archive,
 )
 from tests.provenance import hostile, zips
@@ -136,3 +140,30 @@ def test_one_zip64_field_that_is_needed_is_read(tmp_path: Path) -> None:
     archive.entries[0].extra, archive.entries[0].offset = zips.ZIP64, 0xFFFFFFFF
     (tmp_path / "a.pt2").write_bytes(archive.bytes())
     assert inspect_serialization(tmp_path / "a.pt2").state is CLEAN
+
+
+def test_a_scan_loads_no_exported_file_itself() -> None:
+    """Whoever opens a ``.pt2`` does so by `load_exported`, which writes it anew."""
+    sources = Path(molehunt.__file__).parent
+    direct = [
+        path.relative_to(sources).as_posix()
+        for path in sources.rglob("*.py")
+        if re.search(r"export\.load\(", path.read_text(encoding="utf-8"))
+    ]
+    assert direct == ["provenance/_rewrite.py"] or set(direct) == {
+        "provenance/_rewrite.py",
+        "provenance/_exported.py",  # names it in its docstring
+    }
+
+
+def test_a_damaged_program_writes_no_traceback(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """torch logs one for most damaged programs; the level of its loggers is put back."""
+    path = tmp_path / "a.pt2"
+    path.write_bytes(hostile.edited(lambda program: program.update(schema_version={"major": 99})))
+    before = logging.getLogger("torch.export").level
+    with pytest.raises(Exception, match=r"."):
+        load_exported(path)
+    assert "Traceback" not in capfd.readouterr().err
+    assert logging.getLogger("torch.export").level == before

@@ -20,7 +20,7 @@ from molehunt.provenance._manifest import (
 )
 from molehunt.provenance._operators import check_operators
 from molehunt.provenance._result import Provenance, ProvenanceState
-from molehunt.provenance._rewrite import rewrite_torch_archive
+from molehunt.provenance._rewrite import load_exported, rewrite_torch_archive
 from molehunt.provenance._serialization import inspect_serialization
 from molehunt.provenance._signing import (
     find_signature,
@@ -46,6 +46,7 @@ __all__ = [
     "fault_counts",
     "find_signature",
     "inspect_serialization",
+    "load_exported",
     "read_manifest",
     "read_model_list",
     "rewrite_torch_archive",

@@ -8,11 +8,15 @@ for each, and nothing else. What only the original could show to another parser 
 from __future__ import annotations
 
 import io
+import logging
 import re
 import struct
+import tempfile
 import zlib
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+
+import torch
 
 from molehunt.errors import OutputError, UnreadableFileError, UnsafeFileError
 from molehunt.files import open_regular
@@ -88,6 +92,38 @@ def rewrite_torch_archive(source: Path, target: Path) -> None:
         raise UnsafeFileError(f"{source}: {judged.detail}")
     if judged.state is not SerializationState.CLEAN:
         raise UnreadableFileError(f"{source}: {judged.detail}")
+
+
+def load_exported(path: Path) -> Any:
+    """Return the program of a ``.pt2``, loaded from a copy that was written anew and judged.
+
+    torch's own log lines, with their tracebacks, are kept from the terminal.
+
+    Raises
+    ------
+    UnreadableFileError, UnsafeFileError, OutputError
+        As `rewrite_torch_archive`. What torch itself raises is passed on.
+
+    Examples
+    --------
+    >>> import tempfile, torch
+    >>> path = Path(tempfile.mkdtemp()) / "net.pt2"
+    >>> torch.export.save(torch.export.export(torch.nn.ReLU(), (torch.ones(2),)), path)
+    >>> load_exported(path).module()(torch.tensor([-1.0, 1.0]))
+    tensor([0., 1.])
+    """
+    loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
+    levels = [logger.level for logger in loggers]
+    with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
+        target = Path(folder) / "model.pt2"
+        rewrite_torch_archive(path, target)
+        try:
+            for logger in loggers:
+                logger.setLevel(logging.CRITICAL + 1)
+            return torch.export.load(target)
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
 
 
 def _write(archive: Archive, out: IO[bytes]) -> None:

@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from molehunt.provenance import FileFormat
+from molehunt.provenance import FileFormat, load_exported
 from molehunt.scan._contract import stated
 from molehunt.scan._found_contract import Claim
 
@@ -58,7 +56,7 @@ def _read_onnx(path: Path) -> dict[str, Any]:
 
 
 def _read_exported(path: Path) -> dict[str, Any]:
-    program = torch.export.load(path)
+    program = load_exported(path)  # never the stranger's own archive
     signature = program.graph_signature
     values = {node.name: node.meta.get("val") for node in program.graph.nodes}
     inputs = [values[name] for name in signature.user_inputs if isinstance(name, str)]

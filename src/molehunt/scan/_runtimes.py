@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError, refused
 from molehunt.networks import BlackBox, Classifier, ModelCard
-from molehunt.provenance import check_operators, rewrite_torch_archive
+from molehunt.provenance import check_operators, load_exported
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 _BATCH = 256  # images a call where the graph leaves the number open
@@ -69,10 +68,7 @@ def open_exported(path: Path, card: ModelCard) -> Classifier:
         If the graph takes other images than the contract says.
     """
     try:
-        # Only bytes that were judged are loaded: never the stranger's own archive.
-        with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
-            rewrite_torch_archive(path, Path(folder) / "model.pt2")
-            program = torch.export.load(Path(folder) / "model.pt2")
+        program = load_exported(path)  # only bytes that were judged are loaded
         module = program.module()
         check_operators(module)
     except MolehuntError:
