@@ -25,6 +25,7 @@ from molehunt.report import (
     write_scan_page,
 )
 from molehunt.scan import (
+    MODEL_SUFFIXES,
     Candidate,
     Endpoint,
     FittedDetector,
@@ -262,7 +263,7 @@ def scan(
     if html is not None:
         write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms, code=code)
     if str(json_file) == "-":
-        typer.echo(content, nl=False)
+        output.out(content, end="", highlight=False)
     else:
         _show(results)
         if html is not None:
@@ -276,6 +277,9 @@ def _check_outputs(**targets: Path | None) -> None:
     """Refuse an output that would replace what is no report, and make its folder."""
     for kind, target in targets.items():
         if target is not None and str(target) != "-":
+            if target.suffix.lower() in MODEL_SUFFIXES:
+                allowed = "a name that is no model's (put -- before files that begin with -)"
+                raise InvalidRequestError(refused(f"--{kind}", allowed, target))
             make_folder(target.parent)
             check_replaceable(target, f"a report ({kind})", _MARKS[kind])
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 from rich.console import Console
@@ -20,8 +21,24 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-output = Console(soft_wrap=not sys.stdout.isatty())
-errors = Console(stderr=True, soft_wrap=True)
+
+class _Terminal(Console):
+    """A console that goes on where nobody reads it any more, so that the exit code stands."""
+
+    def on_broken_pipe(self) -> None:
+        """Write no more; the default ends the program with 1, which means "found" here."""
+        self.quiet = True
+        with open(os.devnull, "w") as nothing:  # noqa: PTH123  a device, not a path
+            os.dup2(nothing.fileno(), sys.stderr.fileno() if self.stderr else sys.stdout.fileno())
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    return stream is not None and not stream.closed and stream.isatty()
+
+
+# Names of files and classes are strangers': nothing in them is markup.
+output = _Terminal(soft_wrap=not _is_terminal(sys.stdout), markup=False)
+errors = _Terminal(stderr=True, soft_wrap=True, markup=False)
 
 DataRoot = Annotated[
     Path | None,

@@ -18,6 +18,7 @@ from molehunt.provenance._manifest import (
     verify_manifest,
     write_manifest,
 )
+from molehunt.provenance._onnx_file import external_files
 from molehunt.provenance._operators import check_operators
 from molehunt.provenance._result import Provenance, ProvenanceState
 from molehunt.provenance._rewrite import load_exported, rewrite_torch_archive
@@ -43,6 +44,7 @@ __all__ = [
     "SerializationState",
     "audit_list",
     "check_operators",
+    "external_files",
     "fault_counts",
     "find_signature",
     "inspect_serialization",

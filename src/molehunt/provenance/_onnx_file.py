@@ -119,6 +119,30 @@ def _externals(model: Any) -> Iterable[Any]:
     return (t for part in _parts(model) for t in _tensors(part) if t.external_data)
 
 
+def external_files(path: Path) -> list[str]:
+    """Return the files that an ONNX model keeps its tensors in, by their names beside it.
+
+    Names that lead out of the folder are left out: judging the model refuses them. A file that
+    is no ONNX model has none, and so has any where the package onnx is not installed.
+    """
+    with path.open("rb") as stream:
+        if not may_be_onnx(stream.read(2)):
+            return []
+    try:
+        model = parse_onnx(path)
+    except ImportError:
+        return []
+    if model is None:
+        return []
+    places = {
+        entry.value
+        for tensor in _externals(model)
+        for entry in tensor.external_data
+        if entry.key == "location"
+    }
+    return sorted(place for place in places if place and not _leaves(place, path.parent))
+
+
 def _node_faults(node: Any, local: set[tuple[str, str]]) -> Iterator[Judgement]:
     name = f"{node.domain}::{node.op_type}" if node.domain else node.op_type
     if (node.domain, node.op_type) in local:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,3 +51,30 @@ def copy_privately(path: Path, folder: Path) -> PrivateCopy:
             message = error.strerror or error
             raise UnreadableFileError(f"{path}: no private copy can be made: {message}") from error
     return PrivateCopy(target, digest.hexdigest(), size)
+
+
+def copy_companions(names: Iterable[str], origin: Path, folder: Path) -> None:
+    """Copy the files that a model's file names beside it; one that is not there is left out.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Relative to `origin`, each inside it.
+    origin, folder : Path
+        Where the model came from, and the private folder that holds its copy.
+
+    Raises
+    ------
+    UnreadableFileError
+        If a file is there and cannot be copied, or is a link out of its folder.
+    """
+    root = origin.resolve()
+    for name in names:
+        path = origin / name
+        if not path.exists():
+            continue  # who opens the model says that it is missing
+        if not path.resolve().is_relative_to(root):
+            raise UnreadableFileError(f"{path}: leads out of the folder of the model")
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_privately(path, target.parent)

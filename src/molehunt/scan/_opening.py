@@ -18,9 +18,15 @@ from molehunt.errors import (
 from molehunt.files import open_regular
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, ModelCard, recognise
-from molehunt.provenance import FileFormat, Serialization, SerializationState, inspect_serialization
+from molehunt.provenance import (
+    FileFormat,
+    Serialization,
+    SerializationState,
+    external_files,
+    inspect_serialization,
+)
 from molehunt.scan._contract_check import check_contract, is_stated
-from molehunt.scan._copies import copy_privately
+from molehunt.scan._copies import copy_companions, copy_privately
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._limits import Limits
 from molehunt.scan._shards import inspect_shards, is_index, shards_of
@@ -148,6 +154,7 @@ def _open_file(
         _copy_shards(subject, copy.path, path, limits)
         serialization = inspect_shards(copy.path)
     else:
+        copy_companions(external_files(copy.path), path.parent, folder)
         serialization = inspect_serialization(copy.path)
     subject.format = serialization.format.value
     if shared and serialization.format in GRAPHS:
