@@ -35,7 +35,7 @@ class Limits:
         Of processor time, for all checks together.
     """
 
-    opening_memory: int = 3 * _GIB // 2
+    opening_memory: int = _GIB
     opening_seconds: float = 12.0
     memory: int = 8 * _GIB
     seconds: float = 4 * 3600.0

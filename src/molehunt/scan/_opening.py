@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import zipfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -38,7 +39,8 @@ Source = Candidate | Endpoint
 # Formats whose loaders build a program: such a file has a process of its own.
 GRAPHS = {FileFormat.TORCH_EXPORT, FileFormat.ONNX, FileFormat.TORCHSCRIPT}
 _OPENED = GRAPHS | {FileFormat.SAFETENSORS, FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
-_PICTURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P5")
+_PNG, _JPEG = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff"
+_PICTURES = (b"GIF8", b"BM", b"II*\x00", b"MM\x00*", b"P5", b"P6", b"RIFF")
 _CHUNK = 2**20
 # Contracts that need no line of their own.
 _PLAIN = ("stated by you", "by the file's own card")
@@ -192,6 +194,11 @@ def _passed(serialization: Serialization) -> Finding:
 
 def _why_no_model(path: Path) -> Finding | None:
     """Return what a file is that nobody called a model; None where its content says it is one."""
+    with open_regular(path) as stream:
+        # No pickle begins like these two: the first opcode of one asks for what no loader has,
+        # that of the other does not exist.
+        if stream.read(8).startswith((_PNG, _JPEG)) and not zipfile.is_zipfile(stream):
+            return Finding("file", Status.NO_MODEL, "a picture")
     serialization = inspect_serialization(path)
     if serialization.format in _OPENED or serialization.state is SerializationState.UNSAFE:
         return None

@@ -1,0 +1,152 @@
+"""What a stranger's file does to the process that holds it, it does to that process alone."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from molehunt.scan._children import Died, Reporter, run_in_children
+from molehunt.scan._limits import Limits
+
+Deed = Callable[[], object]
+
+
+def run(deeds: list[Deed], batches: list[list[int]], **settings: object) -> dict[int, bytes | Died]:
+    def work(batch: list[int], folder: Path, reporter: Reporter) -> None:
+        for item in batch:
+            reporter.begin(item, "while it was tried")
+            reporter.finish(item, repr(deeds[item]()).encode())
+
+    return dict(run_in_children(batches, work, workers=2, **settings))
+
+
+def crash() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def spin() -> None:
+    Limits(opening_seconds=0).bound_opening(0)
+    while True:
+        pass
+
+
+def hoard() -> list[object]:
+    Limits(opening_memory=2**28).bound_opening(0)
+    return [np.ones(2**20) for _ in range(1000)]
+
+
+def hoard_tensors() -> list[object]:
+    Limits(opening_memory=2**28).bound_opening(0)
+    return [torch.ones(2**20) for _ in range(1000)]
+
+
+def recurse(depth: int) -> int:
+    return recurse(depth + 1) + 1
+
+
+DEEDS = {
+    "crashes": (crash, "SIGSEGV"),
+    "aborts": (os.abort, "SIGABRT"),
+    "ends": (lambda: os._exit(0), "ends the process"),
+    "spins": (spin, "processor time"),
+    "hoards": (hoard, "MemoryError"),
+    "hoards tensors": (hoard_tensors, "allocate memory"),
+    "raises": (lambda: 1 / 0, "ZeroDivisionError"),
+    "recurses": (lambda: recurse(0), "RecursionError"),
+    "leaves": (lambda: (_ for _ in ()).throw(SystemExit(0)), "SystemExit"),
+}
+
+
+@pytest.mark.parametrize("name", DEEDS)
+def test_one_deed_costs_no_other_item_its_result(name: str) -> None:
+    deed, words = DEEDS[name]
+    found = run([lambda: 0, deed, lambda: 2], [[0, 1, 2]])
+    assert found[0] == b"0" and found[2] == b"2"
+    assert isinstance(found[1], Died) and words in found[1].how
+    assert "while it was tried" in found[1].how
+
+
+def test_every_item_has_one_result_however_they_are_shared() -> None:
+    deeds: list[Deed] = [lambda number=number: number for number in range(9)]
+    deeds[4] = crash
+    for batches in ([list(range(9))], [[n] for n in range(9)], [[0, 1, 2, 3], [4, 5, 6], [7, 8]]):
+        found = run(deeds, batches)
+        assert sorted(found) == list(range(9))
+        assert [item for item, result in found.items() if isinstance(result, Died)] == [4]
+
+
+def test_what_sleeps_is_ended() -> None:
+    started = time.monotonic()
+    found = run([lambda: time.sleep(60)], [[0]], seconds=0.5)
+    assert time.monotonic() - started < 20
+    assert isinstance(found[0], Died) and "too long" in found[0].how
+
+
+def test_a_report_that_no_check_writes_is_refused() -> None:
+    def work(batch: list[int], folder: Path, reporter: Reporter) -> None:
+        reporter.finish(7, b"another file is clean")
+
+    (found,) = dict(run_in_children([[0]], work, workers=1)).values()
+    assert isinstance(found, Died) and "what it reports" in found.how
+
+
+def test_an_item_may_ask_for_a_process_of_its_own() -> None:
+    seen = []
+
+    def work(batch: list[int], folder: Path, reporter: Reporter) -> None:
+        for item in batch:
+            if item == 1 and len(batch) > 1:
+                reporter.leave(item)
+            else:
+                reporter.finish(item, f"{len(batch)}".encode())
+
+    for item, result in run_in_children([[0, 1, 2]], work, workers=2):
+        seen.append((item, result))
+    assert sorted(seen) == [(0, b"3"), (1, b"1"), (2, b"3")]
+
+
+def test_private_folders_are_gone_afterwards() -> None:
+    places: list[Path] = []
+
+    def work(batch: list[int], folder: Path, reporter: Reporter) -> None:
+        (folder / "copy").write_bytes(b"x")
+        reporter.finish(batch[0], str(folder).encode())
+        if batch[0]:
+            crash()
+
+    for _, result in run_in_children([[0], [1]], work, workers=2):
+        assert isinstance(result, bytes)
+        places.append(Path(result.decode()))
+    assert len(places) == 2 and not any(place.exists() for place in places)
+
+
+def test_no_child_is_left_behind_when_the_caller_stops() -> None:
+    results = run_in_children(
+        [[0], [1]], lambda batch, folder, reporter: _slow(batch[0], reporter), workers=2
+    )
+    next(results)
+    results.close()
+    with pytest.raises(ChildProcessError):
+        os.waitpid(-1, os.WNOHANG)
+
+
+def _slow(item: int, reporter: Reporter) -> None:
+    time.sleep(60 * item)
+    reporter.finish(item, b"")
+
+
+def test_limits_leave_this_process_alone() -> None:
+    before = resource.getrlimit(resource.RLIMIT_AS), resource.getrlimit(resource.RLIMIT_CPU)
+    run([hoard], [[0]])
+    assert before == (
+        resource.getrlimit(resource.RLIMIT_AS),
+        resource.getrlimit(resource.RLIMIT_CPU),
+    )
