@@ -160,3 +160,41 @@ def test_skipped_files_do_not_hide_a_finding(zoo: Zoo) -> None:
     unsafe = [result for result in RESULTS if result.verdict is Status.UNSAFE]
     assert exit_code_of(skipped) == ExitCode.INCONCLUSIVE
     assert exit_code_of(skipped + unsafe, allow_skipped=True) == ExitCode.FOUND
+
+
+def test_data_beside_a_graph_is_part_of_it(tmp_path: Path, detector_file: Path) -> None:
+    """ONNX keeps large tensors in files of their own, which are copied and hashed with it."""
+    import numpy as np  # noqa: PLC0415
+    import onnx  # noqa: PLC0415
+    from onnx import helper  # noqa: PLC0415
+
+    folder = tmp_path / "models"
+    folder.mkdir()
+    weight = onnx.numpy_helper.from_array(np.ones((144, 10), np.float32), "w")
+    floats = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        [
+            helper.make_node("Flatten", ["x"], ["flat"]),
+            helper.make_node("MatMul", ["flat", "w"], ["y"]),
+        ],
+        "g",
+        [helper.make_tensor_value_info("x", floats, ["n", 1, 12, 12])],
+        [helper.make_tensor_value_info("y", floats, ["n", 10])],
+        [weight],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
+    model.ir_version = 8
+    onnx.save(
+        model,
+        folder / "net.onnx",
+        save_as_external_data=True,
+        location="net.data",
+        size_threshold=0,
+    )
+    report = tmp_path / "report.json"
+    arguments = ["--input-shape", "1x12x12", "--classes", "10", "--mean", "0.5", "--std", "0.5"]
+    run(["scan", str(folder), "-d", str(detector_file), "--json", str(report), *arguments])
+    content = json.loads(report.read_text())
+    (subject,) = content["subjects"]
+    assert subject["format"] == "onnx" and subject["findings"][0]["status"] == "passed"
+    assert [each["kind"] for each in content["no_models"]] == ["part of net.onnx"]

@@ -58,12 +58,12 @@ class Subject:
     size: int = 0
     # What detectors are to judge, by the name of the weight set; none where the contract is wrong.
     models: dict[str, Classifier] = field(default_factory=dict)
+    parts: tuple[str, ...] = ()
 
     def result(self) -> ScanResult:
         """Return the subject as the scan gives it away."""
-        return ScanResult(
-            name_of(self.source), self.sha256, tuple(self.findings), self.format, self.card
-        )
+        where, findings = name_of(self.source), tuple(self.findings)
+        return ScanResult(where, self.sha256, findings, self.format, self.card, self.parts)
 
 
 def name_of(source: Source) -> str:
@@ -156,7 +156,9 @@ def _open_file(
         _copy_shards(subject, copy.path, path, limits)
         serialization = inspect_shards(copy.path)
     else:
-        copy_companions(external_files(copy.path), path.parent, folder)
+        names = external_files(copy.path)
+        copy_companions(names, path.parent, folder)
+        subject.parts = tuple(str(path.parent / name) for name in names)
         serialization = inspect_serialization(copy.path)
     subject.format = serialization.format.value
     if shared and serialization.format in GRAPHS:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from molehunt.errors import InvalidRequestError, printable, refused
@@ -105,7 +106,23 @@ def scan_subjects(
         results[item] = _result(listed[item], found)
         if on_result is not None:
             on_result(results[item])
-    return [results[item] for item in range(len(listed))]
+    return _with_parts([results[item] for item in range(len(listed))])
+
+
+def _with_parts(results: list[ScanResult]) -> list[ScanResult]:
+    """Return the results with files that are part of a model no longer counted by themselves.
+
+    Only where nothing could be said of such a file: an unsafe one stays unsafe.
+    """
+    owner = {part: result.name for result in results for part in result.parts}
+    return [
+        replace(
+            result, findings=(Finding("file", Status.NO_MODEL, f"part of {owner[result.source]}"),)
+        )
+        if result.source in owner and result.verdict in (Status.SKIPPED, Status.FAILED)
+        else result
+        for result in results
+    ]
 
 
 def _batches(sources: Sequence[Source], detectors: Sequence[FittedDetector]) -> Iterator[list[int]]:

@@ -128,6 +128,8 @@ class ScanResult:
         Of the file, as its content tells.
     card : ModelCard, optional
         What the model is and the input contract under which it was judged.
+    parts : tuple of str
+        Paths of the files beside it that were read as part of it.
     """
 
     source: str
@@ -135,6 +137,7 @@ class ScanResult:
     findings: tuple[Finding, ...]
     format: str | None = None
     card: ModelCard | None = None
+    parts: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:

@@ -39,6 +39,7 @@ def encode_result(result: ScanResult) -> bytes:
         "format": result.format,
         "card": None if result.card is None else result.card.model_dump(mode="json"),
         "findings": findings,
+        "parts": result.parts,
     }
     # Surrogates: a file's name may be bytes that are no UTF-8.
     text = json.dumps(content).encode("utf-8", "surrogatepass")
@@ -63,6 +64,7 @@ def decode_result(data: bytes) -> ScanResult:
             tuple(_finding(n, plain, arrays) for n, plain in enumerate(content["findings"])),
             content["format"],
             None if content["card"] is None else ModelCard.model_validate(content["card"]),
+            tuple(map(str, content["parts"])),
         )
     except Exception as error:  # struct, json, safetensors and pydantic raise their own kinds
         raise ValueError(f"no result of a scan: {error}") from error
