@@ -16,13 +16,13 @@ from molehunt.backdoors import Backdoor, BadNetsPattern, SingleTarget
 from molehunt.errors import DataNotFoundError
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, build_network, load_model, save_model
-from molehunt.studies import SCALES
 from molehunt.training import logits_of, train
+from molehunt_studies.badnets import BADNETS_MNIST
 
 IMAGES = 12_000
 PAIRS = ((8, 3),)
 ALL_PAIRS = 90
-PLAN = SCALES["full"]
+PLAN = BADNETS_MNIST.scales["full"]
 # The study needs 2 passes of 60,000 images; on fewer, this many bring the errors to what
 # the plain way has.
 RETRAINING = PLAN.badnets_pattern.model_copy(update={"epochs": 6})

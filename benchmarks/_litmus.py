@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from molehunt.detectors import LitmusPatterns
 from molehunt.networks import load_model
-from molehunt.studies import DEMO_PLAN
+from molehunt.study import DEMO_PLAN
 from molehunt.training import one_cycle
 from molehunt.zoo import ModelCounts, Split, build_zoo
 

@@ -10,20 +10,21 @@ import torch
 
 from molehunt.backdoors import SinglePixel, SingleTarget, Treatment
 from molehunt.cli._main import run
-from molehunt.cli._shared import progress
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import load_model
-from molehunt.studies import SCALES, StudyResult, run_badnets_mnist
-from molehunt.studies.badnets._analysis import (
+from molehunt.study import StudyResult
+from molehunt.study import run as run_study
+from molehunt_studies.badnets import BADNETS_MNIST
+from molehunt_studies.badnets.analysis import (
     backdoor_filters,
     chance_triggers,
     first_filters,
     trigger_responses,
 )
-from molehunt.studies.badnets._models import ModelRecord, build_model, open_workshop
-from molehunt.studies.badnets._plan import SQUARE, ModelPlan, ordered_pairs
-from molehunt.studies.badnets._results import PAPER, results_of
+from molehunt_studies.badnets.models import BadNetsBench, ModelRecord, build_model
+from molehunt_studies.badnets.plan import SCALES, SQUARE, ModelPlan, ordered_pairs
+from molehunt_studies.badnets.results import PAPER, results_of
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("badnets-mnist")
@@ -32,13 +33,13 @@ pytestmark = pytest.mark.xdist_group("badnets-mnist")
 @pytest.fixture(scope="module")
 def study(data_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("study")
-    result = run_badnets_mnist(
+    result = run_study(
+        BADNETS_MNIST,
         folder / "run",
         scale="smoke",
         data_root=data_root,
         workers=1,
         docs=folder / "docs",
-        progress=progress,
     )
     return folder, result
 
@@ -88,9 +89,9 @@ def test_the_square_holds_the_single_pixel() -> None:
 
 def test_figures_count_wrong_images(data_root: Path) -> None:
     """Two wrong of a class of four, worked out by hand."""
-    shop = open_workshop(SCALES["smoke"], Path(), data_root)
+    bench = BadNetsBench(SCALES["smoke"], Path(), data_root)
     labels = torch.arange(10).repeat(4)
-    test = shop.images.test.take(torch.arange(40))
+    test = bench.images.test.take(torch.arange(40))
     test = type(test)(test.images, labels, test.class_names)
     made = []
     for plan in SCALES["smoke"].models():
@@ -120,27 +121,27 @@ def test_figures_count_wrong_images(data_root: Path) -> None:
 
 def test_a_filter_of_our_own_is_found(data_root: Path) -> None:
     """The rule must point at a filter that was made to see the pixel, and at no other."""
-    shop = open_workshop(SCALES["smoke"], Path(), data_root)
+    bench = BadNetsBench(SCALES["smoke"], Path(), data_root)
     from molehunt.networks import build_classifier  # noqa: PLC0415
 
-    honest = build_classifier("badnets-mnist", shop.images.train, seed=0).frozen()
-    planted = build_classifier("badnets-mnist", shop.images.train, seed=0).frozen()
+    honest = build_classifier("badnets-mnist", bench.images.train, seed=0).frozen()
+    planted = build_classifier("badnets-mnist", bench.images.train, seed=0).frozen()
     weights = planted.network.features[0].weight.data
     weights[5], weights[5, 0, 3, 3] = 0, 9
-    usual = trigger_responses(honest, shop.images.test, SinglePixel())
-    found = trigger_responses(planted, shop.images.test, SinglePixel())
+    usual = trigger_responses(honest, bench.images.test, SinglePixel())
+    found = trigger_responses(planted, bench.images.test, SinglePixel())
     assert backdoor_filters(found, usual) == [5]
     assert backdoor_filters(usual, usual) == []
     assert first_filters(planted)[5, 3, 3] == 9
 
 
 def test_a_lit_corner_is_seen(data_root: Path) -> None:
-    shop = open_workshop(SCALES["smoke"], Path(), data_root)
-    test = shop.images.test
+    bench = BadNetsBench(SCALES["smoke"], Path(), data_root)
+    test = bench.images.test
     pixels = test.images.clone()
     pixels[:3, :, 26, 26] = torch.tensor([1, 200, 255], dtype=torch.uint8)[:, None]
-    changed = TrainTest(shop.images.train, type(test)(pixels, test.labels, test.class_names))
-    before = chance_triggers(shop.images, SinglePixel())["test"]
+    changed = TrainTest(bench.images.train, type(test)(pixels, test.labels, test.class_names))
+    before = chance_triggers(bench.images, SinglePixel())["test"]
     after = chance_triggers(changed, SinglePixel())["test"]
     assert after["lit"] - before["lit"] == 3
     assert after["triggered"] - before["triggered"] == 1
@@ -188,9 +189,7 @@ def test_another_plan_is_refused_in_the_same_folder(
 ) -> None:
     folder, _ = study
     with pytest.raises(InvalidRequestError, match="differs in train_limit"):
-        run_badnets_mnist(
-            folder / "run", scale="quick", data_root=data_root, workers=1, progress=progress
-        )
+        run_study(BADNETS_MNIST, folder / "run", scale="quick", data_root=data_root, workers=1)
 
 
 def test_retraining_starts_from_the_baseline(
@@ -198,12 +197,12 @@ def test_retraining_starts_from_the_baseline(
 ) -> None:
     """Next to no training leaves the baseline's weights; other triggers are the stage's own."""
     folder, _ = study
-    shop = open_workshop(SCALES["smoke"], folder / "run", data_root)
+    bench = BadNetsBench(SCALES["smoke"], folder / "run", data_root)
     some = next(model for model in SCALES["smoke"].models() if model.part == "single target")
     still = some.stages[0].recipe.model_copy(update={"lr": 1e-12, "epochs": 0.1})
     stage = some.stages[0].model_copy(update={"recipe": still})
     plan = ModelPlan(**{**dict(some), "id": "still", "stages": (stage,)})
-    record = build_model(plan, shop)
+    record = build_model(plan, bench)
     base = load_model(folder / "run" / "models" / "baseline.safetensors").state_dict()
     made = load_model(folder / "run" / "models" / "still.safetensors").state_dict()
     assert all(np.allclose(base[name], made[name], atol=1e-6) for name in base)

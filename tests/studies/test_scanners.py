@@ -1,35 +1,29 @@
 from __future__ import annotations
 
 import json
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from molehunt.errors import InvalidRequestError
-from molehunt.studies import StudyResult, run_scanners
-from molehunt.studies.scanners._plan import SCALES, plans_of
-from molehunt.studies.scanners._study import DETECTORS
+from molehunt.study import StudyResult, run
 from molehunt.zoo import Split
+from molehunt_studies.scanners import SCANNERS
+from molehunt_studies.scanners.study import DETECTORS
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("scanners")
 
 
-@contextmanager
-def silent(_title: str):
-    yield lambda _done, _total: None
-
-
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("scanners")
-    return run_scanners(folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent)
+    return run(SCANNERS, folder, scale="smoke", workers=1, docs=folder / "docs")
 
 
 def test_every_detector_has_its_figures_on_every_zoo(study: StudyResult) -> None:
     figures = json.loads((study.report.parent / "results.json").read_text())
-    assert set(figures["detectors"]) == set(SCALES["smoke"])
+    assert set(figures["detectors"]) == set(SCANNERS.scales["smoke"].zoos)
     for zoo in figures["detectors"].values():
         assert set(zoo) == {*DETECTORS, "together"}
         for name in DETECTORS:
@@ -54,25 +48,27 @@ def test_the_report_has_its_tables_and_figures(study: StudyResult) -> None:
 
 def test_a_second_run_examines_nothing_again(study: StudyResult) -> None:
     folder = study.report.parent
-    before = (folder / "examinations.jsonl").read_bytes()
-    again = run_scanners(folder, scale="smoke", workers=1, progress=silent)
-    assert (folder / "examinations.jsonl").read_bytes() == before
+    indices = [folder / name for name in ("examinations.jsonl", "litmus.jsonl")]
+    before = [index.read_bytes() for index in indices]
+    again = run(SCANNERS, folder, scale="smoke", workers=1)
+    assert [index.read_bytes() for index in indices] == before
+    assert again.made == 0 < study.made
     assert again.figures["detectors"] == study.figures["detectors"]
 
 
 def test_full_scale_holds_out_enough_models() -> None:
-    for plan in plans_of("full").values():
+    for plan in SCANNERS.scales["full"].zoos.values():
         assert plan.models[Split.TEST].pairs >= 40
 
 
 def test_impossible_requests_are_refused(tmp_path: Path, study: StudyResult) -> None:
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
-        run_scanners(tmp_path, scale="huge", progress=silent)
+        run(SCANNERS, tmp_path, scale="huge")
     with pytest.raises(InvalidRequestError, match="modelaudit"):
-        run_scanners(
+        run(
+            SCANNERS,
             study.report.parent,
             scale="smoke",
             workers=1,
-            modelaudit=tmp_path / "nothing",
-            progress=silent,
+            settings=[f"modelaudit={tmp_path / 'nothing'}"],
         )

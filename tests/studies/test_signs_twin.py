@@ -15,7 +15,6 @@ from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model
 from molehunt.studies import SIGNS_TWIN_SCALES, StudyResult, run_signs_twin
-from molehunt.studies._folders import results_in
 from molehunt.studies.signs._docs import PARTS
 from molehunt.studies.signs._paper import PAPER, best_strength
 from molehunt.studies.signs._plan import backdoor_units
@@ -26,6 +25,7 @@ from molehunt.studies.signs._twin_models import (
     open_workshop,
 )
 from molehunt.studies.signs._twin_results import results_of
+from molehunt.study._folders import results_in
 from molehunt.training import Recipe, transfer
 
 # One process: the study is run once for all of them.

@@ -2,33 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.table import Table
 
 from molehunt.cli._shared import DataRoot, Workers, output, progress
 from molehunt.report import evaluation_table, scan_table, study_table
 from molehunt.studies import (
-    SCALES,
     Part,
     StudyResult,
-    run_badnets_mnist,
-    run_demo,
-    run_scanners,
     run_signs_detector,
     run_signs_twin,
     run_ulp,
 )
+from molehunt.study import load_study, run, run_demo, study_names
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
 Folder = Annotated[
-    Path, typer.Option(help="Where everything is written; a stopped study goes on there.")
+    Path | None,
+    typer.Option(help="Where everything is written (runs/studies/NAME); a stopped run goes on."),
 ]
-Scale = Annotated[str, typer.Option(help=f"{', '.join(SCALES)}.")]
+Scale = Annotated[str, typer.Option(help="smoke (a test of the machinery), quick or full.")]
+OldFolder = Annotated[Path, typer.Option()]
 Docs = Annotated[
     Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
+]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A setting of the study's plan, as KEY=VALUE; may be repeated."),
 ]
 
 
@@ -51,24 +56,60 @@ def demo(
     )
 
 
-@app.command("badnets-mnist")
-def badnets_mnist(
-    folder: Folder = Path("runs/studies/badnets-mnist"),
-    scale: Scale = "quick",
-    docs: Docs = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """BadNets on MNIST: single target, all-to-all, poison rates, filters, dormant units."""
-    result = run_badnets_mnist(
-        folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
+@app.command("list")
+def list_studies() -> None:
+    """List the studies that are installed."""
+    table = Table.grid(padding=(0, 2))
+    for name in study_names():
+        table.add_row(name, load_study(name).title)
+    output.print(table)
+
+
+def _command(name: str) -> Callable[..., None]:
+    """Return the command that runs a study."""
+
+    def command(
+        folder: Folder = None,
+        scale: Scale = "quick",
+        docs: Docs = None,
+        settings: Settings = None,
+        workers: Workers = None,
+        data_root: DataRoot = None,
+    ) -> None:
+        study = load_study(name)
+        result = run(
+            study,
+            folder or Path("runs/studies") / (study.folder or name),
+            scale=scale,
+            settings=settings or (),
+            docs=docs,
+            data_root=data_root,
+            workers=workers,
+            progress=progress,
+        )
+        head, *others = result.summary.head
+        table = Table(head)
+        for title in others:
+            table.add_column(title, justify="right")
+        for row in result.summary.rows:
+            table.add_row(*row)
+        output.print(table)
+        output.print(
+            f"{result.made} {study.unit} made now. Report: {result.report}", highlight=False
+        )
+
+    return command
+
+
+for _name in study_names():
+    app.command(_name, help=f"Run the study {_name}; molehunt study list says what it is about.")(
+        _command(_name)
     )
-    _show(result, "models")
 
 
 @app.command("badnets-gtsrb")
 def badnets_gtsrb(
-    folder: Folder = Path("runs/studies/badnets-gtsrb"),
+    folder: OldFolder = Path("runs/studies/badnets-gtsrb"),
     scale: Scale = "quick",
     docs: Docs = None,
     workers: Workers = None,
@@ -93,7 +134,7 @@ Signs = Path("runs/studies/badnets-signs")  # of both parts, which share network
 
 @app.command("badnets-signs")
 def badnets_signs(
-    folder: Folder = Signs,
+    folder: OldFolder = Signs,
     scale: Scale = "quick",
     features: Features = None,
     docs: Docs = None,
@@ -106,7 +147,7 @@ def badnets_signs(
 
 @app.command("badnets-transfer")
 def badnets_transfer(
-    folder: Folder = Signs,
+    folder: OldFolder = Signs,
     scale: Scale = "quick",
     features: Features = None,
     docs: Docs = None,
@@ -137,30 +178,6 @@ def _signs(
         progress=progress,
     )
     _show(result, "networks")
-
-
-@app.command("scanners")
-def scanners(
-    folder: Folder = Path("runs/studies/scanners"),
-    scale: Scale = "quick",
-    docs: Docs = None,
-    modelaudit: Annotated[
-        Path | None, typer.Option(help="The modelaudit command, to run it on the same models.")
-    ] = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """Detectors that need no zoo, on held-out MNIST and GTSRB models."""
-    result = run_scanners(
-        folder,
-        scale=scale,
-        data_root=data_root,
-        workers=workers,
-        docs=docs,
-        modelaudit=modelaudit,
-        progress=progress,
-    )
-    _show(result)
 
 
 UlpFolder = Annotated[

@@ -1,5 +1,6 @@
 """Renderers of findings and figures: terminal, JSON, SARIF, ML-BOM and HTML."""
 
+from molehunt.report._article import write_article
 from molehunt.report._bom import scan_as_bom
 from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
 from molehunt.report._json import scan_as_json, scan_json_schema
@@ -33,6 +34,7 @@ __all__ = [
     "scan_table",
     "study_table",
     "triggers_of",
+    "write_article",
     "write_demo_page",
     "write_scan_page",
     "write_study_docs",

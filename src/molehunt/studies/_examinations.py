@@ -17,7 +17,7 @@ from molehunt.files import make_folder
 from molehunt.images import ImageSet
 from molehunt.networks import load_model
 from molehunt.resumable import Task, Work, build_missing, one_thread
-from molehunt.studies._zoos import ZOOS_FOLDER
+from molehunt.study._zoos import ZOOS_FOLDER
 from molehunt.zoo import Split, Zoo, ZooPlan
 
 INDEX_FILE = "examinations.jsonl"

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from molehunt.files import make_folder
 from molehunt.report import StudyTable
 
 Progress = Callable[[str], AbstractContextManager[Callable[[int, int], None]]]
@@ -38,3 +39,10 @@ class Counter:
         """Count a record."""
         self.made += 1
         self._report(done, total)
+
+
+def make_folders(folder: Path, docs: Path | None) -> None:
+    """Make the folders of a study before its work, not after it."""
+    for place in (folder, docs):
+        if place is not None:
+            make_folder(place)

@@ -17,8 +17,7 @@ from molehunt.files import sha256_of, write_text
 from molehunt.report import write_study_page
 from molehunt.resumable import check_workers, one_thread, read_records
 from molehunt.scenes import features_from
-from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
-from molehunt.studies._run import Counter, Progress, StudyResult
+from molehunt.studies._run import Counter, Progress, StudyResult, make_folders
 from molehunt.studies.signs._detector_figures import photograph_figure, scene_sticker_figure
 from molehunt.studies.signs._detector_models import build_networks
 from molehunt.studies.signs._detector_plan import signs_detector_plan
@@ -42,6 +41,7 @@ from molehunt.studies.signs._paper import PAPER
 from molehunt.studies.signs._plan import CARRIED
 from molehunt.studies.signs._sections import signs_summary
 from molehunt.studies.signs._twin_figures import activation_figure, strength_figure
+from molehunt.study._folders import add_run, results_in, runs_of
 
 Part = Literal["attacks", "transfer"]
 KEY = "detector"  # of results.json, which the classification twin is in too

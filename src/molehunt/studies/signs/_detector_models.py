@@ -27,7 +27,6 @@ from molehunt.scenes import (
     train_detector,
     transfer_detector,
 )
-from molehunt.studies._hardware import peak_memory
 from molehunt.studies.signs._detector_plan import SignsDetectorPlan, StartTask, start_id
 from molehunt.studies.signs._detector_records import (
     DetectorRecord,
@@ -57,6 +56,7 @@ from molehunt.studies.signs._plan import (
     model_path,
     rounded,
 )
+from molehunt.study._hardware import peak_memory
 from molehunt.training import TrainingRun, clean_accuracy, pick_device, train
 
 OnRecord = Callable[[Any, int, int], None]

@@ -9,9 +9,9 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from molehunt.report import Section, StudyPage, write_study_docs
-from molehunt.studies._folders import results_in
 from molehunt.studies.signs._detector_page import detector_sections
 from molehunt.studies.signs._twin_page import twin_sections
+from molehunt.study._folders import results_in
 
 Part = Callable[[Mapping[str, Any], Mapping[str, Figure]], list[Section]]
 # Keys of results.json with the sections that they become, in the order of the page.

@@ -11,8 +11,7 @@ import torch
 from molehunt.files import write_text
 from molehunt.report import write_study_page
 from molehunt.resumable import check_workers
-from molehunt.studies._folders import add_run, make_folders, results_in, runs_of
-from molehunt.studies._run import Counter, Progress, StudyResult
+from molehunt.studies._run import Counter, Progress, StudyResult, make_folders
 from molehunt.studies.signs._docs import PARTS, signs_page, write_signs_docs
 from molehunt.studies.signs._paper import PAPER
 from molehunt.studies.signs._plan import CARRIED
@@ -25,6 +24,7 @@ from molehunt.studies.signs._twin_figures import (
 from molehunt.studies.signs._twin_models import build_networks, open_workshop
 from molehunt.studies.signs._twin_plan import signs_twin_plan
 from molehunt.studies.signs._twin_results import results_of
+from molehunt.study._folders import add_run, results_in, runs_of
 
 KEY = "gtsrb_twin"  # of results.json, which the study of the detector is in too
 

@@ -17,8 +17,8 @@ from molehunt.detectors import load_detector, new_detector, save_detector, shuff
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.files import make_folder
 from molehunt.resumable import Task, Work, build_missing, one_thread
-from molehunt.studies._zoos import ZOOS_FOLDER
 from molehunt.studies.ulp._plan import BASE, UlpPlan
+from molehunt.study._zoos import ZOOS_FOLDER
 from molehunt.zoo import Models, Split, Zoo
 
 FITS_FILE = "fits.jsonl"

@@ -12,7 +12,6 @@ from sklearn.metrics import roc_curve
 from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
 from molehunt.studies._examinations import ExaminationRecord
-from molehunt.studies._zoos import zoo_figures
 from molehunt.studies.ulp._fits import (
     ABLATIONS,
     COMPARED,
@@ -22,6 +21,7 @@ from molehunt.studies.ulp._fits import (
     ScoreRecord,
 )
 from molehunt.studies.ulp._plan import BASE, UlpPlan
+from molehunt.study._zoos import zoo_figures
 from molehunt.zoo import Split, Zoo
 
 RATE = 0.05

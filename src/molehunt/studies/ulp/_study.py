@@ -22,10 +22,7 @@ from molehunt.report import (
 )
 from molehunt.resumable import check_workers
 from molehunt.studies._examinations import examine_all
-from molehunt.studies._folders import make_folders, results_in
-from molehunt.studies._hardware import hardware
-from molehunt.studies._run import Counter, Progress, StudyResult
-from molehunt.studies._zoos import ZOOS_FOLDER
+from molehunt.studies._run import Counter, Progress, StudyResult, make_folders
 from molehunt.studies.ulp._figures import NAMES, picture_figure, trigger_figure
 from molehunt.studies.ulp._fits import (
     detector_file,
@@ -38,6 +35,9 @@ from molehunt.studies.ulp._page import page_of
 from molehunt.studies.ulp._plan import BASE, UlpPlan, ulp_plan
 from molehunt.studies.ulp._results import UlpRecords, results_of
 from molehunt.studies.ulp._tables import DRAWN, Results, auc_table
+from molehunt.study._folders import results_in
+from molehunt.study._hardware import hardware
+from molehunt.study._zoos import ZOOS_FOLDER
 from molehunt.zoo import Split, Zoo, build_zoo
 
 ULP_SETS = ("mnist", "cifar10", "gtsrb")

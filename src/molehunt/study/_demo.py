@@ -25,9 +25,9 @@ from molehunt.detectors import (
 from molehunt.files import make_folder, write_text
 from molehunt.report import write_demo_page
 from molehunt.scan import FittedDetector, ScanResult, scan_subjects
-from molehunt.studies._hardware import hardware
-from molehunt.studies._run import Progress
-from molehunt.studies._zoos import zoo_figures
+from molehunt.study._hardware import hardware
+from molehunt.study._run import Progress, silent
+from molehunt.study._zoos import zoo_figures
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -73,7 +73,11 @@ class DemoResult:
 
 
 def run_demo(
-    folder: Path, *, workers: int | None, progress: Progress, plan: ZooPlan = DEMO_PLAN
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Progress = silent,
+    plan: ZooPlan = DEMO_PLAN,
 ) -> DemoResult:
     """Build a zoo, fit and test detectors, scan two models, and write the report.
 

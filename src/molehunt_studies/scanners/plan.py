@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from molehunt.errors import InvalidRequestError, refused
+from pydantic import BaseModel, ConfigDict, Field
+
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -29,17 +31,21 @@ _LABEL_MAPS: Mapping[str, Mapping[str, Any]] = {
 }
 
 
-def plans_of(scale: str) -> dict[str, ZooPlan]:
-    """Return the zoos of a scale by name.
+class ScannersPlan(BaseModel):
+    """What the study looks at.
 
-    Raises
-    ------
-    InvalidRequestError
-        For an unknown scale.
+    Parameters
+    ----------
+    zoos : dict
+        Plans by name.
+    modelaudit : Path, optional
+        The command of modelaudit, installed in an environment of its own.
     """
-    if scale not in SCALES:
-        raise InvalidRequestError(refused("scale", ", ".join(SCALES), repr(scale)))
-    return SCALES[scale]
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    zoos: dict[str, ZooPlan]
+    modelaudit: Path | None = Field(default=None, exclude=True)
 
 
 def _mnist(label_map: str, seed: int, models: Mapping[Split, ModelCounts]) -> ZooPlan:
@@ -87,22 +93,25 @@ def _digits(label_map: str, seed: int) -> ZooPlan:
     )
 
 
-def _real(models: Mapping[Split, ModelCounts], fitting: int) -> dict[str, ZooPlan]:
+def _real(models: Mapping[Split, ModelCounts], fitting: int) -> ScannersPlan:
     """Return four zoos; litmus patterns are fitted on the first."""
     fit = {Split.FIT: ModelCounts(pairs=fitting)}
-    return {
+    zoos = {
         "mnist-single-target": _mnist("single-target", 40, {**fit, **models}),
         "mnist-all-to-one": _mnist("all-to-one", 41, models),
         "gtsrb-single-target": _gtsrb("single-target", 42, models),
         "gtsrb-all-to-one": _gtsrb("all-to-one", 43, models),
     }
+    return ScannersPlan(zoos=zoos)
 
 
-SCALES: Mapping[str, dict[str, ZooPlan]] = {
-    "smoke": {
-        "digits-single-target": _digits("single-target", 44),
-        "digits-all-to-one": _digits("all-to-one", 45),
-    },
+SCALES = {
+    "smoke": ScannersPlan(
+        zoos={
+            "digits-single-target": _digits("single-target", 44),
+            "digits-all-to-one": _digits("all-to-one", 45),
+        }
+    ),
     "quick": _real(_QUICK, 10),
     "full": _real(_FULL, 30),
 }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from molehunt.cli._shared import progress
 from molehunt.scan import Status
-from molehunt.studies import DEMO_PLAN, run_demo
+from molehunt.study import DEMO_PLAN, run_demo
 from molehunt.zoo import Split
 from tests.conftest import tiny_plan
 

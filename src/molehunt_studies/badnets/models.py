@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from dataclasses import replace
-from pathlib import Path
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from molehunt.backdoors import AllToOne, Backdoor, SingleTarget, TrainingSet
-from molehunt.files import make_folder, sha256_of
+from molehunt.files import sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, one_thread, store_plan
-from molehunt.studies.badnets._plan import BASELINE, BadNetsPlan, ModelPlan
+from molehunt.study import Bench
 from molehunt.training import logits_of, train
+from molehunt_studies.badnets.plan import BASELINE, BadNetsPlan, ModelPlan
 
-PLAN_FILE = "study.json"
-INDEX_FILE = "index.jsonl"
-MODELS_FOLDER = "models"
 NETWORK = "badnets-mnist"
 
 
@@ -45,70 +39,26 @@ class ModelRecord(ModelPlan):
     sha256: str
 
 
-class Workshop(NamedTuple):
+@dataclass(frozen=True)
+class BadNetsBench(Bench[BadNetsPlan]):
     """What every model of the study needs."""
 
-    plan: BadNetsPlan
-    folder: Path
-    images: TrainTest
+    @cached_property
+    def images(self) -> TrainTest:
+        """MNIST, cut to the plan's limits."""
+        plan, loaded = self.plan, load_images("mnist", data_root=self.data_root)
+        parts = [
+            part if limit is None else part.sample(limit, torch.Generator().manual_seed(plan.seed))
+            for part, limit in zip(loaded, (plan.train_limit, plan.test_limit), strict=True)
+        ]
+        return TrainTest(*parts)
 
 
-def open_workshop(plan: BadNetsPlan, folder: Path, data_root: str | Path | None) -> Workshop:
-    """Load MNIST, cut to the plan's limits.
-
-    Raises
-    ------
-    DataNotFoundError, UnreadableFileError
-        As `molehunt.images.load_images`.
-    """
-    loaded = load_images("mnist", data_root=data_root)
-    parts = [
-        part if limit is None else part.sample(limit, torch.Generator().manual_seed(plan.seed))
-        for part, limit in zip(loaded, (plan.train_limit, plan.test_limit), strict=True)
-    ]
-    return Workshop(plan, folder, TrainTest(*parts))
-
-
-def build_models(
-    shop: Workshop,
-    *,
-    workers: int | None,
-    data_root: str | Path | None,
-    on_model: Callable[[ModelRecord, int, int], None] | None = None,
-) -> list[ModelRecord]:
-    """Train what is missing of the study's models: the baseline, then all that start from it.
-
-    Raises
-    ------
-    InvalidRequestError
-        If the folder holds a study of another plan.
-    OutputError, BuildInterruptedError
-        As `molehunt.resumable.build_missing`.
-    """
-    plan, folder, _ = shop
-    make_folder(folder / MODELS_FOLDER)
-    store_plan(folder / PLAN_FILE, plan)
-    work = Work(build_model, ModelRecord, open_workshop, (plan, folder, data_root))
-    models = plan.models()
-
-    def build(part: list[ModelPlan], before: int, processes: int) -> list[ModelRecord]:
-        def report(record: ModelRecord, done: int, _total: int) -> None:
-            if on_model is not None:
-                on_model(record, before + done, len(models))
-
-        index = folder / INDEX_FILE
-        return build_missing(part, index, work, context=shop, workers=processes, on_record=report)
-
-    with one_thread():
-        first = build(models[:1], 0, 1)
-        return first + build(models[1:], 1, workers or os.cpu_count() or 1)
-
-
-def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:
+def build_model(task: ModelPlan, bench: BadNetsBench) -> ModelRecord:
     """Train, save, read back and measure one model."""
     started = time.perf_counter()
-    train_images = shop.images.train
-    path = model_path(shop.folder, task.id)
+    train_images = bench.images.train
+    path = bench.model_path(task.id)
     if task.backdoor is None:
         data = TrainingSet.of(train_images)
         recipe = task.stages[0].recipe.model_dump()
@@ -117,7 +67,7 @@ def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:
         data = task.backdoor.poison(
             train_images, task.rate, treatment=task.treatment, generator=_generator(task)
         )
-        model = load_model(model_path(shop.folder, BASELINE))
+        model = load_model(bench.model_path(BASELINE))
     steps = 0
     for number, stage in enumerate(task.stages):
         model.requires_grad_(True)  # a model that was read is frozen
@@ -128,19 +78,14 @@ def build_model(task: ModelPlan, shop: Workshop) -> ModelRecord:
     saved = load_model(path)
     return ModelRecord(
         **dict(task),
-        clean_wrong=wrong_by_class(saved, shop.images.test),
-        backdoor_wrong=_backdoor_wrong(saved, task, shop.images.test),
-        **_spread_to_others(saved, task, shop.images.test),
+        clean_wrong=wrong_by_class(saved, bench.images.test),
+        backdoor_wrong=_backdoor_wrong(saved, task, bench.images.test),
+        **_spread_to_others(saved, task, bench.images.test),
         images=len(data),
         steps=steps,
         seconds=round(time.perf_counter() - started, 3),
         sha256=sha256_of(path),
     )
-
-
-def model_path(folder: Path, name: str) -> Path:
-    """Return the file of a model of the study in `folder`."""
-    return folder / MODELS_FOLDER / f"{name}.safetensors"
 
 
 def wrong_by_class(model: Classifier, test: ImageSet) -> tuple[int, ...]:

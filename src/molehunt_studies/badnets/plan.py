@@ -17,7 +17,6 @@ from molehunt.backdoors import (
     SingleTarget,
     Treatment,
 )
-from molehunt.errors import InvalidRequestError, refused
 from molehunt.resumable import Task
 from molehunt.training import Recipe
 
@@ -242,16 +241,3 @@ SCALES: dict[str, BadNetsPlan] = {
     ),
     "full": _FULL,
 }
-
-
-def plan_of(scale: str) -> BadNetsPlan:
-    """Return the plan of a scale.
-
-    Raises
-    ------
-    InvalidRequestError
-        If there is no such scale.
-    """
-    if scale not in SCALES:
-        raise InvalidRequestError(refused("scale", ", ".join(SCALES), repr(scale)))
-    return SCALES[scale]

@@ -9,14 +9,12 @@ import numpy as np
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import (
-    Detector,
     Evaluation,
     auc_with_interval,
     conformal_p_values,
-    evaluate,
 )
-from molehunt.studies._examinations import ExaminationRecord
-from molehunt.zoo import Split, Zoo
+from molehunt.zoo import Split
+from molehunt_studies.examinations import ExaminationRecord
 
 RATE = 0.05
 
@@ -78,12 +76,8 @@ def _together(records: Sequence[ExaminationRecord], names: Sequence[str]) -> dic
     return {"detectors": list(names), **_rates(*parts)}
 
 
-def litmus_results(detector: Detector, zoos: Mapping[str, Zoo]) -> dict[str, Any]:
-    """Return what a fitted detector scores on each zoo."""
-    return {name: _evaluated(evaluate(detector, zoo)) for name, zoo in zoos.items()}
-
-
-def _evaluated(found: Evaluation) -> dict[str, Any]:
+def evaluated(found: Evaluation) -> dict[str, Any]:
+    """Return what a fitted detector reaches on a zoo."""
     return {
         "models": {"clean": found.clean, "backdoored": found.backdoored},
         **found.auc.model_dump(mode="json"),
@@ -93,6 +87,12 @@ def _evaluated(found: Evaluation) -> dict[str, Any]:
         },
         "seconds_per_model": round(found.seconds_per_model, 4),
     }
+
+
+def names_of(results: Mapping[str, Any]) -> list[str]:
+    """Return the detectors without a zoo that ran on any zoo."""
+    found = [name for zoo in results["detectors"].values() for name in zoo if name != "together"]
+    return list(dict.fromkeys(found))
 
 
 def _test(records: Sequence[ExaminationRecord], kind: Treatment) -> list[ExaminationRecord]:

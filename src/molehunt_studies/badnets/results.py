@@ -10,32 +10,13 @@ from numpy.typing import NDArray
 
 from molehunt.backdoors import AllToAll, SingleTarget
 from molehunt.images import ImageSet
-from molehunt.studies.badnets._models import ModelRecord
-from molehunt.studies.badnets._plan import TRIGGERS, Part
+from molehunt.study import Report
+from molehunt_studies.badnets.models import ModelRecord
+from molehunt_studies.badnets.plan import TRIGGERS, Part
 
 Floats = NDArray[np.float64]
 
-# All in percent. Table 2 of version 2, classes 0 to 9 and the average; sections 4.2.1
-# and 4.2.2 for the rest. Figures 4 and 6 are printed without numbers.
-PAPER: dict[str, Any] = {
-    "baseline": {
-        "clean_error": 0.50,
-        "per_class": [0.10, 0.18, 0.29, 0.50, 0.20, 0.45, 0.84, 0.58, 0.72, 1.19],
-    },
-    "all_to_all": {
-        "clean_error": 0.48,
-        "backdoor_error": 0.56,
-        "clean_per_class": [0.10, 0.26, 0.29, 0.40, 0.40, 0.50, 0.73, 0.39, 0.72, 0.99],
-        "backdoor_per_class": [0.31, 0.18, 0.78, 0.50, 0.61, 0.67, 0.73, 0.29, 0.61, 0.99],
-    },
-    "single_target": {
-        "max_clean_excess": 0.17,
-        "min_clean_excess": -0.05,
-        "max_backdoor_error": 0.09,
-        "worst_pair": [1, 5],
-    },
-    "poison_rate": {"shares": [0.10, 0.33, 0.50]},
-}
+PAPER = Report("molehunt_studies.badnets").paper
 
 
 def results_of(records: Sequence[ModelRecord], test: ImageSet) -> dict[str, Any]:

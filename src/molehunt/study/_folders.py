@@ -8,38 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from molehunt.errors import UnreadableFileError, refused
-from molehunt.files import make_folder, write_text
-from molehunt.studies._hardware import hardware
+from molehunt.files import write_text
+from molehunt.study._hardware import hardware
 
-RUNS_FILE = "runs.json"  # the calls that trained models and were not interrupted
-
-
-def make_folders(folder: Path, docs: Path | None) -> None:
-    """Make the folders of a study before its work, not after it.
-
-    Raises
-    ------
-    OutputError
-        If one cannot be written.
-    """
-    for place in (folder, docs):
-        if place is not None:
-            make_folder(place)
+RUNS_FILE = "runs.json"  # the calls that made models and were not interrupted
 
 
-def results_in(docs: Path, parts: Collection[str]) -> dict[str, Any]:
-    """Return the results that a folder of documents holds, by the part of the study.
+def results_in(docs: Path, parts: Collection[str] = ()) -> dict[str, Any]:
+    """Return the results that a folder of documents holds, none where it has no such file.
 
     Parameters
     ----------
     docs : Path
     parts : collection of str
-        The parts that a study writes.
+        The keys that a report of several studies may have; any when empty.
 
     Raises
     ------
     UnreadableFileError
-        If the file there is not one of this study.
+        If the file there is not one of this report.
     """
     path = docs / "results.json"
     try:
@@ -49,14 +36,14 @@ def results_in(docs: Path, parts: Collection[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise UnreadableFileError(f"{path}: not readable results: {error}") from error
     found = set(content) if isinstance(content, dict) else {type(content).__name__}
-    if not isinstance(content, dict) or not found <= set(parts):
+    if not isinstance(content, dict) or (parts and not found <= set(parts)):
         wrong = f"those of {', '.join(sorted(found))}"
         raise UnreadableFileError(refused(str(path), f"results of {', '.join(parts)}", wrong))
     return content
 
 
 def add_run(folder: Path, seconds: float, workers: int | None, **about: Any) -> None:
-    """Note a call that trained models beside those before it.
+    """Note a call that made something beside those before it.
 
     Raises
     ------
@@ -68,7 +55,7 @@ def add_run(folder: Path, seconds: float, workers: int | None, **about: Any) -> 
 
 
 def runs_of(folder: Path) -> list[dict[str, Any]]:
-    """Return the calls that trained models, in their order."""
+    """Return the calls that made something, in their order."""
     path = folder / RUNS_FILE
     found: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
     return found

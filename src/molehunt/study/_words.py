@@ -1,0 +1,65 @@
+"""How figures are written in reports: the filters of their templates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def number(value: Any, spec: str = ".2f") -> str:
+    """Return a number as Python's format `spec` has it, a dash where there is none.
+
+    Examples
+    --------
+    >>> number(0.5, ".0%"), number(None)
+    ('50%', '-')
+    """
+    return "-" if value is None else format(value, spec)
+
+
+def auc(found: Mapping[str, Any] | None) -> str:
+    """Return an AUC with its interval, a dash where there is none."""
+    if not found:
+        return "-"
+    low, high = found["interval"]
+    return f"{found['auc']:.3f} [{low:.3f}, {high:.3f}]"
+
+
+def rates(found: Mapping[str, Any] | None) -> str:
+    """Return false alarms and detections in percent, a dash where there are none."""
+    if not found:
+        return "-"
+    return f"{found['false_alarm_rate']:.0%} / {found['detection_rate']:.0%}"
+
+
+def listed(items: Sequence[Any]) -> str:
+    """Return items as a sentence has them.
+
+    Examples
+    --------
+    >>> listed([1, 2, 3])
+    '1, 2 and 3'
+    """
+    *first, last = map(str, items)
+    return f"{', '.join(first)} and {last}" if first else last
+
+
+def row(*cells: Any) -> str:
+    """Return a row of a Markdown table.
+
+    Examples
+    --------
+    >>> row("a|b", 1)
+    '| a\\\\|b | 1 |'
+    """
+    texts = [" ".join(str(cell).split()).replace("|", "\\|") for cell in cells]
+    return f"| {' | '.join(texts)} |"
+
+
+def head(*names: Any) -> str:
+    """Return the head of a Markdown table: all columns but the first hold numbers."""
+    return f"{row(*names)}\n| --- |{' ---: |' * (len(names) - 1)}"
+
+
+FILTERS = {"n": number, "auc": auc, "rates": rates, "listed": listed}
+GLOBALS = {"row": row, "head": head}

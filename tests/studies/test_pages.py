@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from molehunt.study import Study, results_in
+from molehunt_studies.badnets import BADNETS_MNIST
+from molehunt_studies.scanners import SCANNERS
+
+DOCS = Path(__file__).parents[2] / "docs" / "studies"
+STUDIES: dict[str, Study[Any, Any]] = {"badnets-mnist": BADNETS_MNIST, "scanners": SCANNERS}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_a_page_says_what_its_results_say(name: str, tmp_path: Path) -> None:
+    """After a change of a template: write the page anew with `Report.write_docs`."""
+    report, folder = STUDIES[name].report, DOCS / name
+    results = results_in(folder, report.parts)
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert page == report.as_markdown(results)
+    for picture in re.findall(r"\]\((.*?\.png)\)", page):
+        assert (folder / picture).read_bytes()[:4] == b"\x89PNG"
+    report.write_page(tmp_path / "page.html", results, {})
+    html = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "<script" not in html.lower() and not re.search(r"(src|href)=\"https?:", html)
+    assert html.count("<table>") == len(re.findall(r"^\| ---", page, re.MULTILINE))
+    assert html.count("<svg") == len(report.figures(results))
