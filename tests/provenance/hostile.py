@@ -25,6 +25,7 @@ from safetensors.torch import save as save_safetensors
 from molehunt.provenance import SerializationState as State
 
 UNSAFE, UNKNOWN, NOT_SCANNED = State.UNSAFE, State.UNKNOWN, State.NOT_SCANNED
+UNFAMILIAR = State.UNFAMILIAR
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,16 @@ def called(module: str, name: str, *arguments: object) -> bytes:
     """The opcodes that call a global with arguments, without PROTO and STOP."""
     inside = b"".join(map(value, arguments))
     return f"c{module}\n{name}\n(".encode() + inside + b"tR"
+
+
+def rebuilt(count: int, size: tuple[int, ...]) -> bytes:
+    """The opcodes of a tensor over a storage of `count` floats that is not there."""
+    storage = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu")
+    return (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + (storage + value(count) + b"tQ" + value(0) + value(size) + value((0,) * len(size)))
+        + b"\x89NtR"
+    )
 
 
 def pickled(*opcodes: bytes, protocol: int = 2) -> bytes:

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from tests.provenance import hostile as h
-from tests.provenance.hostile import NOT_SCANNED, UNKNOWN, UNSAFE, Case
+from tests.provenance.hostile import NOT_SCANNED, UNFAMILIAR, UNKNOWN, UNSAFE, Case
 
 # Globals that reach outside, and what they are called with; bytes are opcodes.
 CALLS: dict[str, tuple[str, str, Callable[[Path], tuple[object, ...]]]] = {
@@ -71,6 +71,17 @@ def _named(name: str) -> Case:
     return Case(name, h.system, UNSAFE, "pickle")
 
 
+def _builtin(name: str, *arguments: object) -> bytes:
+    return h.called("__builtin__", name, *arguments)
+
+
+def _dict_of(tensor: bytes) -> bytes:
+    """Iterating a tensor makes an object of every element."""
+    return h.pickled(b"ccollections\nOrderedDict\n(]", tensor, b"atR")
+
+
+_ONE = h.rebuilt(4, (4,))
+_ENDLESS = h.called("__builtin__", "range", 0, 2**40, 1)
 PICKLES = [
     *map(_call, CALLS),
     *map(_named, ("w.safetensors", "w.onnx", "w.bin", "w.pt", "w.ckpt", "w.jpg", "w.pt2", "w")),
@@ -147,6 +158,17 @@ PICKLES = [
     Case("half.pkl", lambda m: pickle.dumps(["a" * 99] * 99, 2)[:-9], UNKNOWN),
     Case("stack underflow.pkl", lambda m: h.pickled(b"0"), UNKNOWN),
     Case("memo never kept.pkl", lambda m: h.pickled(b"h\x07"), UNKNOWN),
+    Case("a list of a tensor.pkl", lambda m: _dict_of(h.rebuilt(4, (4,))), UNKNOWN),
+    Case("a repeated element.pkl", lambda m: h.pickled(h.rebuilt(4, (2**40,))), UNKNOWN),
+    Case("a size of a tensor.pkl", lambda m: h.pickled(h.called("torch", "Size", _ONE)), UNKNOWN),
+    Case("bytes without end.pkl", lambda m: h.pickled(_builtin("bytearray", 2**40)), UNKNOWN),
+    Case("a set of a range.pkl", lambda m: h.pickled(_builtin("set", _ENDLESS)), UNKNOWN),
+    Case("a codec.pkl", lambda m: h.pickled(h.called("_codecs", "encode", "a", "zip")), UNKNOWN),
+    Case(
+        "state of a class.pkl",
+        lambda m: h.pickled(b"cargparse\nNamespace\n}", h.text("__init__"), b"Nsb"),
+        UNSAFE,
+    ),
     Case("too many opcodes.pkl", lambda m: h.pickled(b"N" * 1_100_000), UNKNOWN),
 ]
 
@@ -154,7 +176,7 @@ TORCH = [
     Case("zip.pt", lambda m: h.saved({"w": h.Touching(m)}), UNSAFE, "torch"),
     Case("legacy.pt", lambda m: h.legacy({"w": h.Touching(m)}), UNSAFE, "torch"),
     Case("zip with os.system.pt", lambda m: h.torch_zip(h.system(m)), UNSAFE),
-    Case("a whole module.pt", lambda m: h.saved(h.Net()), UNSAFE),
+    Case("a whole module.pt", lambda m: h.saved(h.Net()), UNFAMILIAR),
     Case("deep in a zip.bin", lambda m: h.zipped([("a/b/c.dat", h.system(m))]), UNSAFE),
     Case(
         "in a zip in a zip.pt",

@@ -42,6 +42,7 @@ _FAULTS = {
     Fault.MISMATCH: ExitCode.FOUND,
     Fault.UNSAFE: ExitCode.FOUND,
     Fault.ERROR: ExitCode.FAILED,
+    Fault.UNKNOWN_NAMES: ExitCode.INCONCLUSIVE,
     Fault.NO_HASH: ExitCode.INCONCLUSIVE,
     Fault.WEAK_HASH: ExitCode.INCONCLUSIVE,
     Fault.NO_SIGNATURE: ExitCode.INCONCLUSIVE,

@@ -8,7 +8,7 @@ from molehunt.provenance._audit import (
     fault_counts,
     read_model_list,
 )
-from molehunt.provenance._judgement import FileFormat, Serialization, SerializationState
+from molehunt.provenance._judgement import FileFormat, Names, Serialization, SerializationState
 from molehunt.provenance._manifest import (
     MANIFEST_NAME,
     Manifest,
@@ -29,6 +29,7 @@ from molehunt.provenance._signing import (
     signature_of,
     verify_signature,
 )
+from molehunt.provenance._stand_ins import harmless_globals
 
 __all__ = [
     "MANIFEST_NAME",
@@ -38,6 +39,7 @@ __all__ = [
     "ListedModel",
     "Manifest",
     "ManifestEntry",
+    "Names",
     "Provenance",
     "ProvenanceState",
     "Serialization",
@@ -47,6 +49,7 @@ __all__ = [
     "external_files",
     "fault_counts",
     "find_signature",
+    "harmless_globals",
     "inspect_serialization",
     "load_exported",
     "read_manifest",

@@ -40,6 +40,7 @@ class Fault(StrEnum):
     MISMATCH = "mismatching hash"
     UNSAFE = "unsafe format"
     ERROR = "error"  # not there, or no file
+    UNKNOWN_NAMES = "unknown names"  # a pickle that runs code of packages not known here
     NO_HASH = "no hash"
     WEAK_HASH = "weak hash"
     NO_SIGNATURE = "no signature"
@@ -193,6 +194,8 @@ def _judged_file(file: Path, algorithm: str | None, digest: str) -> tuple[set[Fa
         return {*faults, Fault.ERROR}, [*remarks, str(error)]
     if serialization.state is SerializationState.UNSAFE:
         faults.add(Fault.UNSAFE)
+    if serialization.state is SerializationState.UNFAMILIAR:
+        faults.add(Fault.UNKNOWN_NAMES)
     return faults, [*remarks, f"{serialization.format}: {serialization.detail}"]
 
 

@@ -13,6 +13,7 @@ import json
 import math
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from molehunt.provenance._archives import Archive, find_differences_for_torch, open_archive
@@ -123,7 +124,9 @@ def _judge_pickled(content: bytes, name: str) -> Judgement:
         return unsafe(f"{name}: no archive of torch.save, so it would be unpickled as it is")
     inner = open_archive(io.BytesIO(content))
     judged = judge_torch_zip(inner, inner.root())
-    return Judgement(judged.state, f"{name}: {judged.detail}")
+    if judged.state is SerializationState.CLEAN and judged.names.harmless:
+        return unread(f"{name}: {judged.detail}, which torch.export does not write", judged.names)
+    return replace(judged, detail=f"{name}: {judged.detail}")
 
 
 def _payload_faults(config: Any, folder: str, sizes: dict[str, int]) -> Iterator[Judgement]:

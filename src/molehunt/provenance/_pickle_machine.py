@@ -1,153 +1,75 @@
-"""Follow pickles without unpickling: a machine that knows tensors and nothing else.
+"""Follow pickles without unpickling: a machine that knows tensors and plain objects.
 
 A list of the globals that a pickle names can be fooled: names put together on the stack,
 opcodes that call without naming, streams that break after their payload. So the opcodes
 are followed on a stack of stand-ins, as torch's own ``weights_only`` unpickler follows
-them (torch 2.14, ``torch/_weights_only_unpickler.py``; our list is shorter), and whatever
-is not understood is never clean.
+them (torch 2.14, ``torch/_weights_only_unpickler.py``). Every name is noted with its grade,
+and the machine goes on after one that is dangerous or unknown, so that a pickle's names are
+known to its end; whatever is not understood is never clean.
 """
 
 from __future__ import annotations
 
 import io
 import pickletools
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
-import torch
-
-from molehunt.provenance._judgement import UnreadContentError, UnsafeContentError
+from molehunt.provenance._judgement import Names, UnreadContentError, UnsafeContentError
+from molehunt.provenance._pickle_calls import (
+    ALLOWED_GLOBALS,
+    STORAGES,
+    DictStandIn,
+    Global,
+    Kind,
+    ListStandIn,
+    Storage,
+    call,
+    new,
+)
+from molehunt.provenance._pickle_names import NameList, python3_name
 
 _MOST_OPCODES = 1_000_000  # about 30 for a tensor
 _LARGEST_MEMO = 2**24
 
-# Bytes of an element, by the names that torch.save of tensors writes.
-STORAGES = {
-    ("torch", "DoubleStorage"): 8,
-    ("torch", "FloatStorage"): 4,
-    ("torch", "HalfStorage"): 2,
-    ("torch", "BFloat16Storage"): 2,
-    ("torch", "LongStorage"): 8,
-    ("torch", "IntStorage"): 4,
-    ("torch", "ShortStorage"): 2,
-    ("torch", "CharStorage"): 1,
-    ("torch", "ByteStorage"): 1,
-    ("torch", "BoolStorage"): 1,
-    ("torch", "ComplexDoubleStorage"): 16,
-    ("torch", "ComplexFloatStorage"): 8,
-    ("torch.storage", "UntypedStorage"): 1,
-}
-_TAG = re.compile(r"_dynamo_\w+|_specialize_on")
-_DTYPES = {("torch", name) for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
-
-
-class _Kind(Enum):
-    """What stands on the stack in place of an object that is not a constant."""
-
-    MARK = "mark"
-    LIST = "list"
-    ORDERED_DICT = "OrderedDict"
-    SET = "set"
-    TENSOR = "tensor"
-    PLAIN = "plain"  # a size, a device
-
-
-class _Dict:
-    """A dict; of its content only whether all keys are the tags of torch's compiler."""
-
-    def __init__(self) -> None:
-        self.only_tags = True
-
-    def note(self, keys: tuple[object, ...]) -> None:
-        self.only_tags &= all(isinstance(key, str) and bool(_TAG.fullmatch(key)) for key in keys)
-
-
-@dataclass(frozen=True)
-class Global:
-    """An allowed name, not looked up."""
-
-    module: str
-    name: str
-
-
-@dataclass(frozen=True)
-class Storage:
-    """Where a tensor's elements lie, as the pickle says."""
-
-    key: str
-    count: int
-    item_size: int
-
-    @property
-    def size(self) -> int:
-        """How many bytes it has."""
-        return self.count * self.item_size
-
 
 @dataclass(frozen=True)
 class ReadPickle:
-    """One pickle that names tensors only: its value's stand-in, storages, and its end."""
+    """One pickle that was read to its end.
+
+    Parameters
+    ----------
+    value : object
+        Its value, or what stands for it.
+    storages : tuple of Storage
+    names : Names
+        All that it names beyond what tensors need.
+    end : int
+        The byte after it.
+    """
 
     value: object
     storages: tuple[Storage, ...]
+    names: Names
     end: int
 
-
-def _rebuild_tensor(args: tuple[object, ...]) -> object:
-    if len(args) < 4 or not isinstance(args[0], Storage):
-        raise UnsafeContentError("rebuilds a tensor from something that is no storage")
-    return _Kind.TENSOR
-
-
-def _rebuild_parameter(args: tuple[object, ...]) -> object:
-    if not args or args[0] is not _Kind.TENSOR:
-        raise UnsafeContentError("rebuilds a parameter from something that is no tensor")
-    return _Kind.TENSOR
-
-
-def _rebuild_tagged(args: tuple[object, ...]) -> object:
-    """A tensor with attributes: torch.export leaves its tags on example inputs."""
-    match args:
-        case (
-            Global("torch._utils", "_rebuild_tensor_v2" | "_rebuild_tensor_v3"),
-            Global("torch", "Tensor"),
-            tuple(inner),
-            _Dict(only_tags=True),
-        ):
-            return _rebuild_tensor(inner)
-        case _:
-            raise UnsafeContentError("rebuilds a tensor with attributes or of a class of its own")
-
-
-# What torch.save of a state_dict or of a checkpoint calls, and what it makes.
-_CALLABLES: dict[tuple[str, str], Callable[[tuple[object, ...]], object]] = {
-    ("collections", "OrderedDict"): lambda args: _Kind.ORDERED_DICT,
-    ("torch", "Size"): lambda args: _Kind.PLAIN,
-    ("torch", "device"): lambda args: _Kind.PLAIN,
-    ("torch._utils", "_rebuild_tensor_v2"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_tensor_v3"): _rebuild_tensor,
-    ("torch._utils", "_rebuild_parameter"): _rebuild_parameter,
-    ("torch._tensor", "_rebuild_from_type_v2"): _rebuild_tagged,
-}
-ALLOWED_GLOBALS = frozenset({*_CALLABLES, *STORAGES, *_DTYPES, ("torch", "Tensor")})
 
 _CONSTANTS = {
     *("INT", "BININT", "BININT1", "BININT2", "LONG", "LONG1", "LONG4", "FLOAT", "BINFLOAT"),
     *("STRING", "BINSTRING", "SHORT_BINSTRING", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8"),
     *("UNICODE", "BINUNICODE", "SHORT_BINUNICODE", "BINUNICODE8"),
 }
-_EMPTY: dict[str, object] = {
-    "NONE": None,
-    "NEWTRUE": True,
-    "NEWFALSE": False,
-    "EMPTY_TUPLE": (),
-    "EMPTY_LIST": _Kind.LIST,
-    "EMPTY_SET": _Kind.SET,
+_EMPTY: dict[str, Callable[[], object]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_LIST": ListStandIn,
+    "EMPTY_SET": lambda: Kind.SET,
+    "EMPTY_DICT": DictStandIn,
 }
-# Opcodes that build objects of any class, or ask the reader for one; tensors need none.
-_REACHING = {"INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "EXT1", "EXT2", "EXT4", "PERSID"}
+# Opcodes that take an object from the reader, or by a number in place of a name.
+_REACHING = {"EXT1", "EXT2", "EXT4", "PERSID"}
 
 
 class _Machine:
@@ -157,12 +79,13 @@ class _Machine:
         self.stack: list[object] = []
         self.memo: dict[int, object] = {}
         self.storages: list[Storage] = []
+        self.names = NameList()
 
     def follow(self, opcode: str, argument: object) -> None:
         if opcode in _CONSTANTS:
             self.stack.append(argument)
         elif opcode in _EMPTY:
-            self.stack.append(_EMPTY[opcode])
+            self.stack.append(_EMPTY[opcode]())
         elif opcode in _REACHING:
             raise UnsafeContentError(f"uses the opcode {opcode}, which no tensor needs")
         else:
@@ -175,7 +98,7 @@ class _Machine:
         if not self.stack:
             raise UnreadContentError("an opcode that finds its stack empty")
         value = self.stack.pop()
-        if value is _Kind.MARK:
+        if value is Kind.MARK:
             raise UnreadContentError("an opcode that takes a mark for a value")
         return value
 
@@ -183,20 +106,30 @@ class _Machine:
         values: list[object] = []
         while self.stack:
             value = self.stack.pop()
-            if value is _Kind.MARK:
+            if value is Kind.MARK:
                 return tuple(reversed(values))
             values.append(value)
         raise UnreadContentError("an opcode that misses its mark")
 
-    def top(self, kind: _Kind) -> None:
-        if not self.stack or self.stack[-1] is not kind:
-            raise UnsafeContentError("changes an object that is no plain list or dict")
+    def top(self, *kinds: Kind | type) -> object:
+        """Return what is on top if it is of one of the kinds, or may be anything."""
+        if self.stack:
+            top = self.stack[-1]
+            if top in (Kind.OBJECT, Kind.OPAQUE) or any(
+                top is kind or (isinstance(kind, type) and isinstance(top, kind)) for kind in kinds
+            ):
+                return top
+        raise UnsafeContentError("changes an object that is no plain list or dict")
 
-    def top_dict(self, keys: tuple[object, ...]) -> None:
-        if self.stack and isinstance(self.stack[-1], _Dict):
-            self.stack[-1].note(keys)
-        else:
-            self.top(_Kind.ORDERED_DICT)
+    def set_items(self, keys: tuple[object, ...]) -> None:
+        top = self.top(DictStandIn, Kind.ORDERED_DICT)
+        if isinstance(top, DictStandIn):
+            top.note(keys)
+
+    def add_items(self, items: tuple[object, ...]) -> None:
+        top = self.top(ListStandIn)
+        if isinstance(top, ListStandIn):
+            top.note(items)
 
     def on_proto(self, argument: object) -> None:
         if not isinstance(argument, int) or argument > 5:
@@ -206,7 +139,7 @@ class _Machine:
         """Frames only group bytes."""
 
     def on_mark(self, argument: object) -> None:
-        self.stack.append(_Kind.MARK)
+        self.stack.append(Kind.MARK)
 
     def on_global(self, argument: object) -> None:
         module, _, name = str(argument).partition(" ")
@@ -220,22 +153,37 @@ class _Machine:
 
     def push_global(self, module: str, name: str) -> None:
         if (module, name) not in ALLOWED_GLOBALS:
-            raise UnsafeContentError(f"names {module}.{name}, which no tensor needs")
+            self.names.note(module, name)
+            module, name = python3_name(module, name)
         self.stack.append(Global(module, name))
 
     def on_reduce(self, argument: object) -> None:
         arguments, function = self.pop(), self.pop()
-        if not isinstance(function, Global) or not isinstance(arguments, tuple):
-            raise UnsafeContentError("calls something that is no named function")
-        made = _CALLABLES.get((function.module, function.name))
-        if made is None:
-            raise UnsafeContentError(f"calls {function.module}.{function.name}")
-        self.stack.append(made(arguments))
+        self.stack.append(call(function, arguments))
+
+    def on_newobj(self, argument: object) -> None:
+        arguments, function = self.pop(), self.pop()
+        self.stack.append(new(function, arguments))
+
+    def on_newobj_ex(self, argument: object) -> None:
+        self.pop()
+        self.on_newobj(argument)
+
+    def on_inst(self, argument: object) -> None:
+        arguments = self.pop_to_mark()
+        self.on_global(argument)
+        self.stack.append(call(self.pop(), arguments))
+
+    def on_obj(self, argument: object) -> None:
+        values = self.pop_to_mark()
+        if not values:
+            raise UnreadContentError("an object of no class")
+        self.stack.append(call(values[0], values[1:]))
 
     def on_build(self, argument: object) -> None:
         self.pop()
         # An OrderedDict takes its state into __dict__; torch keeps _metadata of modules there.
-        self.top(_Kind.ORDERED_DICT)
+        self.top(Kind.ORDERED_DICT)
 
     def on_binpersid(self, argument: object) -> None:
         match self.pop():
@@ -253,38 +201,36 @@ class _Machine:
                 raise UnsafeContentError("asks the reader for something that is no storage")
 
     def on_append(self, argument: object) -> None:
-        self.pop()
-        self.top(_Kind.LIST)
+        self.add_items((self.pop(),))
 
     def on_appends(self, argument: object) -> None:
-        self.pop_to_mark()
-        self.top(_Kind.LIST)
+        self.add_items(self.pop_to_mark())
 
     def on_additems(self, argument: object) -> None:
         self.pop_to_mark()
-        self.top(_Kind.SET)
+        self.top(Kind.SET)
 
-    def on_empty_dict(self, argument: object) -> None:
-        self.stack.append(_Dict())
+    def on_frozenset(self, argument: object) -> None:
+        self.pop_to_mark()
+        self.stack.append(Kind.SET)
 
     def on_setitem(self, argument: object) -> None:
         _, key = self.pop(), self.pop()
-        self.top_dict((key,))
+        self.set_items((key,))
 
     def on_setitems(self, argument: object) -> None:
         items = self.pop_to_mark()
         if len(items) % 2:
             raise UnreadContentError("a dict with a key and no value")
-        self.top_dict(items[::2])
+        self.set_items(items[::2])
 
     def on_list(self, argument: object) -> None:
-        self.pop_to_mark()
-        self.stack.append(_Kind.LIST)
+        self.stack.append(ListStandIn(self.pop_to_mark()))
 
     def on_dict(self, argument: object) -> None:
         items = self.pop_to_mark()
-        self.stack.append(_Dict())
-        self.top_dict(items[::2])
+        self.stack.append(DictStandIn())
+        self.set_items(items[::2])
 
     def on_tuple(self, argument: object) -> None:
         self.stack.append(self.pop_to_mark())
@@ -300,13 +246,21 @@ class _Machine:
         third, second, first = self.pop(), self.pop(), self.pop()
         self.stack.append((first, second, third))
 
+    def on_pop(self, argument: object) -> None:
+        if not self.stack:
+            raise UnreadContentError("an opcode that finds its stack empty")
+        self.stack.pop()
+
+    def on_pop_mark(self, argument: object) -> None:
+        self.pop_to_mark()
+
     def on_memoize(self, argument: object) -> None:
         self.on_put(len(self.memo))
 
     def on_put(self, argument: object) -> None:
         if not isinstance(argument, int) or not 0 <= argument < _LARGEST_MEMO or not self.stack:
             raise UnreadContentError("a memo that cannot be kept")
-        if self.stack[-1] is _Kind.MARK:
+        if self.stack[-1] is Kind.MARK:
             raise UnreadContentError("an opcode that takes a mark for a value")
         self.memo[argument] = self.stack[-1]
 
@@ -326,7 +280,8 @@ def read_pickle(content: bytes, start: int = 0) -> ReadPickle:
     Raises
     ------
     UnsafeContentError
-        If it names, calls or changes anything that tensors do not need.
+        If it calls or changes what no checkpoint does, or hides a name. Names alone raise
+        nothing: see the result's. Those found before it raised are in the error's `names`.
     UnreadContentError
         If it is cut short, damaged, too long, or uses opcodes unknown here.
     """
@@ -339,9 +294,13 @@ def read_pickle(content: bytes, start: int = 0) -> ReadPickle:
                 raise UnreadContentError(f"a pickle of more than {_MOST_OPCODES} opcodes")
             if opcode.name != "STOP":
                 machine.follow(opcode.name, argument)
-    except (UnsafeContentError, UnreadContentError):
+        value = machine.pop()
+    except (UnsafeContentError, UnreadContentError) as error:
+        error.names = machine.names.graded()
         raise
     except Exception as error:  # pickletools raises many kinds on damaged streams
         message = " ".join(str(error).split())
-        raise UnreadContentError(f"a damaged pickle: {message:.100}") from error
-    return ReadPickle(machine.pop(), tuple(machine.storages), stream.tell())
+        damaged = UnreadContentError(f"a damaged pickle: {message:.100}")
+        damaged.names = machine.names.graded()
+        raise damaged from error
+    return ReadPickle(value, tuple(machine.storages), machine.names.graded(), stream.tell())

@@ -6,6 +6,7 @@ makes things worse: it finds names also behind an opcode where the machine stops
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 
@@ -13,13 +14,17 @@ from picklescan.scanner import scan_pickle_bytes
 
 from molehunt.provenance._judgement import (
     Judgement,
+    Names,
     UnreadContentError,
     UnsafeContentError,
     clean,
+    of_names,
     unread,
     unsafe,
 )
-from molehunt.provenance._pickle_machine import ALLOWED_GLOBALS, read_pickle
+from molehunt.provenance._pickle_calls import ALLOWED_GLOBALS
+from molehunt.provenance._pickle_machine import read_pickle
+from molehunt.provenance._pickle_names import NameList
 
 LARGEST_PICKLE = 64 * 2**20  # bytes; tensors lie outside the pickle
 _LARGEST_SECOND_OPINION = 2**19  # bytes; picklescan holds all opcodes at once
@@ -28,36 +33,36 @@ _OLD_STARTS = tuple(bytes([code]) for code in b"(cdlF]}IVSUXKJMNi")
 
 
 def judge_pickle(content: bytes) -> Judgement:
-    """Judge bytes that should be exactly one pickle."""
+    """Judge bytes that should be exactly one pickle, with all that it names."""
+    names = Names()
     if len(content) > LARGEST_PICKLE:
         judgement = unread(f"a pickle of more than {LARGEST_PICKLE} bytes")
     else:
         try:
             read = read_pickle(content)
+            names = read.names
             judgement = clean("a pickle of tensors and plain values")
             if read.end != len(content):
                 judgement = unread(f"{len(content) - read.end} bytes after the end of the pickle")
         except UnsafeContentError as error:
-            judgement = unsafe(str(error))
+            judgement, names = unsafe(str(error)), error.names
         except UnreadContentError as error:
-            judgement = unread(str(error))
-    denied = denied_names(content)
-    if denied:
-        return unsafe(f"names {', '.join(denied[:5])}, which no tensor needs")
-    return judgement
+            judgement, names = unread(str(error)), error.names
+    return of_names(names | named_in(content), judgement)
 
 
-def denied_names(content: bytes) -> list[str]:
-    """Return the globals that picklescan finds and that are not allowed, also past an end."""
+def named_in(content: bytes) -> Names:
+    """Return the names that picklescan finds, also past an end; none that tensors need."""
+    found = NameList()
     if len(content) > _LARGEST_SECOND_OPINION:
-        return []
+        return found.graded()
     logging.getLogger("picklescan").setLevel(logging.CRITICAL)  # one line is ours to write
-    try:
-        found = scan_pickle_bytes(io.BytesIO(content), "pickle").globals
-    except Exception:  # a second opinion: where it fails the first one stands
-        return []
-    named = sorted({(str(each.module), str(each.name)) for each in found})
-    return [f"{module}.{name}" for module, name in named if (module, name) not in ALLOWED_GLOBALS]
+    # A second opinion: where it fails the first one stands.
+    with contextlib.suppress(Exception):
+        for each in scan_pickle_bytes(io.BytesIO(content), "pickle").globals:
+            if (each.module, each.name) not in ALLOWED_GLOBALS:
+                found.note(str(each.module), str(each.name))
+    return found.graded()
 
 
 def looks_like_pickle(content: bytes) -> bool:

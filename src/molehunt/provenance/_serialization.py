@@ -1,8 +1,9 @@
 """Unsafe serialization: would loading this file reach outside it? Told without loading it.
 
 Files are judged by their content, never by their name. What is not known to be harmless
-is not called clean: a global that tensors do not need makes a file unsafe, and a file
-that could not be read to its end, or that two readers could read differently, is unknown.
+is not called clean: a name that can run code makes a file unsafe, one of a package that is
+not known here unfamiliar, and a file that could not be read to its end, or that two readers
+could read differently, is unknown.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from molehunt.provenance._onnx_file import judge_onnx, may_be_onnx, parse_onnx
 from molehunt.provenance._pickle_machine import read_pickle
 from molehunt.provenance._pickles import (
     LARGEST_PICKLE,
-    denied_names,
     judge_pickle,
     looks_like_pickle,
+    named_in,
 )
 from molehunt.provenance._safetensors_header import judge_safetensors, starts_like_safetensors
 from molehunt.provenance._torch_files import judge_members, judge_torch_legacy, judge_torch_zip
@@ -69,7 +70,7 @@ def inspect_serialization(path: Path) -> Serialization:
             head = stream.read(_HEAD)
             if starts_like_safetensors(head):
                 judged = judge_safetensors(path)
-                return Serialization(FileFormat.SAFETENSORS, judged.state, judged.detail)
+                return Serialization.of(FileFormat.SAFETENSORS, judged)
             if head[:4] == b"PK\x03\x04" or has_end_record(stream):
                 return _inspect_zip(stream)
             return _inspect_stream(stream, path, head)
@@ -86,8 +87,8 @@ def _inspect_zip(stream: IO[bytes]) -> Serialization:
     names = {item.name.removeprefix(root) for item in archive.members}
     file_format, judged = _judge_archive(archive, root, names)
     if judged.state is not SerializationState.UNSAFE and archive.problems:
-        judged = unread(archive.problems[0])
-    return Serialization(file_format, judged.state, judged.detail)
+        judged = unread(archive.problems[0], judged.names)
+    return Serialization.of(file_format, judged)
 
 
 def _judge_archive(archive: Archive, root: str, names: set[str]) -> tuple[FileFormat, Judgement]:
@@ -125,27 +126,28 @@ def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization
         else:
             if model is not None:
                 judged = judge_onnx(model, path.parent)
-                return Serialization(FileFormat.ONNX, judged.state, judged.detail)
+                return Serialization.of(FileFormat.ONNX, judged)
     stream.seek(0)
     content = stream.read(LARGEST_PICKLE + 1)
     legacy = judge_torch_legacy(content, path.stat().st_size)
     if legacy is not None:
-        return Serialization(FileFormat.TORCH_LEGACY, legacy.state, legacy.detail)
+        return Serialization.of(FileFormat.TORCH_LEGACY, legacy)
     if looks_like_pickle(content) or _names_something(content):
         judged = judge_pickle(content)
-        return Serialization(FileFormat.PICKLE, judged.state, judged.detail)
+        return Serialization.of(FileFormat.PICKLE, judged)
     detail = f"no format that is known here{missing}"
     return Serialization(FileFormat.UNKNOWN, SerializationState.NOT_SCANNED, detail)
 
 
 def _names_something(content: bytes) -> bool:
     """Whether bytes that do not look like a pickle would import something all the same."""
-    if denied_names(content):
+    found = named_in(content)
+    if found.dangerous or found.unknown:
         return True
     try:
-        read_pickle(content)
+        names = read_pickle(content).names
     except UnsafeContentError:
         return True
-    except UnreadContentError:
-        return False
-    return False
+    except UnreadContentError as error:
+        names = error.names
+    return bool(names.dangerous or names.unknown)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 
 from molehunt.provenance._archives import (
     Archive,
@@ -17,15 +18,18 @@ from molehunt.provenance._judgement import (
     UnreadContentError,
     UnsafeContentError,
     clean,
+    of_names,
     unread,
     unsafe,
     worst,
 )
-from molehunt.provenance._pickle_machine import Storage, read_pickle
+from molehunt.provenance._pickle_calls import Storage
+from molehunt.provenance._pickle_machine import read_pickle
 from molehunt.provenance._pickles import (
     LARGEST_PICKLE,
     judge_pickle,
     looks_like_pickle,
+    named_in,
 )
 from molehunt.provenance._zip_records import Member
 
@@ -64,6 +68,7 @@ def judge_torch_zip(archive: Archive, root: str) -> Judgement:
     found += [unread(problem) for problem in archive.problems]
     verdict = worst(found, otherwise=clean("tensors and plain values only"))
     if verdict.state is SerializationState.CLEAN:  # what is clean so far is small to open
+        verdict = of_names(verdict.names, verdict)
         return worst(map(unread, find_differences_for_torch(archive, root)), otherwise=verdict)
     return verdict
 
@@ -144,13 +149,12 @@ def _judge_content(content: bytes, name: str, depth: int) -> Judgement:
         except UnreadContentError as error:
             return unread(f"{name}: {error}")
         judged = judge_members(inner, inner.members, depth + 1)
-        if judged.state is SerializationState.UNSAFE:
-            return unsafe(f"{name}: {judged.detail}")
-        return judged
+        return replace(judged, detail=f"{name}: {judged.detail}")
     if looks_like_pickle(content):
         judged = judge_pickle(content)
-        if judged.state is SerializationState.UNSAFE:
-            return unsafe(f"{name}: {judged.detail}")
+        named = judged.names.dangerous or judged.names.unknown
+        if named or judged.state is SerializationState.UNSAFE:
+            return replace(judged, detail=f"{name}: {judged.detail}")
     return clean("no pickle")
 
 
@@ -169,17 +173,19 @@ def judge_torch_legacy(content: bytes, size: int) -> Judgement | None:
         machine = read_pickle(content, protocol.end)
         saved = read_pickle(content, machine.end)
         keys = read_pickle(content, saved.end)
-    except UnsafeContentError as error:
-        return unsafe(str(error)) if _is_legacy(content) else None
-    except UnreadContentError as error:
-        return unread(str(error)) if _is_legacy(content) else None
+    except (UnsafeContentError, UnreadContentError) as error:
+        if not _is_legacy(content):
+            return None
+        judge = unsafe if isinstance(error, UnsafeContentError) else unread
+        return of_names(error.names | named_in(content), judge(str(error)))
+    names = magic.names | protocol.names | machine.names | saved.names | keys.names
     storages = {storage.key: storage for storage in saved.storages}
     expected = keys.end + sum(8 + storage.size for storage in storages.values())
     if protocol.value != _LEGACY_PROTOCOL:
-        return unread(f"protocol {protocol.value!r:.40}")
+        return of_names(names, unread(f"protocol {protocol.value!r:.40}"))
     if expected != size:
-        return unread(f"{size} bytes where its tensors need {expected}")
-    return clean("tensors and plain values only")
+        return of_names(names, unread(f"{size} bytes where its tensors need {expected}"))
+    return of_names(names, clean("tensors and plain values only"))
 
 
 def _is_legacy(content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -41,6 +42,14 @@ class FindingDocument(BaseModel):
     target_class: str | None = Field(description="Name of that class.")
 
 
+class NamesDocument(BaseModel):
+    """What the pickles in a file name beyond what tensors need; loading imports and calls it."""
+
+    dangerous: list[str] = Field(description="Known to run code or to reach outside the file.")
+    unknown: list[str] = Field(description="Of packages that are not known to Molehunt.")
+    harmless: list[str] = Field(description="Known to hold values only; read on stand-ins.")
+
+
 class SubjectDocument(BaseModel):
     """One model under scan: what it is, the verdict, and all findings."""
 
@@ -53,6 +62,7 @@ class SubjectDocument(BaseModel):
         description="What the model is, and the input contract under which it was judged; "
         "null where it was not opened."
     )
+    names: NamesDocument = Field(description="By grade; all empty where nothing is named.")
     findings: list[FindingDocument]
 
 
@@ -125,6 +135,7 @@ def _subject(result: ScanResult) -> dict[str, Any]:
         "format": result.format,
         "verdict": result.verdict,
         "card": None if result.card is None else result.card.model_dump(),
+        "names": dataclasses.asdict(result.names),
         "findings": [_finding(result, finding) for finding in result.findings],
     }
 

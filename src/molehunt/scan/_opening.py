@@ -21,6 +21,7 @@ from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, ModelCard, recognise
 from molehunt.provenance import (
     FileFormat,
+    Names,
     Serialization,
     SerializationState,
     external_files,
@@ -56,14 +57,22 @@ class Subject:
     format: str | None = None
     card: ModelCard | None = None
     size: int = 0
+    names: Names = field(default_factory=Names)
     # What detectors are to judge, by the name of the weight set; none where the contract is wrong.
     models: dict[str, Classifier] = field(default_factory=dict)
     parts: tuple[str, ...] = ()
 
     def result(self) -> ScanResult:
         """Return the subject as the scan gives it away."""
-        where, findings = name_of(self.source), tuple(self.findings)
-        return ScanResult(where, self.sha256, findings, self.format, self.card, self.parts)
+        return ScanResult(
+            name_of(self.source),
+            self.sha256,
+            tuple(self.findings),
+            self.format,
+            self.card,
+            self.parts,
+            self.names,
+        )
 
 
 def name_of(source: Source) -> str:
@@ -160,7 +169,7 @@ def _open_file(
         copy_companions(names, path.parent, folder)
         subject.parts = tuple(str(path.parent / name) for name in names)
         serialization = inspect_serialization(copy.path)
-    subject.format = serialization.format.value
+    subject.format, subject.names = serialization.format.value, serialization.names
     if shared and serialization.format in GRAPHS:
         raise NeedsOwnProcessError
     opened = open_subject(copy.path, serialization, opening, neighbours=path.parent)
@@ -202,7 +211,8 @@ def _why_no_model(path: Path) -> Finding | None:
         if stream.read(8).startswith((_PNG, _JPEG)) and not zipfile.is_zipfile(stream):
             return Finding("file", Status.NO_MODEL, "a picture")
     serialization = inspect_serialization(path)
-    if serialization.format in _OPENED or serialization.state is SerializationState.UNSAFE:
+    names_code = serialization.state in (SerializationState.UNSAFE, SerializationState.UNFAMILIAR)
+    if serialization.format in _OPENED or names_code:
         return None
     with open_regular(path) as stream:
         if stream.read(8).startswith(_PICTURES):

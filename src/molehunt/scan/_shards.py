@@ -25,6 +25,7 @@ _MOST_SHARDS = 1_000
 _STATES = (
     SerializationState.UNSAFE,
     SerializationState.UNKNOWN,
+    SerializationState.UNFAMILIAR,
     SerializationState.NOT_SCANNED,
     SerializationState.CLEAN,
 )

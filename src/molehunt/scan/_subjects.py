@@ -37,6 +37,11 @@ _PICKLED = {FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
 _GRAPHS = {FileFormat.TORCH_EXPORT: open_exported, FileFormat.ONNX: open_onnx}
 _OPENED = {FileFormat.SAFETENSORS, *_PICKLED, *_GRAPHS}
 _BY_USER = "stated by you"
+_WAYS_ON = (
+    "loading it runs what is installed under these names, so it was not loaded. Ask for "
+    "the weights alone (torch.save(model.state_dict(), ...), or safetensors); weights_only=False "
+    "would run it unseen. --trust-code runs it in a process of its own, with limits"
+)
 READABLE = "safetensors, a torch state_dict, torch.export, ONNX or TorchScript"
 
 
@@ -101,7 +106,8 @@ def open_subject(
     UnsafeFileError
         If loading it would run code that is no model's; it was not loaded.
     CodeNotTrustedError
-        If it is code by nature (TorchScript); it was not loaded.
+        If it is code by nature (TorchScript), or would run code of packages that are not
+        known here; it was not loaded.
     UnreadableFileError
         If it is of no format that can be opened, damaged, or not the weights of the
         architecture.
@@ -115,8 +121,11 @@ def open_subject(
             "process of its own, with limits"
         )
     is_unsafe = state is SerializationState.UNSAFE
-    if opening.trust_code and (form is FileFormat.TORCHSCRIPT or (is_unsafe and form in _PICKLED)):
+    is_code = is_unsafe or state is SerializationState.UNFAMILIAR
+    if opening.trust_code and (form is FileFormat.TORCHSCRIPT or (is_code and form in _PICKLED)):
         return _open_code(path, form, opening)
+    if state is SerializationState.UNFAMILIAR:
+        raise CodeNotTrustedError(f"{path}: {serialization.detail}; {_WAYS_ON}")
     if is_unsafe:
         raise UnsafeFileError(
             f"{path}: unsafe serialization ({form.value}): {serialization.detail}; "

@@ -8,6 +8,7 @@ from enum import IntEnum, StrEnum
 
 from molehunt.detectors import Floats
 from molehunt.networks import ModelCard
+from molehunt.provenance import Names
 
 
 class Status(StrEnum):
@@ -130,6 +131,8 @@ class ScanResult:
         What the model is and the input contract under which it was judged.
     parts : tuple of str
         Paths of the files beside it that were read as part of it.
+    names : Names
+        What the file's pickles name beyond what tensors need, by grade.
     """
 
     source: str
@@ -138,6 +141,7 @@ class ScanResult:
     format: str | None = None
     card: ModelCard | None = None
     parts: tuple[str, ...] = ()
+    names: Names = field(default_factory=Names)
 
     @property
     def name(self) -> str:

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, refused
 from molehunt.networks import Classifier, ModelCard
+from molehunt.provenance import harmless_globals
 from molehunt.scan._architecture import Built, build_architecture, is_stackable
 from molehunt.scan._checkpoints import Node, read_checkpoint
 from molehunt.scan._matching import Match, Wanted, find_matches
@@ -52,12 +53,14 @@ def _load_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _load_torch(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except RuntimeError as error:
-        if "mmap" not in str(error):
-            raise
-        return torch.load(path, map_location="cpu", weights_only=True)  # the legacy format
+    # Objects beside the tensors, such as training arguments, are read on stand-ins.
+    with torch.serialization.safe_globals(harmless_globals()):
+        try:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        except RuntimeError as error:
+            if "mmap" not in str(error):
+                raise
+            return torch.load(path, map_location="cpu", weights_only=True)  # the legacy format
 
 
 def open_weights(

@@ -15,6 +15,7 @@ from safetensors.numpy import load, save
 
 from molehunt.detectors import Floats
 from molehunt.networks import ModelCard
+from molehunt.provenance import Names
 from molehunt.scan._verdict import Finding, Picture, ScanResult, Status
 
 _LENGTH = struct.Struct("<Q")
@@ -40,6 +41,7 @@ def encode_result(result: ScanResult) -> bytes:
         "card": None if result.card is None else result.card.model_dump(mode="json"),
         "findings": findings,
         "parts": result.parts,
+        "names": asdict(result.names),
     }
     # Surrogates: a file's name may be bytes that are no UTF-8.
     text = json.dumps(content).encode("utf-8", "surrogatepass")
@@ -65,6 +67,7 @@ def decode_result(data: bytes) -> ScanResult:
             content["format"],
             None if content["card"] is None else ModelCard.model_validate(content["card"]),
             tuple(map(str, content["parts"])),
+            Names(**{grade: tuple(map(str, listed)) for grade, listed in content["names"].items()}),
         )
     except Exception as error:  # struct, json, safetensors and pydantic raise their own kinds
         raise ValueError(f"no result of a scan: {error}") from error
