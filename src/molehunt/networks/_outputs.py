@@ -31,7 +31,7 @@ def logits_in(answer: Any, num_classes: int, output: str | None = None) -> Tenso
         K.
     output : str, optional
         Which one the user chose: its name, or its place counted from 0; the parts of a nested
-        one with dots between them.
+        one with dots between them. A lone tensor has no name and is taken.
 
     Raises
     ------
@@ -44,7 +44,7 @@ def logits_in(answer: Any, num_classes: int, output: str | None = None) -> Tenso
     >>> logits_in({"logits": torch.zeros(2, 10), "features": torch.zeros(2, 64)}, 10).shape
     torch.Size([2, 10])
     """
-    if output is None and isinstance(answer, Tensor):
+    if isinstance(answer, Tensor):
         if _is_answer(answer, num_classes):
             return _flat(answer)
         allowed = f"numbers [N, {num_classes}], one a class and image"

@@ -1,8 +1,8 @@
-"""Subjects that bring their own graph: ONNX and torch.export files."""
+"""Subjects that bring their own graph: ``torch.export`` files; what all graphs share."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,59 +11,30 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError, refused
-from molehunt.networks import BlackBox, Classifier, ModelCard
+from molehunt.errors import MolehuntError, UnreadableFileError, printable, refused
+from molehunt.networks import Access, Classifier, ModelCard, logits_in
 from molehunt.provenance import check_operators, load_exported
+from molehunt.scan._feeding import Feeding, feeding_of
 
 Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 _BATCH = 256  # images a call where the graph leaves the number open
+_TYPES = {torch.float32: "float", torch.float64: "double"}
 
 
-def open_onnx(path: Path, card: ModelCard) -> BlackBox:
-    """Open an ONNX file in onnxruntime; the file was inspected before.
-
-    Raises
-    ------
-    InvalidRequestError
-        If the extra ``onnx`` is not installed, or the graph takes other images than the
-        contract says.
-    UnreadableFileError
-        If onnxruntime cannot load it.
-    """
-    try:
-        import onnxruntime  # noqa: PLC0415  # an extra
-    except ImportError as error:
-        raise InvalidRequestError(f"{path}: an ONNX file needs: install molehunt[onnx]") from error
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = torch.get_num_threads()
-    options.log_severity_level = 4  # errors are raised; its own lines would be noise
-    try:
-        session = onnxruntime.InferenceSession(
-            str(path), options, providers=["CPUExecutionProvider"]
-        )
-    except Exception as error:  # the runtime has exceptions of its own for everything
-        message = " ".join(str(error).split())
-        raise UnreadableFileError(f"{path}: onnxruntime cannot load it: {message:.200}") from error
-    inputs = session.get_inputs()
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)":
-        got = ", ".join(f"{item.name} {item.type}" for item in inputs)
-        raise UnreadableFileError(refused(f"{path}: inputs", "one float32 tensor", got))
-    name, shape = inputs[0].name, inputs[0].shape
-    batch = _fixed_batch(shape, card, path)
-
-    def run(images: NDArray[np.float32]) -> NDArray[Any]:
-        return np.asarray(session.run(None, {name: images})[0])
-
-    return BlackBox(as_logits(in_batches(run, batch), card.num_classes), card)
-
-
-def open_exported(path: Path, card: ModelCard) -> Classifier:
+def open_exported(path: Path, card: ModelCard, output: str | None = None) -> Classifier:
     """Open a ``torch.export`` file (``.pt2``); the file was inspected before.
 
+    Parameters
+    ----------
+    path : Path
+    card : ModelCard
+    output : str, optional
+        Which of several outputs holds the answers; see `molehunt.networks.logits_in`.
+
     Raises
     ------
     UnreadableFileError
-        If torch cannot load it.
+        If torch cannot load it, or it takes something else than images.
     InvalidRequestError
         If the graph takes other images than the contract says.
     """
@@ -74,62 +45,64 @@ def open_exported(path: Path, card: ModelCard) -> Classifier:
     except MolehuntError:
         raise
     except Exception as error:  # torch raises anything here
-        message = " ".join(str(error).split())
-        raise UnreadableFileError(f"{path}: torch.export cannot load it: {message:.200}") from error
-    inputs = [
-        node.meta.get("val")
+        message = printable(" ".join(str(error).split()), 200)
+        raise UnreadableFileError(f"{path}: torch.export cannot load it: {message}") from error
+    values = {
+        node.name: node.meta.get("val")
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
-    ]
-    if len(inputs) != 1 or not isinstance(inputs[0], Tensor):
-        raise UnreadableFileError(refused(f"{path}: inputs", "one tensor", len(inputs)))
-    shape = [int(side) if isinstance(side, int) else None for side in inputs[0].shape]
-    model = Classifier(_FixedBatch(module, _fixed_batch(shape, card, path)), card)
+    }
+    feeding = feeding_of(path, [_described(name, value) for name, value in values.items()], card)
+    model = Classifier(_Graph(module, feeding, card.num_classes, output), card)
     model.stackable = False
+    if feeding.takes_bytes:
+        model.gives = frozenset({Access.LOGITS})
+        model.mean.zero_()
+        model.std.fill_(1)
     model.requires_grad_(False)
     return model
 
 
-def _fixed_batch(shape: Sequence[Any], card: ModelCard, path: Path) -> int | None:
-    """Return the number of images that the graph takes at once, None where it is open."""
-    sides = [side if isinstance(side, int) and side > 0 else None for side in shape]
-    fits = len(sides) == 4 and all(
-        mine is None or mine == stated
-        for mine, stated in zip(sides[1:], card.input_shape, strict=True)
-    )
-    if not fits:
-        raise InvalidRequestError(
-            refused(
-                f"{path}: input shape in the contract", f"the graph's {shape}", card.input_shape
-            )
-        )
-    return sides[0]
+def _described(name: str, value: Any) -> tuple[str, str, list[Any]]:
+    """Return an input's name, type and shape; open sides are no ints."""
+    if not isinstance(value, Tensor):
+        return name, type(value).__name__, []
+    kind = _TYPES.get(value.dtype, str(value.dtype).removeprefix("torch."))
+    return name, kind, [side if isinstance(side, int) else "open" for side in value.shape]
 
 
-class _FixedBatch(nn.Module):
-    """A graph that takes a fixed number of images, fed with any number."""
+class _Graph(nn.Module):
+    """A graph that is fed as it wants: so many images at once, in its layout and type."""
 
-    def __init__(self, graph: nn.Module, batch: int | None) -> None:
+    def __init__(
+        self, graph: nn.Module, feeding: Feeding, num_classes: int, output: str | None
+    ) -> None:
         super().__init__()
         self.graph = graph
-        self.batch = batch
+        self.feeding = feeding
+        self.num_classes = num_classes
+        self.output = output
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return logits [N, K] for images [N, C, H, W]."""
-        if self.batch is None:
-            answers: Tensor = self.graph(images)
-            return answers
+        """Return the answers [N, K] for images [N, C, H, W]."""
+        images = self.feeding.inputs(images)
+        batch = self.feeding.batch
+        if batch is None:
+            return self._ask(images)
         parts = []
-        for part in torch.split(images, self.batch):
-            short = self.batch - len(part)
+        for part in torch.split(images, batch):
+            short = batch - len(part)
             padded = torch.cat([part, part[-1:].expand(short, *part.shape[1:])]) if short else part
-            parts.append(self.graph(padded)[: len(part)])
+            parts.append(self._ask(padded)[: len(part)])
         return torch.cat(parts)
 
-    def train(self, mode: bool = True) -> _FixedBatch:
+    def train(self, mode: bool = True) -> _Graph:
         """Do nothing: an exported graph has its mode built in and refuses to be asked."""
         self.training = mode
         return self
+
+    def _ask(self, images: Tensor) -> Tensor:
+        return logits_in(self.graph(images), self.num_classes, self.output)
 
 
 def in_batches(answer: Answer, batch: int | None, most: int = _BATCH) -> Answer:

@@ -28,7 +28,8 @@ from molehunt.scan._found_contract import (
     name_of_transformer,
 )
 from molehunt.scan._graph_contract import claims_of_graph
-from molehunt.scan._runtimes import open_exported, open_onnx
+from molehunt.scan._onnx import open_onnx
+from molehunt.scan._runtimes import open_exported
 from molehunt.scan._sandbox import open_trusted
 from molehunt.scan._shards import is_index, looks_like_part, read_shards
 from molehunt.scan._weights import open_weights, read_tensors
@@ -219,4 +220,5 @@ def _open_graph(path: Path, form: FileFormat, opening: Opening, neighbours: Path
     )
     # It brings its own network, whatever the files beside it call theirs.
     contract = contract.model_copy(update={"architecture": opening.contract.architecture})
-    return Opened({"": _GRAPHS[form](path, contract.card(architecture=form.value))}, said)
+    card = contract.card(architecture=form.value)
+    return Opened({"": _GRAPHS[form](path, card, opening.output)}, said)
