@@ -6,7 +6,7 @@ end with it, or on a Ray cluster, by the same function.
 """
 
 from molehunt.resumable._build import build_missing, check_workers
-from molehunt.resumable._index import read_records, store_plan
+from molehunt.resumable._index import open_own, read_records, store_plan
 from molehunt.resumable._processes import one_thread
 from molehunt.resumable._ray import RayCluster
 from molehunt.resumable._work import BuildInterruptedError, Task, Work
@@ -19,6 +19,7 @@ __all__ = [
     "build_missing",
     "check_workers",
     "one_thread",
+    "open_own",
     "read_records",
     "store_plan",
 ]

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 from molehunt.errors import InvalidRequestError, OutputError, refused
-from molehunt.resumable._index import cut_torn_line, locked, read_records
-from molehunt.resumable._processes import in_processes
+from molehunt.resumable._index import cut_torn_line, locked, open_own, read_records
+from molehunt.resumable._processes import in_processes, one_thread
 from molehunt.resumable._ray import RayCluster, on_ray
 from molehunt.resumable._work import BuildInterruptedError, C, R, T, Task, Work, WorkerDiedError
 
@@ -35,7 +35,8 @@ def build_missing(
     context : object
         What `work.setup` would return, for tasks that are done in this process.
     workers : int or RayCluster
-        Processes, each with one thread; 1 stays in this process. Or the cluster that does it.
+        Processes; 1 stays in this process. Or the cluster that does it. A task is computed with
+        one thread wherever it is done, so that results do not depend on their number.
     at_once : int
         Tasks that this process does together with `work.build_together`; their records are
         appended together. More than 1 has one worker.
@@ -64,11 +65,11 @@ def build_missing(
                 _check_same(task, found[task.id], index)
         try:
             with (
-                index.open("a", encoding="utf-8") as stream,
+                open_own(index, "ab") as stream,
                 closing(_records(missing, work, context, workers, folder, at_once)) as fresh,
             ):
                 for record in fresh:
-                    stream.write(record.model_dump_json() + "\n")
+                    stream.write(record.model_dump_json().encode() + b"\n")
                     stream.flush()
                     os.fsync(stream.fileno())
                     finished += 1
@@ -115,10 +116,14 @@ def _records(
     elif at_once > 1:
         assert work.build_together is not None, "this work is done one by one"
         for first in range(0, len(tasks), at_once):
-            yield from work.build_together(tasks[first : first + at_once], context)
+            with one_thread():
+                together = work.build_together(tasks[first : first + at_once], context)
+            yield from together
     else:
         for task in tasks:
-            yield work.build(task, context)
+            with one_thread():  # sums depend on the number of threads
+                record = work.build(task, context)
+            yield record
 
 
 def check_workers(workers: int | RayCluster | None) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
@@ -9,10 +11,16 @@ from typing import Any, Self, overload
 from pydantic import ValidationError
 
 from molehunt.backdoors import Treatment
-from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
+from molehunt.errors import (
+    InvalidRequestError,
+    OutputError,
+    UnreadableFileError,
+    from_validation,
+    refused,
+)
 from molehunt.files import sha256_of
 from molehunt.networks import Classifier, load_model
-from molehunt.resumable import read_records, store_plan
+from molehunt.resumable import open_own, read_records, store_plan
 from molehunt.zoo._entries import Entry
 from molehunt.zoo._plan import Split, ZooPlan
 
@@ -45,8 +53,11 @@ class Models(Sequence[Classifier]):
     A detector that holds what it takes decides about memory; this sequence holds nothing.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], digests: Sequence[str] | None = None) -> None:
         self.paths = list(paths)
+        self.digests: list[str | None] = [None] * len(self.paths)
+        if digests is not None:
+            self.digests = list(digests)
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -58,11 +69,25 @@ class Models(Sequence[Classifier]):
     def __getitem__(self, index: int | slice) -> Classifier | Models:
         """Load one model, or return the sequence of some."""
         if isinstance(index, slice):
-            return Models(self.paths[index])
-        return load_model(self.paths[index])
+            part = Models(self.paths[index])
+            part.digests = self.digests[index]
+            return part
+        return _load_indexed(self.paths[index], self.digests[index])
 
     def __iter__(self) -> Iterator[Classifier]:
-        return (load_model(path) for path in self.paths)
+        return map(_load_indexed, self.paths, self.digests)
+
+
+def _load_indexed(path: Path, digest: str | None) -> Classifier:
+    """Load a model; refuse one that is not the file that its index lists."""
+    if digest is not None:
+        with open_own(path, "rb") as stream:
+            got = hashlib.sha256(stream.read()).hexdigest()
+        if got != digest:
+            raise UnreadableFileError(
+                refused(f"{path}: SHA-256", f"{digest}, as the zoo's index states", got)
+            )
+    return load_model(path)
 
 
 class Zoo:
@@ -76,6 +101,10 @@ class Zoo:
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
+        models = self.folder / MODELS_FOLDER
+        if models.is_symlink() or (models.exists() and not models.is_dir()):
+            allowed = "a folder of its own"
+            raise UnreadableFileError(refused(str(models), allowed, "a link or something else"))
         self.plan = read_stored_plan(self.folder)
         # In the order of the ids: which worker was first must not change a detector.
         self.records = sorted(
@@ -99,7 +128,9 @@ class Zoo:
 
     def models(self, records: Sequence[Record]) -> Models:
         """Return the models of some records as a lazy sequence."""
-        return Models([self.path_of(record) for record in records])
+        return Models(
+            [self.path_of(record) for record in records], [record.sha256 for record in records]
+        )
 
     def labelled(self, split: Split | str) -> tuple[Models, list[int]]:
         """Return the split's backdoored (1) and clean (0) models, placebos left out.
@@ -180,8 +211,11 @@ def read_stored_plan(folder: Path) -> ZooPlan:
     """Read ``zoo.json``; see `Zoo` for what is raised."""
     path = folder / PLAN_FILE
     try:
-        return ZooPlan.model_validate_json(path.read_text(encoding="utf-8"))
-    except OSError as error:
+        if not os.path.lexists(path):
+            raise FileNotFoundError(path)
+        with open_own(path, "rb") as stream:
+            return ZooPlan.model_validate_json(stream.read())
+    except (OSError, OutputError) as error:
         raise UnreadableFileError(
             f"{folder}: not a zoo: no {PLAN_FILE} in it; build one with: molehunt zoo build"
         ) from error
