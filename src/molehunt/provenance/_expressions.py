@@ -13,6 +13,8 @@ import re
 _LONGEST = 8192  # characters; guards of large networks take some hundred
 _LARGEST_NUMBER = 2**64
 _LARGEST_POWER = 8
+_MOST_ARGUMENTS = 16  # sympy compares every pair of the arguments of Max and Min
+_MOST_CALLS = 256
 _MOST_POWERS = 4
 # No line breaks (sympify deletes them before it evaluates), no braces, no back-quotes.
 _CHARACTERS = re.compile(r"[A-Za-z0-9_ .,'\"()\[\]+\-*/%<>=!&|~]*")
@@ -50,7 +52,12 @@ _SIZES = frozenset({"size", "stride", "storage_offset"})
 def is_size_expression(text: str) -> bool:
     """Whether `text` is arithmetic on symbols, such as ``Mul(Integer(2), Symbol('s0'))``."""
     tree = _parsed(text)
-    return tree is not None and _few_powers(tree) and all(_size_node(n) for n in _outer(tree))
+    return (
+        tree is not None
+        and _few_powers(tree)
+        and _few_arguments(tree)
+        and all(_size_node(node) for node in _outer(tree))
+    )
 
 
 def is_guard(text: str) -> bool:
@@ -88,6 +95,15 @@ def _few_powers(tree: ast.Expression) -> bool:
             if not (plain and small and numbers) or powers > _MOST_POWERS:
                 return False
     return True
+
+
+def _few_arguments(tree: ast.Expression) -> bool:
+    """Work in sympy grows with the square of what one call takes, nested ones flattened."""
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    if len(calls) > _MOST_CALLS or any(len(call.args) > _MOST_ARGUMENTS for call in calls):
+        return False
+    extremes = [call for call in calls if _called(call) in ("Max", "Min")]
+    return sum(len(call.args) for call in extremes) <= _MOST_ARGUMENTS
 
 
 def _called(node: ast.AST) -> str:

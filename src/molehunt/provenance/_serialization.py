@@ -25,6 +25,7 @@ from molehunt.provenance._judgement import (
     unsafe,
     worst,
 )
+from molehunt.provenance._no_models import describe_no_model
 from molehunt.provenance._onnx_file import judge_onnx, may_be_onnx, parse_onnx
 from molehunt.provenance._pickle_machine import read_pickle
 from molehunt.provenance._pickles import (
@@ -33,6 +34,7 @@ from molehunt.provenance._pickles import (
     looks_like_pickle,
     named_in,
 )
+from molehunt.provenance._readers import find_other_readers
 from molehunt.provenance._safetensors_header import judge_safetensors, starts_like_safetensors
 from molehunt.provenance._torch_files import judge_members, judge_torch_legacy, judge_torch_zip
 from molehunt.provenance._zip_records import has_end_record
@@ -67,15 +69,26 @@ def inspect_serialization(path: Path) -> Serialization:
     path = Path(path)
     try:
         with path.open("rb") as stream:
-            head = stream.read(_HEAD)
-            if starts_like_safetensors(head):
-                judged = judge_safetensors(path)
-                return Serialization.of(FileFormat.SAFETENSORS, judged)
-            if head[:4] == b"PK\x03\x04" or has_end_record(stream):
-                return _inspect_zip(stream)
-            return _inspect_stream(stream, path, head)
+            found = _inspect(stream, path)
+            others = []
+            if found.state is SerializationState.CLEAN:
+                others = find_other_readers(stream, found.format)
     except OSError as error:
         raise UnreadableFileError(f"{path}: {error.strerror or error}") from error
+    if others:
+        detail = f"{' and '.join(others)} as well, so that readers could disagree on it"
+        return Serialization(found.format, SerializationState.UNKNOWN, detail)
+    return found
+
+
+def _inspect(stream: IO[bytes], path: Path) -> Serialization:
+    head = stream.read(_HEAD)
+    if starts_like_safetensors(head):
+        judged = judge_safetensors(path)
+        return Serialization.of(FileFormat.SAFETENSORS, judged)
+    if head[:4] == b"PK\x03\x04" or has_end_record(stream):
+        return _inspect_zip(stream)
+    return _inspect_stream(stream, path, head)
 
 
 def _inspect_zip(stream: IO[bytes]) -> Serialization:
@@ -135,7 +148,7 @@ def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization
     if looks_like_pickle(content) or _names_something(content):
         judged = judge_pickle(content)
         return Serialization.of(FileFormat.PICKLE, judged)
-    detail = f"no format that is known here{missing}"
+    detail = describe_no_model(head) or f"no format that is known here{missing}"
     return Serialization(FileFormat.UNKNOWN, SerializationState.NOT_SCANNED, detail)
 
 
