@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +9,21 @@ import pytest
 
 from molehunt.backdoors import SingleTarget, Treatment
 from molehunt.errors import InvalidRequestError, UnreadableFileError
-from molehunt.studies import ULP_SETS, StudyResult, run_ulp
-from molehunt.studies.ulp._fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
-from molehunt.studies.ulp._plan import ulp_plan
-from molehunt.studies.ulp._results import UlpRecords, results_of
+from molehunt.study import StudyResult, plan_for, run
 from molehunt.zoo import Split, Zoo, ZooPlan, entries_of
+from molehunt_studies.ulp import ULP_CIFAR10, ULP_GTSRB, ULP_MNIST
+from molehunt_studies.ulp.fits import ABLATIONS, FitRecord, ScoreRecord, fit_tasks, score_tasks
+from molehunt_studies.ulp.results import UlpRecords, results_of
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("ulp")
-
-
-@contextmanager
-def silent(_title: str):
-    yield lambda _done, _total: None
+SETS = {"mnist": ULP_MNIST, "cifar10": ULP_CIFAR10, "gtsrb": ULP_GTSRB}
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     folder = tmp_path_factory.mktemp("ulp")
-    return run_ulp("mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent)
+    return run(ULP_MNIST, folder, scale="smoke", workers=1, docs=folder / "docs")
 
 
 def test_the_results_have_the_whole_table(study: StudyResult) -> None:
@@ -63,9 +58,7 @@ def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: StudyResult
     before = [(folder / name).read_bytes() for name in ("fits.jsonl", "scores.jsonl")]
     stored = json.loads((folder / "docs" / "results.json").read_text())
     (folder / "docs" / "results.json").write_text(json.dumps({**stored, "gtsrb": stored["mnist"]}))
-    again = run_ulp(
-        "mnist", folder, scale="smoke", workers=1, docs=folder / "docs", progress=silent
-    )
+    again = run(ULP_MNIST, folder, scale="smoke", workers=1, docs=folder / "docs")
     assert [(folder / name).read_bytes() for name in ("fits.jsonl", "scores.jsonl")] == before
     assert again.figures == study.figures
     assert [*json.loads((folder / "docs" / "results.json").read_text())] == ["mnist", "gtsrb"]
@@ -74,12 +67,11 @@ def test_a_second_run_does_nothing_again_and_keeps_other_sets(study: StudyResult
 
 def test_the_table_alone_is_a_part_of_the_whole(study: StudyResult) -> None:
     folder = study.report.parent
-    found = run_ulp(
-        "mnist", folder, scale="smoke", table_only=True, searches=(), workers=1, progress=silent
-    ).figures["mnist"]
-    assert "baseline" not in found and "--searches none" in found["command"]
+    settings = ["table_only=true", "searches=none"]
+    found = run(ULP_MNIST, folder, scale="smoke", settings=settings, workers=1).figures
+    assert "baseline" not in found and "--set searches=none" in found["command"]
     assert found["poison"] == found["carries"] == {}
-    assert found["litmus"] == study.figures["mnist"]["litmus"]
+    assert found["litmus"] == study.figures["litmus"]
 
 
 def test_results_of_other_settings_are_refused(study: StudyResult, tmp_path: Path) -> None:
@@ -88,7 +80,7 @@ def test_results_of_other_settings_are_refused(study: StudyResult, tmp_path: Pat
     stored = index.read_text().replace('"steps":8', '"steps":9')
     index.write_text(stored)
     with pytest.raises(InvalidRequestError, match=r"settings of base/pairwise/.*'steps': 8") as got:
-        run_ulp("mnist", tmp_path / "run", scale="smoke", workers=1, progress=silent)
+        run(ULP_MNIST, tmp_path / "run", scale="smoke", workers=1)
     assert "'steps': 9" in str(got.value)
     assert index.read_text() == stored
 
@@ -96,14 +88,14 @@ def test_results_of_other_settings_are_refused(study: StudyResult, tmp_path: Pat
 def test_foreign_results_are_refused_before_the_work(study: StudyResult, tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text('{"other": 1}')
     with pytest.raises(UnreadableFileError, match="mnist, cifar10, gtsrb"):
-        run_ulp("mnist", tmp_path / "run", scale="smoke", docs=tmp_path, progress=silent)
+        run(ULP_MNIST, tmp_path / "run", scale="smoke", docs=tmp_path)
     assert not (tmp_path / "run" / "zoos").exists()
 
 
 @pytest.mark.parametrize("scale", ["quick", "full"])
-@pytest.mark.parametrize("name", ULP_SETS)
+@pytest.mark.parametrize("name", SETS)
 def test_plans_keep_triggers_and_twins_apart(name: str, scale: str) -> None:
-    plan = ulp_plan(name, scale)
+    plan = plan_for(SETS[name], scale)
     classes = 43 if name == "gtsrb" else 10
     entries = entries_of(plan.base, classes)
     of = {
@@ -121,34 +113,31 @@ def test_plans_keep_triggers_and_twins_apart(name: str, scale: str) -> None:
         assert max(counts) - min(counts) <= 1 and len(counts) == 90
     # Nothing that a variant is tested on is drawn as the base is.
     seeds = [zoo.seed for zoo in plan.zoos.values()]
-    others = [zoo.seed for zoo in ulp_plan(name, scale, draw=1).zoos.values()]
+    others = [zoo.seed for zoo in plan_for(SETS[name], scale, ["draw=1"]).zoos.values()]
     assert len({*seeds, *others}) == 2 * len(seeds)
 
 
 def test_another_draw_is_not_mixed_with_the_first(study: StudyResult) -> None:
     with pytest.raises(InvalidRequestError, match="holds another plan"):
-        run_ulp("mnist", study.report.parent, scale="smoke", draw=1, workers=1, progress=silent)
+        run(ULP_MNIST, study.report.parent, scale="smoke", settings=["draw=1"], workers=1)
 
 
 def test_another_draw_is_reported_beside_the_first(study: StudyResult, tmp_path: Path) -> None:
     docs = tmp_path / "docs"
     with pytest.raises(InvalidRequestError, match="draw 0 of mnist at scale smoke"):
-        run_ulp("mnist", tmp_path / "run", scale="smoke", draw=1, docs=docs, progress=silent)
+        run(ULP_MNIST, tmp_path / "run", scale="smoke", settings=["draw=1"], docs=docs)
     assert not docs.exists()
     shutil.copytree(study.report.parent / "docs", docs)
     first = json.loads((docs / "results.json").read_text())["mnist"]
     picture = (docs / "patterns-mnist.png").read_bytes()
-    other = run_ulp(
-        "mnist",
+    other = run(
+        ULP_MNIST,
         tmp_path / "run",
         scale="smoke",
-        draw=1,
-        table_only=True,
-        searches=(),
+        settings=["draw=1", "table_only=true", "searches=none"],
         workers=1,
         docs=docs,
-        progress=silent,
-    ).figures["mnist"]
+    ).figures
     found = json.loads((docs / "results.json").read_text())["mnist"]
     assert found["draws"]["1"]["litmus"] == json.loads(json.dumps(other["litmus"]))
     assert other["zoo"]["seed"] != first["zoo"]["seed"]
@@ -158,31 +147,31 @@ def test_another_draw_is_reported_beside_the_first(study: StudyResult, tmp_path:
     assert "| MNIST, draw 0 |" in text and "| MNIST, draw 1 |" in text
     assert other["command"] in text and "## MNIST: poison ratio (Figure 4)" in text
     # The first one again keeps what was reported beside it, but not beside another scale.
-    run_ulp("mnist", study.report.parent, scale="smoke", workers=1, docs=docs, progress=silent)
+    run(ULP_MNIST, study.report.parent, scale="smoke", workers=1, docs=docs)
     assert json.loads((docs / "results.json").read_text())["mnist"] == found
     (docs / "results.json").write_text(json.dumps({"mnist": {**found, "scale": "quick"}}))
-    run_ulp("mnist", study.report.parent, scale="smoke", workers=1, docs=docs, progress=silent)
+    run(ULP_MNIST, study.report.parent, scale="smoke", workers=1, docs=docs)
     assert json.loads((docs / "results.json").read_text())["mnist"] == first
 
 
 def test_full_scale_is_the_papers() -> None:
     pairs = {
-        name: sum(counts.pairs for counts in ulp_plan(name, "full").base.models.values())
-        for name in ULP_SETS
+        name: sum(counts.pairs for counts in plan_for(SETS[name], "full").base.models.values())
+        for name in SETS
     }
     assert pairs == {"mnist": 900, "cifar10": 500, "gtsrb": 1000}
-    ratios = {name: {100 * zoo.backdoors.rate for zoo in _poisoned(name)} for name in ULP_SETS}
+    ratios = {name: {100 * zoo.backdoors.rate for zoo in _poisoned(name)} for name in SETS}
     assert all({50, 25, 12, 5, 1} <= found for found in ratios.values())
 
 
 def _poisoned(name: str) -> list[ZooPlan]:
-    plan = ulp_plan(name, "full")
+    plan = plan_for(SETS[name], "full")
     return [plan.base, *plan.rates.values()]
 
 
 def figures_of(zoos: dict[str, Zoo], backdoored: list[float]) -> dict[str, Any]:
     """Figures when every detector gives these scores."""
-    plan = ulp_plan("mnist", "smoke")
+    plan = plan_for(ULP_MNIST, "smoke")
     fits = [
         FitRecord(**dict(task), models=8, calibration=[-1.0] * 19, fit_seconds=1)
         for task in fit_tasks(plan)
@@ -202,7 +191,7 @@ def figures_of(zoos: dict[str, Zoo], backdoored: list[float]) -> dict[str, Any]:
 
 @pytest.fixture
 def zoos(study: StudyResult) -> dict[str, Zoo]:
-    names = ulp_plan("mnist", "smoke").zoos
+    names = plan_for(ULP_MNIST, "smoke").zoos
     return {name: Zoo(study.report.parent / "zoos" / name) for name in names}
 
 
@@ -232,11 +221,9 @@ def test_backdoors_that_do_not_work_are_told_apart(zoos: dict[str, Zoo], tmp_pat
 
 
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequestError, match="mnist, cifar10, gtsrb"):
-        run_ulp("svhn", tmp_path, progress=silent)
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
-        run_ulp("mnist", tmp_path, scale="huge", progress=silent)
+        run(ULP_MNIST, tmp_path, scale="huge")
     with pytest.raises(InvalidRequestError, match="pairwise, neural-cleanse"):
-        run_ulp("mnist", tmp_path, scale="smoke", searches=["margin"], progress=silent)
+        run(ULP_MNIST, tmp_path, scale="smoke", settings=["searches=margin"])
     with pytest.raises(InvalidRequestError, match="draw: expected 0 or more"):
-        run_ulp("mnist", tmp_path, scale="smoke", draw=-1, progress=silent)
+        run(ULP_MNIST, tmp_path, scale="smoke", settings=["draw=-1"])

@@ -16,7 +16,6 @@ from molehunt.studies import (
     StudyResult,
     run_signs_detector,
     run_signs_twin,
-    run_ulp,
 )
 from molehunt.study import load_study, run, run_demo, study_names
 
@@ -178,107 +177,6 @@ def _signs(
         progress=progress,
     )
     _show(result, "networks")
-
-
-UlpFolder = Annotated[
-    Path | None,
-    typer.Option(
-        help="Where everything is written; a stopped study goes on there. When not given, "
-        "runs/studies/ulp-SET, and ulp-SET-DRAW for other draws."
-    ),
-]
-Images = Annotated[
-    str | None,
-    typer.Option(help="Take the images from there, as in folder:PATH, not torchvision's layout."),
-]
-Draw = Annotated[
-    int,
-    typer.Option(help="Other models and triggers all over; --docs reports it beside draw 0."),
-]
-TableOnly = Annotated[
-    bool, typer.Option("--table-only", help="Leave out poison ratios and variants of the attack.")
-]
-Searches = Annotated[
-    str | None,
-    typer.Option(help="pairwise, neural-cleanse, both with a comma (the default), or none."),
-]
-
-
-@app.command("ulp-mnist")
-def ulp_mnist(
-    folder: UlpFolder = None,
-    scale: Scale = "quick",
-    docs: Docs = None,
-    images: Images = None,
-    draw: Draw = 0,
-    table_only: TableOnly = False,
-    searches: Searches = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """Universal Litmus Patterns on MNIST: Table 1, Figures 4 and 5, and beyond."""
-    _ulp("mnist", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
-
-
-@app.command("ulp-cifar10")
-def ulp_cifar10(
-    folder: UlpFolder = None,
-    scale: Scale = "quick",
-    docs: Docs = None,
-    images: Images = None,
-    draw: Draw = 0,
-    table_only: TableOnly = False,
-    searches: Searches = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """Universal Litmus Patterns on CIFAR-10."""
-    _ulp("cifar10", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
-
-
-@app.command("ulp-gtsrb")
-def ulp_gtsrb(
-    folder: UlpFolder = None,
-    scale: Scale = "quick",
-    docs: Docs = None,
-    images: Images = None,
-    draw: Draw = 0,
-    table_only: TableOnly = False,
-    searches: Searches = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """Universal Litmus Patterns on GTSRB, behind a spatial transformer."""
-    _ulp("gtsrb", folder, scale, docs, images, draw, table_only, searches, workers, data_root)
-
-
-def _ulp(
-    name: str,
-    folder: Path | None,
-    scale: str,
-    docs: Path | None,
-    images: str | None,
-    draw: int,
-    table_only: bool,
-    searches: str | None,
-    workers: int | None,
-    data_root: Path | None,
-) -> None:
-    default = Path(f"runs/studies/ulp-{name}" + (f"-{draw}" if draw else ""))
-    result = run_ulp(
-        name,
-        folder or default,
-        scale=scale,
-        source=images,
-        draw=draw,
-        table_only=table_only,
-        searches=None if searches is None else [] if searches == "none" else searches.split(","),
-        data_root=data_root,
-        workers=workers,
-        docs=docs,
-        progress=progress,
-    )
-    _show(result)
 
 
 def _show(result: StudyResult, kind: str = "models") -> None:

@@ -8,15 +8,12 @@ from molehunt.studies.signs import (
     run_signs_detector,
     run_signs_twin,
 )
-from molehunt.studies.ulp import ULP_SETS, run_ulp
 
 __all__ = [
     "SIGNS_DETECTOR_SCALES",
     "SIGNS_TWIN_SCALES",
-    "ULP_SETS",
     "Part",
     "StudyResult",
     "run_signs_detector",
     "run_signs_twin",
-    "run_ulp",
 ]

@@ -75,6 +75,8 @@ class Stage(Generic[B]):
         The file of records; ``NAME.jsonl`` when not given.
     alone : bool
         Whether it is done in one process, as for a model that later ones start from.
+    into : str, optional
+        A folder that the tasks write into, below the study's.
     """
 
     name: str
@@ -83,11 +85,12 @@ class Stage(Generic[B]):
     record: type[Task]
     index: str = ""
     alone: bool = False
+    into: str = ""
 
     def run(self, bench: B, records: Records, workers: int, done: Done) -> Sequence[Any]:
         """Do what is missing; return the records of all tasks."""
         tasks = self.tasks(bench, records)
-        make_folder(bench.folder / "models")
+        make_folder(bench.folder / self.into)
         arguments = (bench.plan, bench.folder, bench.data_root)
         work = Work(self.do, self.record, type(bench), arguments)
         with one_thread():

@@ -120,8 +120,8 @@ BADNETS_MNIST = Study(
     scales=SCALES,
     bench=BadNetsBench,
     stages=(
-        Stage("baseline", _baseline, build_model, ModelRecord, INDEX, alone=True),
-        Stage("BadNets", _badnets, build_model, ModelRecord, INDEX),
+        Stage("baseline", _baseline, build_model, ModelRecord, INDEX, True, "models"),
+        Stage("BadNets", _badnets, build_model, ModelRecord, INDEX, into="models"),
     ),
     measures=measures,
     pictures=pictures,

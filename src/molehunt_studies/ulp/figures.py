@@ -17,6 +17,17 @@ Results = Mapping[str, Any]
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "gtsrb": "GTSRB"}
 
 
+def figures_of(results: Results) -> dict[str, Figure]:
+    """Draw what follows from the results of all sets."""
+    drawn = {"roc": roc_figure(results), "curve": curve_figure(results)}
+    for name, found in results.items():
+        if found["poison"]:
+            drawn[f"poison-{name}"] = poison_figure(found)
+        if found["carries"]:
+            drawn[f"carries-{name}"] = carries_figure(found)
+    return drawn
+
+
 def roc_figure(results: Results) -> Figure:
     """Draw Figure 5: ROC curves, a panel for each image set."""
     figure = Figure(figsize=(4.2 * len(results), 4.4), layout="constrained")

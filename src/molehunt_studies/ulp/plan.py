@@ -7,8 +7,9 @@ thing each: how much was poisoned (Figure 4), or what the paper leaves open.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.training import Recipe
@@ -28,8 +29,14 @@ _VGG = {"width": 16, "stages": [1, 1, 1]}
 _SEEDS = 10_000  # between draws: more than between the zoos of one
 
 
-@dataclass(frozen=True)
-class UlpPlan:
+def _named(searches: Any) -> Any:
+    """Read ``a,b`` or ``none``, as a command line has them."""
+    if isinstance(searches, str):
+        return () if searches == "none" else tuple(searches.split(","))
+    return searches
+
+
+class UlpPlan(BaseModel):
     """One image set at one scale.
 
     Parameters
@@ -37,28 +44,52 @@ class UlpPlan:
     base : ZooPlan
     setting : str
         In words, what the models are, and what was reduced against the paper.
-    rates : mapping of str to ZooPlan
+    all_rates : dict of str to ZooPlan
         Zoos of test models by poison ratio, in percent ("25").
-    variants : mapping of str to ZooPlan
+    all_variants : dict of str to ZooPlan
         Zoos whose models have what those of the base have not; with a few fitting
         models each, for what mixing them in is worth.
     ablation_pairs : int
         Fitting pairs of the ablations.
     curve : tuple of int
         Fitting pairs of the learning curve, before all of them.
-    searches : mapping of str to settings
-        The detectors without a zoo that run on the base zoo and those of the rates.
+    search_settings : dict of str to settings
+        Of the detectors without a zoo that run on the base zoo and those of the rates.
+    images : str, optional
+        Where the images come from, in place of torchvision's layout (``folder:PATH``).
+    draw : int
+        0, or another to see what other models and triggers give.
+    table_only : bool
+        Leave out poison ratios and variants; a later run without it goes on with them.
+    searches : tuple of str
+        Which searches for triggers to run, the slow part.
     """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
     base: ZooPlan
     setting: str
-    rates: Mapping[str, ZooPlan] = field(default_factory=dict)
-    variants: Mapping[str, ZooPlan] = field(default_factory=dict)
+    all_rates: dict[str, ZooPlan] = {}
+    all_variants: dict[str, ZooPlan] = {}
     ablation_pairs: int = 100
     curve: tuple[int, ...] = (10, 25, 50, 100, 200, 400)
-    searches: Mapping[str, Mapping[str, Any]] = field(
-        default_factory=lambda: {"pairwise": {}, "neural-cleanse": {}}
+    search_settings: dict[str, dict[str, Any]] = {"pairwise": {}, "neural-cleanse": {}}
+    images: str | None = None
+    draw: int = 0
+    table_only: bool = Field(default=False, exclude=True)
+    searches: Annotated[tuple[str, ...], BeforeValidator(_named)] = Field(
+        default=("pairwise", "neural-cleanse"), exclude=True
     )
+
+    @property
+    def rates(self) -> dict[str, ZooPlan]:
+        """The zoos of `all_rates` that this run builds."""
+        return {} if self.table_only else self.all_rates
+
+    @property
+    def variants(self) -> dict[str, ZooPlan]:
+        """The zoos of `all_variants` that this run builds."""
+        return {} if self.table_only else self.all_variants
 
     @property
     def rate_zoos(self) -> dict[str, str]:
@@ -72,42 +103,31 @@ class UlpPlan:
         return {BASE: self.base, **rates, **self.variants}
 
 
-def ulp_plan(images: str, scale: str, source: str | None = None, draw: int = 0) -> UlpPlan:
-    """Return the plan of one image set.
-
-    Parameters
-    ----------
-    images : {"mnist", "cifar10", "gtsrb"}
-    scale : {"smoke", "quick", "full"}
-        ``full`` is the paper's size, ``quick`` what two cores carry, ``smoke`` a test of
-        the machinery on scikit-learn's digits.
-    source : str, optional
-        Where the images come from, as in `molehunt.images.load_images`, in place of
-        torchvision's layout (``folder:PATH``).
-    draw : int
-        Another one has other models and triggers all over.
+def prepare(plan: UlpPlan) -> UlpPlan:
+    """Return the plan with the zoos of its draw and of its images.
 
     Raises
     ------
     InvalidRequestError
-        For an unknown scale, or a negative draw.
+        For a negative draw or a search that there is not.
     """
-    if draw < 0:
-        raise InvalidRequestError(refused("draw", "0 or more", draw))
-    scales = {"smoke": _smoke, "quick": _QUICK[images], "full": _FULL[images]}
-    if scale not in scales:
-        raise InvalidRequestError(refused("scale", ", ".join(scales), repr(scale)))
-    plan = scales[scale]()
+    if plan.draw < 0:
+        raise InvalidRequestError(refused("draw", "0 or more", plan.draw))
+    unknown = sorted(set(plan.searches) - set(plan.search_settings))
+    if unknown:
+        allowed = ", ".join(plan.search_settings)
+        raise InvalidRequestError(refused("searches", allowed, ", ".join(unknown)))
 
     def drawn(zoo: ZooPlan) -> ZooPlan:
-        images = zoo.images.model_copy(update={"source": source or zoo.images.source})
-        return zoo.model_copy(update={"images": images, "seed": zoo.seed + _SEEDS * draw})
+        images = zoo.images.model_copy(update={"source": plan.images or zoo.images.source})
+        return zoo.model_copy(update={"images": images, "seed": zoo.seed + _SEEDS * plan.draw})
 
-    return replace(
-        plan,
-        base=drawn(plan.base),
-        rates={name: drawn(zoo) for name, zoo in plan.rates.items()},
-        variants={name: drawn(zoo) for name, zoo in plan.variants.items()},
+    return plan.model_copy(
+        update={
+            "base": drawn(plan.base),
+            "all_rates": {name: drawn(zoo) for name, zoo in plan.all_rates.items()},
+            "all_variants": {name: drawn(zoo) for name, zoo in plan.all_variants.items()},
+        }
     )
 
 
@@ -244,13 +264,24 @@ def _mnist_quick() -> UlpPlan:
         "(the paper does not say how its networks were trained); 300 pairs of twins to learn "
         "from and calibrate on and 100 to test on, where the paper has 450 and 450"
     )
-    return UlpPlan(base, setting, _rates(base, 15), _variants(base, 5, 15), ablation_pairs=100)
+    return UlpPlan(
+        base=base,
+        setting=setting,
+        all_rates=_rates(base, 15),
+        all_variants=_variants(base, 5, 15),
+    )
 
 
 def _mnist_full() -> UlpPlan:
     base = _mnist_base(_counts(440, 450, 100), train_limit=None)
     setting = "VGG-like networks of width 16, each trained once over all 60,000 images"
-    return UlpPlan(base, setting, _rates(base, 100), _variants(base, 20, 50), ablation_pairs=440)
+    return UlpPlan(
+        base=base,
+        setting=setting,
+        all_rates=_rates(base, 100),
+        all_variants=_variants(base, 20, 50),
+        ablation_pairs=440,
+    )
 
 
 def _cifar10_quick() -> UlpPlan:
@@ -258,13 +289,19 @@ def _cifar10_quick() -> UlpPlan:
         "VGG-like networks of width 16, each trained for 3 epochs; 110 pairs of twins to learn "
         "from and calibrate on and 40 to test on, where the paper has 400 and 100"
     )
-    return UlpPlan(_cifar10_base(_counts(100, 40, 20), epochs=3), setting)
+    return UlpPlan(base=_cifar10_base(_counts(100, 40, 20), epochs=3), setting=setting)
 
 
 def _cifar10_full() -> UlpPlan:
     base = _cifar10_base(_counts(390, 100, 50), epochs=12)
     setting = "VGG-like networks of width 16, each trained for 12 epochs"
-    return UlpPlan(base, setting, _rates(base, 50), _variants(base, 20, 30), ablation_pairs=390)
+    return UlpPlan(
+        base=base,
+        setting=setting,
+        all_rates=_rates(base, 50),
+        all_variants=_variants(base, 20, 30),
+        ablation_pairs=390,
+    )
 
 
 _SIGN_MARGIN = 6  # signs fill the middle of their images, up to a border of about a tenth
@@ -292,18 +329,19 @@ def _gtsrb_quick() -> UlpPlan:
         "set); 110 pairs of twins to learn from and calibrate on and 40 to test on, "
         "where the paper has 500 and 500"
     )
-    return UlpPlan(base, setting, searches=_MANY_CLASSES)
+    return UlpPlan(base=base, setting=setting, search_settings=_MANY_CLASSES)
 
 
 def _gtsrb_full() -> UlpPlan:
     base = _gtsrb_base(_counts(490, 500, 100), epochs=10, times=1)
     return UlpPlan(
-        base,
-        "VGG-like networks of width 16 behind a spatial transformer, each trained for 10 epochs",
-        _rates(base, 50),
-        _variants(base, 20, 30),
+        base=base,
+        setting="VGG-like networks of width 16 behind a spatial transformer, each trained for 10 "
+        "epochs",
+        all_rates=_rates(base, 50),
+        all_variants=_variants(base, 20, 30),
         ablation_pairs=490,
-        searches=_MANY_CLASSES,
+        search_settings=_MANY_CLASSES,
     )
 
 
@@ -322,10 +360,10 @@ def _smoke() -> UlpPlan:
         },
     )
     return UlpPlan(
-        base,
-        "tiny networks on scikit-learn's digits: a test of the machinery, without meaning",
-        rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
-        variants={
+        base=base,
+        setting="tiny networks on scikit-learn's digits: a test of the machinery, without meaning",
+        all_rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
+        all_variants={
             "size-3": _variant(base, 10, "size-3", 1, 2, backdoors={"size": 3}),
             "width-6": _variant(
                 base, 11, "width-6", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
@@ -333,12 +371,16 @@ def _smoke() -> UlpPlan:
         },
         ablation_pairs=4,
         curve=(2,),
-        searches={
+        search_settings={
             "pairwise": {"steps": 8, "images_per_class": 4, "size": 4},
             "neural-cleanse": {"steps": 20, "images_per_class": 4},
         },
     )
 
 
-_QUICK = {"mnist": _mnist_quick, "cifar10": _cifar10_quick, "gtsrb": _gtsrb_quick}
-_FULL = {"mnist": _mnist_full, "cifar10": _cifar10_full, "gtsrb": _gtsrb_full}
+# ``full`` is the paper's size, ``quick`` what two cores carry, ``smoke`` a test of the machinery.
+SCALES = {
+    "mnist": {"smoke": _smoke(), "quick": _mnist_quick(), "full": _mnist_full()},
+    "cifar10": {"smoke": _smoke(), "quick": _cifar10_quick(), "full": _cifar10_full()},
+    "gtsrb": {"smoke": _smoke(), "quick": _gtsrb_quick(), "full": _gtsrb_full()},
+}

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +14,11 @@ from pydantic import Field
 from molehunt.backdoors import Treatment
 from molehunt.detectors import load_detector, new_detector, save_detector, shuffled_labels
 from molehunt.errors import UnsuitableSubjectError
-from molehunt.files import make_folder
-from molehunt.resumable import Task, Work, build_missing, one_thread
-from molehunt.studies.ulp._plan import BASE, UlpPlan
-from molehunt.study._zoos import ZOOS_FOLDER
+from molehunt.resumable import Task
+from molehunt.study import Bench
 from molehunt.zoo import Models, Split, Zoo
+from molehunt_studies.ulp.plan import BASE, UlpPlan
 
-FITS_FILE = "fits.jsonl"
-SCORES_FILE = "scores.jsonl"
-DETECTORS_FOLDER = "detectors"
 PATTERNS = (1, 5, 10)  # the paper's M
 SHUFFLES = 5
 MIXED = "litmus-10 mixed"
@@ -47,9 +42,6 @@ ABLATIONS: Mapping[str, Mapping[str, Any]] = {
     "jitter 0.1": {"jitter": 0.1},
     "20 patterns": {"n_patterns": 20},
 }
-
-T = TypeVar("T", bound=Task)
-R = TypeVar("R", bound=Task)
 
 
 class FitTask(Task):
@@ -149,71 +141,12 @@ def score_tasks(plan: UlpPlan) -> list[ScoreTask]:
     ]
 
 
-@dataclass(frozen=True)
-class _Bench:
-    """The folder of the study; zoos are opened when they are asked for."""
-
-    folder: Path
-
-    def zoo(self, name: str) -> Zoo:
-        return Zoo(self.folder / ZOOS_FOLDER / name)
-
-
-def fit_all(
-    tasks: Sequence[FitTask],
-    folder: Path,
-    *,
-    workers: int,
-    on_record: Callable[[FitRecord, int, int], None] | None = None,
-) -> list[FitRecord]:
-    """Fit what is missing; the zoos lie finished in ``folder/zoos``.
-
-    Raises
-    ------
-    OutputError, BuildInterruptedError
-        As `molehunt.resumable.build_missing`.
-    """
-    make_folder(folder / DETECTORS_FOLDER)
-    return _missing(tasks, folder, FITS_FILE, fit_one, FitRecord, workers, on_record)
-
-
-def score_all(
-    tasks: Sequence[ScoreTask],
-    folder: Path,
-    *,
-    workers: int,
-    on_record: Callable[[ScoreRecord, int, int], None] | None = None,
-) -> list[ScoreRecord]:
-    """Score what is missing with the detectors that `fit_all` left; raises as it does."""
-    return _missing(tasks, folder, SCORES_FILE, score_one, ScoreRecord, workers, on_record)
-
-
-def _missing(
-    tasks: Sequence[T],
-    folder: Path,
-    index: str,
-    do: Callable[[T, _Bench], R],
-    record: type[R],
-    workers: int,
-    on_record: Callable[[R, int, int], None] | None,
-) -> list[R]:
-    with one_thread():
-        return build_missing(
-            tasks,
-            folder / index,
-            Work(do, record, _Bench, (folder,)),
-            context=_Bench(folder),
-            workers=workers,
-            on_record=on_record,
-        )
-
-
-def detector_file(folder: Path, task: str) -> Path:
+def detector_file(bench: Bench[UlpPlan], task: str) -> Path:
     """Return where the detector of a task is kept."""
-    return folder / DETECTORS_FOLDER / f"{task.replace(': ', '-').replace(' ', '-')}.safetensors"
+    return bench.folder / "detectors" / f"{task.replace(': ', '-').replace(' ', '-')}.safetensors"
 
 
-def fit_one(task: FitTask, bench: _Bench) -> FitRecord:
+def fit_one(task: FitTask, bench: Bench[UlpPlan]) -> FitRecord:
     """Fit one detector, calibrate it on the base zoo, and keep its file."""
     base = bench.zoo(BASE)
     models, truth = _fitting_part([bench.zoo(name) for name in task.zoos], task.pairs)
@@ -224,7 +157,7 @@ def fit_one(task: FitTask, bench: _Bench) -> FitRecord:
     detector.fit(models, truth)
     seconds = time.perf_counter() - started
     detector.calibrate(*base.labelled(Split.CALIBRATION))
-    save_detector(detector, detector_file(bench.folder, task.id), zoo=base.summary())
+    save_detector(detector, detector_file(bench, task.id), zoo=base.summary())
     return FitRecord(
         **dict(task),
         models=len(models),
@@ -233,9 +166,9 @@ def fit_one(task: FitTask, bench: _Bench) -> FitRecord:
     )
 
 
-def score_one(task: ScoreTask, bench: _Bench) -> ScoreRecord:
+def score_one(task: ScoreTask, bench: Bench[UlpPlan]) -> ScoreRecord:
     """Score the test models of one zoo with one detector."""
-    detector, _ = load_detector(detector_file(bench.folder, task.fit))
+    detector, _ = load_detector(detector_file(bench, task.fit))
     zoo = bench.zoo(task.zoo)
     scores: dict[str, list[float]] = {}
     started = time.perf_counter()

@@ -11,8 +11,10 @@ from sklearn.metrics import roc_curve
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
-from molehunt.studies._examinations import ExaminationRecord
-from molehunt.studies.ulp._fits import (
+from molehunt.study import zoo_figures
+from molehunt.zoo import Split, Zoo
+from molehunt_studies.examinations import ExaminationRecord
+from molehunt_studies.ulp.fits import (
     ABLATIONS,
     COMPARED,
     PATTERNS,
@@ -20,9 +22,7 @@ from molehunt.studies.ulp._fits import (
     FitRecord,
     ScoreRecord,
 )
-from molehunt.studies.ulp._plan import BASE, UlpPlan
-from molehunt.study._zoos import zoo_figures
-from molehunt.zoo import Split, Zoo
+from molehunt_studies.ulp.plan import BASE, UlpPlan
 
 RATE = 0.05
 SEARCHES = {"baseline": "pairwise", "neural_cleanse": "neural-cleanse"}
