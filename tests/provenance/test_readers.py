@@ -180,3 +180,26 @@ def test_a_file_that_is_no_model_is_told_what_it_is(name: str, tmp_path: Path) -
 )
 def test_expressions_that_take_sympy_long_are_refused(text: str, allowed: bool) -> None:
     assert is_size_expression(text) is allowed
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"dtype": "F6_E2M3", "shape": [8], "data_offsets": [0, 6]},
+        {"dtype": "F4", "shape": [12], "data_offsets": [0, 6]},
+        {"dtype": "F32", "shape": [0, 2**63], "data_offsets": [0, 0]},
+        {"dtype": "F32", "shape": [0, 2**62, 2], "data_offsets": [0, 0]},
+        {"dtype": "F32", "shape": [0.0], "data_offsets": [0, 0]},
+    ],
+)
+def test_a_type_or_shape_that_torch_cannot_hold_is_not_clean(
+    entry: dict[str, object], tmp_path: Path
+) -> None:
+    (tmp_path / "a").write_bytes(hostile.safetensors({"x": entry}, bytes(6)))
+    assert inspect_serialization(tmp_path / "a").state is SerializationState.UNKNOWN
+
+
+def test_a_name_without_end_is_not_clean(tmp_path: Path) -> None:
+    entry = hostile.entry(0, 4)
+    (tmp_path / "a").write_bytes(hostile.safetensors({"x" * 600: entry}, bytes(4)))
+    assert inspect_serialization(tmp_path / "a").state is SerializationState.UNKNOWN

@@ -16,7 +16,14 @@ from safetensors import SafetensorError, safe_open
 
 from molehunt.provenance._judgement import Judgement, UnreadContentError, clean, unread
 
-_LARGEST_HEADER = 32 * 2**20  # bytes; ten thousand tensors take one or two million
+_LARGEST_HEADER = 8 * 2**20  # bytes; twenty thousand tensors take about three million
+_LONGEST_NAME = 512  # characters
+_MOST_ELEMENTS = 2**48
+# What torch loads; safetensors knows more types, and torch fails on those.
+_DTYPES = {
+    *("BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64", "F16", "BF16", "F32", "F64"),
+    *("C64", "F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"),
+}
 
 
 def starts_like_safetensors(head: bytes) -> bool:
@@ -32,15 +39,32 @@ def judge_safetensors(path: Path) -> Judgement:
             return unread(f"a header of {length} bytes, more than {_LARGEST_HEADER}")
         header = stream.read(length)
     try:
+        _check(json.loads(header, object_pairs_hook=_without_duplicates))
         with safe_open(path, framework="np"):
             pass
-        json.loads(header, object_pairs_hook=_without_duplicates)
     except (SafetensorError, OSError, ValueError, RecursionError, UnreadContentError) as error:
         message = " ".join(str(error).split())
         return unread(f"a header that does not fit its file: {message:.150}")
     if zipfile.is_zipfile(path):
         return unread("a zip archive as well, so that readers could disagree on it")
     return clean("tensors and text only")
+
+
+def _check(entries: object) -> None:
+    """Refuse names, types and shapes that no tensor of torch has, before one is made."""
+    if not isinstance(entries, dict):
+        raise UnreadContentError("no table of tensors")
+    for name, entry in entries.items():
+        if name == "__metadata__":
+            continue
+        if len(name) > _LONGEST_NAME:
+            raise UnreadContentError(f"a name of {len(name)} characters")
+        if not isinstance(entry, dict) or entry.get("dtype") not in _DTYPES:
+            raise UnreadContentError("a type of numbers that torch does not load")
+        shape = entry.get("shape")
+        sides = shape if isinstance(shape, list) else [None]
+        if not all(isinstance(side, int) and 0 <= side <= _MOST_ELEMENTS for side in sides):
+            raise UnreadContentError("a shape that no tensor has")
 
 
 def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
