@@ -257,3 +257,13 @@ def test_layers_that_networks_use_are_listed(tmp_path: Path) -> None:
             path = tmp_path / f"{number}{step}.pt2"
             torch.export.save(each, path)
             assert inspect_serialization(path).state is SerializationState.CLEAN, path.name
+
+
+@pytest.mark.parametrize("name", ["to.dtype_layout", "__and__.Tensor", "add.Tensor"])
+def test_overloads_that_exports_call_are_listed(name: str) -> None:
+    assert find_operator_fault(f"torch.ops.aten.{name}") is None
+
+
+@pytest.mark.parametrize("name", ["add.out", "sum.IntList_out", "clamp.Tensor_out"])
+def test_overloads_that_write_into_what_they_are_given_are_not(name: str) -> None:
+    assert find_operator_fault(f"torch.ops.aten.{name}") is not None

@@ -21,6 +21,7 @@ from torch import Tensor, fx, nn
 from molehunt.errors import UnreadableFileError, refused
 
 _LISTED = """
+__and__ __or__ __xor__
 _adaptive_avg_pool2d _adaptive_avg_pool3d _log_softmax _native_batch_norm_legit
 _native_batch_norm_legit_no_training _softmax _to_copy _unsafe_index _unsafe_view
 _assert_scalar _assert_tensor_metadata _upsample_bicubic2d_aa _upsample_bilinear2d_aa
@@ -92,7 +93,7 @@ def find_operator_fault(target: str) -> tuple[str, bool] | None:
     space, name, overload = match["space"], match["name"], match["overload"] or ""
     if space in _REACHING_SPACES or _REACHING.fullmatch(name):
         return "calls an operator that opens files, prints or runs other code", True
-    known = (space == "aten" and name in OPERATORS and "out" not in overload) or (
+    known = (space == "aten" and name in OPERATORS and not re.search(r"(^|_)out$", overload)) or (
         space == "higher_order" and name in BLOCKS
     )
     if known:
