@@ -46,9 +46,9 @@ def with_classes(count: int) -> ModelCard:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("two tensors", "tuple of 2 (0: Tensor [2, 10], 1: Tensor [2, 10])"),
-        ("unlike names", "dict of 2 (first: Tensor [2, 10], second: Tensor [2, 10])"),
-        ("deep", "dict of 1 (a: dict of 1 (b: dict))"),
+        ("two tensors", "got 0 [2, 10], 1 [2, 10]; choose one with --output NAME"),
+        ("unlike names", "got first [2, 10], second [2, 10]; choose one"),
+        ("deep", "expected one of shape [N, 10], got dict"),
         ("text", "got str"),
         ("one number each", "got Tensor [2]"),
         ("too few", "expected one a image (2), got shape (3, 10)"),
@@ -64,6 +64,19 @@ def test_answers_that_are_no_logits_are_described(kind: str, said: str, tmp_path
         lines.append(str(caught.value))
     assert said in lines[0]
     assert lines[0] == lines[1]
+
+
+@pytest.mark.parametrize("kind", ["logits and features", "a tuple", "nested"])
+def test_logits_are_found_among_other_outputs(kind: str, tmp_path: Path) -> None:
+    torch.testing.assert_close(
+        opened(modules.Answering(kind), tmp_path)(IMAGES), modules.ten(IMAGES)
+    )
+
+
+def test_of_several_outputs_the_user_chooses(tmp_path: Path) -> None:
+    torch.save(modules.Answering("unlike names"), tmp_path / "module.pt")
+    box = open_trusted(tmp_path / "module.pt", CARD, "pickle", "second")
+    torch.testing.assert_close(box(IMAGES), modules.ten(IMAGES))
 
 
 def test_a_module_is_found_in_a_checkpoint(tmp_path: Path) -> None:
@@ -182,7 +195,11 @@ def test_the_child_ends_with_its_parent(tmp_path: Path) -> None:
         "box = open_trusted(Path(sys.argv[1]), CARD, 'pickle'); print('open', flush=True)\n"
         "box(IMAGES)\n"
     )
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")])}
+    environment = {
+        **os.environ,
+        "TMPDIR": str(tmp_path),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "src")]),
+    }
     with subprocess.Popen(
         [sys.executable, "-c", code, tmp_path / "module.pt"],
         stdout=subprocess.PIPE, text=True, env=environment,

@@ -30,6 +30,9 @@ class Answering(torch.nn.Module):
 
 
 ANSWERS: dict[str, Callable[[torch.Tensor], Any]] = {
+    "logits and features": lambda x: {"features": x[:, :4], "logits": x, "probabilities": -x},
+    "a tuple": lambda x: (x, x[:, :, None, None].expand(-1, -1, 2, 2)),
+    "nested": lambda x: {"head": {"logits": x}, "loss": None},
     "two tensors": lambda x: (x, x),
     "unlike names": lambda x: {"first": x, "second": x},
     "deep": lambda x: {"a": {"b": {"c": "text"}}},

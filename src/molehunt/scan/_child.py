@@ -29,7 +29,15 @@ class UnsuitableError(Exception):
     """What the file holds or answers is not what is needed; the message says it all."""
 
 
-def main(descriptor: int, parent: int, kind: str, path: str, import_path: list[str]) -> None:
+def main(
+    descriptor: int,
+    parent: int,
+    kind: str,
+    path: str,
+    import_path: list[str],
+    classes: int,
+    output: str | None,
+) -> None:
     """Give up rights, load the file, and answer images until the other side ends."""
     connection = socket.socket(fileno=descriptor)
     try:
@@ -45,7 +53,7 @@ def main(descriptor: int, parent: int, kind: str, path: str, import_path: list[s
         close_off(tempfile.tempdir)  # docs/loading.md says what is left where the kernel cannot
         model = _load(kind, path)
         connection.sendall(HEADER.pack(0, 0, 0))
-        _serve(connection, model)
+        _serve(connection, model, classes, output)
     except EOFError:
         pass
     except BaseException as error:  # the file's code raises what it likes
@@ -88,7 +96,7 @@ def _load(kind: str, path: str) -> nn.Module:
     return modules[0].float().eval()
 
 
-def _serve(connection: socket.socket, model: nn.Module) -> None:
+def _serve(connection: socket.socket, model: nn.Module, classes: int, output: str | None) -> None:
     """Answer images until the other side ends."""
     import numpy as np  # noqa: PLC0415
     import torch  # noqa: PLC0415
@@ -98,7 +106,8 @@ def _serve(connection: socket.socket, model: nn.Module) -> None:
         content = received(connection, 4 * int(np.prod(shape)))
         images = np.frombuffer(content, dtype="<f4").reshape(shape)
         with torch.inference_mode():
-            answers = tensor_in(model(torch.from_numpy(images))).float().cpu().numpy()
+            tensor = tensor_in(model(torch.from_numpy(images)), classes, output)
+            answers = tensor.float().cpu().numpy()
         if len(answers) != len(images):
             raise UnsuitableError(
                 f"answers: expected one a image ({len(images)}), got shape {answers.shape}"
@@ -108,8 +117,8 @@ def _serve(connection: socket.socket, model: nn.Module) -> None:
         connection.sendall(answers.tobytes())
 
 
-def tensor_in(answer: Any) -> Tensor:
-    """Return the logits in what a model answered.
+def tensor_in(answer: Any, classes: int, output: str | None) -> Tensor:
+    """Return the answers [N, K] in what a model answered, or a tensor of another shape.
 
     Raises
     ------
@@ -118,9 +127,18 @@ def tensor_in(answer: Any) -> Tensor:
     """
     import torch  # noqa: PLC0415
 
-    if isinstance(answer, torch.Tensor) and answer.ndim >= 2:
+    if isinstance(answer, torch.Tensor) and answer.ndim >= 2 and output is None:
         return answer
-    raise UnsuitableError(f"answers: expected one tensor [N, K], got {describe(answer)}")
+    if not isinstance(answer, dict | list | tuple) and not hasattr(answer, "__dataclass_fields__"):
+        raise UnsuitableError(f"answers: expected one tensor [N, K], got {describe(answer)}")
+    # Only where it is needed: it takes as long to import as torch.
+    from molehunt.errors import UnsuitableSubjectError  # noqa: PLC0415
+    from molehunt.networks import logits_in  # noqa: PLC0415
+
+    try:
+        return logits_in(answer, classes, output)
+    except UnsuitableSubjectError as error:
+        raise UnsuitableError(str(error)) from None
 
 
 def describe(value: Any, depth: int = 2) -> str:
@@ -137,4 +155,4 @@ def describe(value: Any, depth: int = 2) -> str:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], json.loads(sys.argv[5]))
+    main(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4], *json.loads(sys.argv[5]))

@@ -38,19 +38,19 @@ _SECONDS_TO_END = 5.0
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "LANG", "LC_ALL")
 
 
-def open_trusted(path: Path, card: ModelCard, kind: str) -> BlackBox:
+def open_trusted(path: Path, card: ModelCard, kind: str, output: str | None = None) -> BlackBox:
     """Open a TorchScript file (`kind` ``torchscript``) or a pickled module (``pickle``).
 
     The file's code runs in a child process, which ends with the model. Classes of a pickled
     module are imported from installed packages and ``PYTHONPATH``, never from the current
-    folder.
+    folder. Of several outputs `output` names the one that holds the answers.
 
     Raises
     ------
     UnreadableFileError
         If the child cannot load it.
     """
-    child = _Child(path, kind)
+    child = _Child(path, kind, card.num_classes, output)
     model = BlackBox(as_logits(in_batches(child.answer, None), card.num_classes), card)
     weakref.finalize(model, child.close)
     return model
@@ -71,14 +71,15 @@ def import_path() -> list[str]:
 class _Child:
     """A process that loads a file and answers images over a socket."""
 
-    def __init__(self, path: Path, kind: str) -> None:
+    def __init__(self, path: Path, kind: str, classes: int, output: str | None) -> None:
         self._path = path
         self._written = b""
         self._why: str | None = None
         self._folder = tempfile.mkdtemp(prefix="molehunt-")
         self._socket, theirs = socket.socketpair()
         self._socket.setblocking(False)
-        arguments = [theirs.fileno(), os.getpid(), kind, path.absolute(), json.dumps(import_path())]
+        settings = json.dumps([import_path(), classes, output])
+        arguments = [theirs.fileno(), os.getpid(), kind, path.absolute(), settings]
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-I", "-B", _child.__file__, *map(str, arguments)],

@@ -158,7 +158,8 @@ def _open_code(path: Path, form: FileFormat, opening: Opening) -> Opened:
     kind, name = "pickle", "pickled module"
     if form is FileFormat.TORCHSCRIPT:
         kind = name = form.value
-    model = open_trusted(path, opening.contract.card(architecture=name), kind)
+    card = opening.contract.card(architecture=name)
+    model = open_trusted(path, card, kind, opening.output)
     return Opened({"": model}, _BY_USER)
 
 
