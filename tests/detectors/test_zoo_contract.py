@@ -53,7 +53,7 @@ def test_a_claim_that_is_not_the_zoos_is_refused(name: str, zoo: Zoo, tmp_path: 
         model = claimed(zoo, **lie)
         with pytest.raises(UnsuitableSubjectError, match=r"claims another .* the zoo's"):
             detector.check_subject(model)
-        model.vouched = True  # you say so, or clean images do
+        model.vouched = True  # you say so
         detector.check_subject(model)
 
 

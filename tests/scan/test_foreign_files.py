@@ -293,7 +293,7 @@ def test_a_wrong_contract_is_found_with_clean_images(
     code, subject = found["wrong"]
     assert code == 3
     assert [item["check"] for item in subject["findings"]] == ["serialization", "contract"]
-    assert "better than chance" in subject["findings"][-1]["message"]
+    assert "the contract looks wrong: accuracy" in subject["findings"][-1]["message"]
     _, subject = found["right"]
     assert [item["status"] for item in subject["findings"][:2]] == ["passed", "passed"]
     assert subject["findings"][-1]["check"] == "litmus"

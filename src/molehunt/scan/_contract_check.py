@@ -9,21 +9,27 @@ from molehunt.errors import MolehuntError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, ModelCard
 from molehunt.scan._contract import StatedContract
+from molehunt.scan._usual_mistakes import find_better
 from molehunt.scan._verdict import Finding, Status
 from molehunt.training import logits_of
 
 # How seldom a model that guesses may pass for one that knows.
 _LEVEL = 0.01
 _MOST_IMAGES = 500
-_DOUBTFUL = 0.5
+# Under it a network of four or more classes is of no use, whatever the reason: the weakest of
+# strangers' networks are right on about half of their images.
+_LEAST_ACCURACY = 0.3
+_MANY_CLASSES = 4
 
 
 def check_contract(model: Classifier, clean: ImageSet) -> Finding:
-    """Measure the model's accuracy on clean images; at chance the contract is wrong.
+    """Measure the model's accuracy on clean images: is the contract right?
 
     A wrong normalisation, channel order or list of classes makes detectors judge another
-    function than the one that will be used. Chance is the share of the most frequent class;
-    the model must beat it in a binomial test at 1 %.
+    function than the one that will be used. The contract is doubted where a usual mistake
+    explains the images better (see `find_better`), where the model does not beat chance (the
+    share of the most frequent class, a binomial test at 1 %), and where a model of four or more
+    classes is right on less than 30 %.
 
     Returns
     -------
@@ -41,9 +47,18 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
     except Exception as error:  # a stranger's network may fail in any way
         message = f"the model fails on clean images: {error}"
         return Finding("contract", Status.FAILED, " ".join(message.split())[:300])
-    right = int((answers.argmax(1) == images.labels).sum())
+    stated = answers.argmax(1)
+    right = int((stated == images.labels).sum())
     count = len(images)
     said = f"accuracy {right / count:.1%} on {count} clean images"
+    better = find_better(model, images, stated)
+    if better is not None:
+        return Finding(
+            "contract",
+            Status.INCONCLUSIVE,
+            f"the contract looks wrong: accuracy {better.accuracy:.1%} with {better.mistake}, "
+            f"{right / count:.1%} as stated, on {count} clean images",
+        )
     chance = int(images.labels.bincount().max()) / count
     if binom.sf(right - 1, count, chance) > _LEVEL:
         return Finding(
@@ -52,8 +67,13 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
             refused("input contract", f"better than chance ({chance:.1%})", said)
             + "; shape, value range, mean and std, channel order or class order is wrong",
         )
-    if right / count < _DOUBTFUL:
-        said += ": low; is the contract right?"
+    if images.num_classes >= _MANY_CLASSES and right / count < _LEAST_ACCURACY:
+        return Finding(
+            "contract",
+            Status.INCONCLUSIVE,
+            refused("input contract", f"an accuracy of {_LEAST_ACCURACY:.0%} or more", said)
+            + "; no usual mistake explains it",
+        )
     return Finding("contract", Status.PASSED, said)
 
 
