@@ -79,7 +79,9 @@ CASES = {
     "url, sha1": ({"location": URL, "hash": "SHA-1:" + "A" * 40, "signature": URL},
                   [Fault.WEAK_HASH]),
     "url, sha512": ({"location": URL, "hash": "0" * 128, "signature": URL}, []),
-    "url, cut hash": ({"location": URL, "hash": SHA256[:8], "signature": URL}, [Fault.NO_HASH]),
+    "url, start of a hash": ({"location": URL, "hash": SHA256[:8], "signature": URL},
+                             [Fault.WEAK_HASH]),
+    "url, cut hash": ({"location": URL, "hash": SHA256[:20], "signature": URL}, [Fault.NO_HASH]),
     "url, wrong length": ({"location": URL, "hash": "sha256:" + "0" * 40, "signature": URL},
                           [Fault.NO_HASH]),
     "url, no hex": ({"location": URL, "hash": "z" * 64, "signature": URL}, [Fault.NO_HASH]),
@@ -134,7 +136,7 @@ BAD_LISTS = {
     "missing": (None, "No such file"),
     "empty": ("", "columns"),
     "head only": ("name,location\n", "at least one"),
-    "other columns": ("name,location,sha256\nm,m.pt,0\n", "expected name, location, hash"),
+    "other columns": ("what,where\nm,m.pt\n", "expected name, location, hash"),
     "no location": ("name,hash\nm,0\n", "columns"),
     "too many": ("name,location\nm,m.pt,extra\n", "2 values"),
     "too few": ("name,location\nm\n", "location"),
@@ -157,3 +159,48 @@ def test_what_is_no_list_is_refused_in_one_line(name: str, tmp_path: Path) -> No
     with pytest.raises(UnreadableFileError, match=message) as caught:
         audit_list(path)
     assert "\n" not in str(caught.value)
+
+
+def dialects(digest: str, name: str = "net.pt") -> dict[str, str]:
+    return {
+        "semicolon and case": f"File;SHA-256\n{name};{digest}\n",
+        "tab": f"path\tChecksum\tlicense\n{name}\t{digest}\tmit\n",
+        "bar": f"name | location | hash\nm | {name} | {digest}\n",
+        "BOM and CRLF": f"\ufeffname,location,hash\r\nm,{name},{digest}\r\n",
+        "sha256sum": f"# made by sha256sum\n{digest}  {name}\n",
+        "binary": f"{digest} *{name}\n",
+        "BSD": f"SHA256 ({name}) = {digest}\n",
+        "start": f"filename,digest\n{name},{digest[:8]}\n",
+    }
+
+
+@pytest.mark.parametrize("name", dialects(SHA256))
+def test_lists_in_all_dialects_find_a_changed_file(name: str, tmp_path: Path) -> None:
+    (tmp_path / "net.pt").write_bytes(b"any")
+    right = hashlib.sha256(b"any").hexdigest()
+    for digest, faulty in ((right, False), (SHA256, True)):
+        (tmp_path / "list").write_bytes(dialects(digest)[name].encode())
+        (model,) = audit_list(tmp_path / "list")
+        assert model.here and (Fault.MISMATCH in model.faults) is faulty, model
+    assert (Fault.WEAK_HASH in model.faults) is (name == "start")
+
+
+def test_the_digits_in_a_name_are_compared(tmp_path: Path) -> None:
+    right = hashlib.sha256(b"any").hexdigest()
+    for digits, faulty in ((right[:8], False), (right[:8].upper(), False), ("0" * 8, True)):
+        (tmp_path / f"resnet18-{digits}.pth").write_bytes(b"any")
+        (tmp_path / "list").write_text(f"location\nresnet18-{digits}.pth\n")
+        (model,) = audit_list(tmp_path / "list")
+        assert (Fault.MISMATCH in model.faults) is faulty and Fault.WEAK_HASH in model.faults
+
+
+def test_nothing_outside_the_folder_is_looked_at(tmp_path: Path) -> None:
+    folder = tmp_path / "lists"
+    folder.mkdir()
+    (tmp_path / "secret").write_bytes(b"any")
+    (folder / "link").symlink_to(tmp_path / "secret")
+    for location in ("../secret", str(tmp_path / "secret"), "link", "/proc/self/status"):
+        (folder / "list").write_text(f"location,hash\n{location},{SHA256}\n")
+        (model,) = audit_list(folder / "list")
+        assert Fault.ERROR in model.faults and not model.here
+        assert "sha256 is" not in model.detail

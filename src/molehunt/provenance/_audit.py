@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import csv
 import hashlib
-import io
 import json
 import re
 from collections import Counter
@@ -22,6 +21,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from molehunt.errors import UnreadableFileError, from_validation, printable, refused
+from molehunt.files import open_regular, read_bytes
+from molehunt.provenance._audit_lists import list_rows
 from molehunt.provenance._folder import is_file
 from molehunt.provenance._judgement import SerializationState
 from molehunt.provenance._serialization import inspect_serialization
@@ -31,7 +32,10 @@ _BY_LENGTH = {32: "md5", 40: "sha1", 56: "sha224", 64: "sha256", 96: "sha384", 1
 _LENGTHS = {algorithm: length for length, algorithm in _BY_LENGTH.items()}
 _WEAK = {"md5", "sha1"}
 _URL = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-_COLUMNS = ("name", "location", "hash", "signature")
+_DIGITS_IN_NAME = re.compile(r"-([0-9a-fA-F]{8,16}|[0-9a-fA-F]{64})\.[A-Za-z0-9]+$")
+_FEWEST, _MOST_OF_A_PART = 8, 16  # digits of a digest that is not whole
+_CHUNK = 2**20
+_LARGEST_LIST = 2**24  # bytes
 
 
 class Fault(StrEnum):
@@ -55,6 +59,7 @@ class ListedModel(BaseModel):
     location: str = Field(min_length=1)
     hash: str | None = None
     signature: str | None = None
+    remark: str = Field(default="", exclude=True)  # of the reading: columns that were left out
 
 
 @dataclass(frozen=True)
@@ -87,10 +92,13 @@ def audit_list(path: Path) -> tuple[AuditedModel, ...]:
     Parameters
     ----------
     path : Path
-        CSV with a head, or JSON: a list of objects, or an object with such a list under
-        ``models``. Columns: name, location (URL, or path relative to the list), hash
-        (``sha256:…``, or bare with the algorithm told by its length) and signature (URL or
-        path); the last two may be left out.
+        CSV with a head (comma, semicolon, tab or ``|``), what ``sha256sum`` and its like
+        write, or JSON: a list of objects, or an object with such a list under ``models``.
+        Columns: location (URL, or path below the list's folder), name, hash (``sha256:…``, or
+        bare with the algorithm told by its length; 8 to 16 digits are the start of a
+        SHA-256) and signature (URL or path); all but the location may be left out, and
+        others are passed over. Without a hash the digits at the end of a file's
+        name count, as torchvision writes them.
 
     Raises
     ------
@@ -103,20 +111,19 @@ def audit_list(path: Path) -> tuple[AuditedModel, ...]:
 def read_model_list(path: Path) -> list[ListedModel]:
     """Read a model zoo's list; see `audit_list`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except OSError as error:
-        raise UnreadableFileError(f"{path}: {error.strerror}") from error
+        text = read_bytes(path, _LARGEST_LIST).decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise UnreadableFileError(f"{path}: no text in UTF-8") from error
     try:
-        rows = json.loads(text) if text.lstrip()[:1] in ("[", "{") else _csv_rows(text)
+        rows = json.loads(text) if text.lstrip()[:1] in ("[", "{") else list_rows(text)
         if isinstance(rows, dict):
             rows = rows.get("models")
         models = TypeAdapter(list[ListedModel]).validate_python(rows)
     except ValidationError as error:
         raise UnreadableFileError(str(from_validation(error, f"{path}: no model list"))) from error
     except (ValueError, csv.Error, RecursionError) as error:
-        raise UnreadableFileError(f"{path}: no model list: {error}") from error
+        message = printable(" ".join(str(error).split()))
+        raise UnreadableFileError(f"{path}: no model list: {message}") from error
     if not models:
         raise UnreadableFileError(refused(f"{path}: models", "at least one", "none"))
     return models
@@ -128,25 +135,17 @@ def fault_counts(models: Sequence[AuditedModel]) -> dict[str, int]:
     return {fault.value: counts[fault] for fault in Fault}
 
 
-def _csv_rows(text: str) -> list[dict[str | None, object]]:
-    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    head = reader.fieldnames or []
-    if set(head) - set(_COLUMNS) or not {"name", "location"} <= set(head):
-        raise ValueError(refused("columns", ", ".join(_COLUMNS), ", ".join(map(str, head))))
-    rows = list(reader)
-    for row in rows:
-        if None in row:
-            raise ValueError(refused(f"line {row.get('name')!r}", f"{len(head)} values", "more"))
-    return [dict(row) for row in rows]
-
-
 def _audited(model: ListedModel, folder: Path) -> AuditedModel:
     faults: set[Fault] = set()
     algorithm, digest, remark = _stated_hash(model.hash)
-    remarks = [remark] if remark else []
+    remarks = [text for text in (model.remark, remark) if text]
+    in_name = _DIGITS_IN_NAME.search(model.location)
+    if not model.hash and in_name:
+        algorithm, digest = "sha256", in_name[1].lower()
+        remarks.append("the hash stands in the file's name")
     if algorithm is None:
         faults.add(Fault.NO_HASH)
-    elif algorithm in _WEAK:
+    elif algorithm in _WEAK or len(digest) < _LENGTHS[algorithm]:
         faults.add(Fault.WEAK_HASH)
     here = False
     if _URL.match(model.location):
@@ -158,14 +157,19 @@ def _audited(model: ListedModel, folder: Path) -> AuditedModel:
     else:
         file = folder / model.location
         here = is_file(file)
-        if here:
+        outside = here and not _is_below(file, folder)
+        if outside:
+            here = False
+            faults.add(Fault.ERROR)
+            remarks.append("outside the list's folder: not looked at")
+        elif here:
             found, said = _judged_file(file, algorithm, digest)
             faults |= found
             remarks += said
         else:
             faults.add(Fault.ERROR)
             remarks.append("no file there")
-        if not _signature_there(model, folder, file):
+        if outside or not _signature_there(model, folder, file):
             faults.add(Fault.NO_SIGNATURE)
     return AuditedModel(
         printable(model.name),
@@ -182,11 +186,16 @@ def _judged_file(file: Path, algorithm: str | None, digest: str) -> tuple[set[Fa
     remarks = []
     try:
         if algorithm:
-            with file.open("rb") as stream:
-                got = hashlib.file_digest(stream, algorithm).hexdigest()
-            if got != digest:
+            with open_regular(file) as stream:
+                hashed = hashlib.new(algorithm)
+                while chunk := stream.read(_CHUNK):
+                    hashed.update(chunk)
+            got, part = hashed.hexdigest(), len(digest) < _LENGTHS[algorithm]
+            if not got.startswith(digest):
                 faults.add(Fault.MISMATCH)
                 remarks.append(f"the {algorithm} is {got}")
+            elif part:
+                remarks.append(f"{len(digest)} digits of the {algorithm} match, which is weak")
         serialization = inspect_serialization(file)
     except OSError as error:
         return {*faults, Fault.ERROR}, [*remarks, f"cannot be read: {error.strerror}"]
@@ -203,7 +212,16 @@ def _signature_there(model: ListedModel, folder: Path, file: Path) -> bool:
     """Return whether a signature is there; whose it is takes a key, and `verify_signature`."""
     if not model.signature:
         return find_signature(file) is not None
-    return bool(_URL.match(model.signature)) or is_file(folder / model.signature)
+    place = folder / model.signature
+    return bool(_URL.match(model.signature)) or (is_file(place) and _is_below(place, folder))
+
+
+def _is_below(file: Path, folder: Path) -> bool:
+    """Whether a file, links followed, lies in a folder: a list may not have others looked at."""
+    try:
+        return file.resolve(strict=True).is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):
+        return False
 
 
 def _stated_hash(text: str | None) -> tuple[str | None, str, str]:
@@ -212,7 +230,12 @@ def _stated_hash(text: str | None) -> tuple[str | None, str, str]:
         return None, "", ""
     prefix, colon, digits = text.lower().rpartition(":")
     digits = digits.strip()
-    algorithm = prefix.strip().replace("-", "") if colon else _BY_LENGTH.get(len(digits), "")
-    if _LENGTHS.get(algorithm) != len(digits) or not re.fullmatch("[0-9a-f]*", digits):
+    usual = _BY_LENGTH.get(len(digits), "sha256")
+    algorithm = prefix.strip().replace("-", "") if colon else usual
+    most = _LENGTHS.get(algorithm, 0)
+    whole = len(digits) == most or (
+        algorithm == "sha256" and _FEWEST <= len(digits) <= _MOST_OF_A_PART
+    )
+    if not whole or not re.fullmatch("[0-9a-f]*", digits):
         return None, "", refused("hash", f"{', '.join(_LENGTHS)} in hexadecimal", repr(text))
     return algorithm, digits, ""
