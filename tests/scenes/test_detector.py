@@ -34,7 +34,7 @@ from molehunt.scenes import (
 )
 from molehunt.scenes._pixels import fitted
 from molehunt.scenes._train import _Example, _example, _loss, _mirrored, _window
-from molehunt.studies._drawn_scenes import write_shapes
+from molehunt_studies.signs import write_shapes
 
 CLASSES = ("red disc", "blue square")
 OTHERS = ("green disc", "red square", "blue disc")

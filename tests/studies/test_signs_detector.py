@@ -8,47 +8,41 @@ import pytest
 import torch
 
 from molehunt.cli._main import run
-from molehunt.cli._shared import progress
 from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, save_model
 from molehunt.scenes import SceneSet, load_detector
-from molehunt.studies import SIGNS_DETECTOR_SCALES, StudyResult, run_signs_detector
-from molehunt.studies.signs._detector_records import (
+from molehunt.study import StudyResult
+from molehunt.study import run as run_study
+from molehunt_studies.signs import BADNETS_SIGNS, BADNETS_TRANSFER
+from molehunt_studies.signs.detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
     Measured,
     StartRecord,
 )
-from molehunt.studies.signs._detector_results import detector_results
-from molehunt.studies.signs._detector_shop import Country, DetectorShop
-from molehunt.studies.signs._paper import PAPER
+from molehunt_studies.signs.detector_results import detector_results
+from molehunt_studies.signs.detector_scenes import Country, DetectorBench
+from molehunt_studies.signs.report import REPORT
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("signs-detector")
-SMOKE = SIGNS_DETECTOR_SCALES["smoke"]
+SMOKE = BADNETS_SIGNS.scales["smoke"]
 TWIN = {"gtsrb_twin": {}}
 
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("detector")
-    for part in ("attacks", "transfer"):
-        result = run_signs_detector(
-            folder / "run",
-            part=part,
-            scale="smoke",
-            workers=1,
-            docs=folder / "docs",
-            progress=progress,
-        )
+    for part in (BADNETS_SIGNS, BADNETS_TRANSFER):
+        result = run_study(part, folder / "run", scale="smoke", workers=1, docs=folder / "docs")
     return folder, result
 
 
 def test_the_full_plan_is_the_papers() -> None:
-    plan = SIGNS_DETECTOR_SCALES["full"]
+    plan = BADNETS_SIGNS.scales["full"]
     assert (plan.width, plan.hidden) == (1, 4096)
-    assert [f"{k:g}" for k in plan.strengths] == list(PAPER["strengthening"])
+    assert [f"{k:g}" for k in plan.strengths] == list(REPORT.paper["strengthening"])
     networks = plan.networks()
     assert len({task.id for task in networks}) == len(networks) == 7 * plan.seeds
     assert len(plan.carried()) == 2 * plan.seeds
@@ -91,12 +85,12 @@ def test_figures_count_answers() -> None:
         )
         for task in SMOKE.transfers({})
     ]
-    shop = _shop_of_names()
+    bench = _bench_of_names()
     starts = [
         StartRecord(**dict(task), train_seconds=4.0, steps=10, seconds=1.0, sha256="")
         for task in SMOKE.starts()
     ]
-    found = detector_results(networks, transfers, starts, shop)
+    found = detector_results(networks, transfers, starts, bench)
     clean = found["baseline"]["clean"]
     assert clean["kinds"]["red disc"]["mean"] == 75 and clean["kinds"]["blue square"]["mean"] == 50
     assert clean["average"]["mean"] == 62.5 and clean["signs"]["mean"] == 66.67
@@ -106,7 +100,7 @@ def test_figures_count_answers() -> None:
     assert found["transfer"]["badnet"]["triggered"]["average"]["mean"] == 50
     assert list(found["strengthening"]) == ["1", "10"]
     assert found["speed"] == {"training": 5.0, "evaluation": 2.5, "peak_mib": 1.0}
-    part = detector_results(networks[:1], [], starts, shop)
+    part = detector_results(networks[:1], [], starts, bench)
     assert not {"transfer", "strengthening", "activations"} & set(part)
     assert part["single_target"] == part["random_target"] == {}
 
@@ -175,14 +169,17 @@ def test_features_of_a_file_must_fit(tmp_path: Path) -> None:
     path = tmp_path / "zf.safetensors"
     save_model(build_classifier("zf", images, arguments={"width": 0.1, "hidden": 4}), path)
     with pytest.raises(InvalidRequestError, match=r"width: expected 0.25, got 0.1"):
-        run_signs_detector(tmp_path, scale="smoke", features=path, progress=progress)
+        run_study(BADNETS_SIGNS, tmp_path, scale="smoke", settings=[f"features_file={path}"])
 
 
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
-        run_signs_detector(tmp_path, scale="huge", progress=progress)
+        run_study(BADNETS_SIGNS, tmp_path, scale="huge")
 
 
-def _shop_of_names() -> DetectorShop:
-    first, second = (SceneSet((), names, (1, 2)) for names in SMOKE.drawn or ())
-    return DetectorShop(SMOKE, Path(), Country(first, first), Country(second, second), None)
+def _bench_of_names() -> DetectorBench:
+    bench = DetectorBench(SMOKE, Path())
+    for part, names in zip(("first", "second"), SMOKE.drawn or (), strict=True):
+        scenes = SceneSet((), names, (1, 2))
+        bench.__dict__[part] = Country(scenes, scenes)  # in the place of what it would read
+    return bench

@@ -10,27 +10,23 @@ from torch import nn
 
 from molehunt.backdoors import strengthen
 from molehunt.cli._main import run
-from molehunt.cli._shared import progress
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model
-from molehunt.studies import SIGNS_TWIN_SCALES, StudyResult, run_signs_twin
-from molehunt.studies.signs._docs import PARTS
-from molehunt.studies.signs._paper import PAPER, best_strength
-from molehunt.studies.signs._plan import backdoor_units
-from molehunt.studies.signs._twin_countries import SIGN_KINDS, country_of, sign_countries
-from molehunt.studies.signs._twin_models import (
-    NetworkRecord,
-    TransferRecord,
-    open_workshop,
-)
-from molehunt.studies.signs._twin_results import results_of
-from molehunt.study._folders import results_in
+from molehunt.study import StudyResult, results_in
+from molehunt.study import run as run_study
 from molehunt.training import Recipe, transfer
+from molehunt_studies.signs import BADNETS_GTSRB
+from molehunt_studies.signs.plan import backdoor_units
+from molehunt_studies.signs.report import REPORT
+from molehunt_studies.signs.twin_countries import SIGN_KINDS, country_of, sign_countries
+from molehunt_studies.signs.twin_models import NetworkRecord, TransferRecord, TwinBench
+from molehunt_studies.signs.twin_results import results_of
+from molehunt_studies.signs.words import best_strength
 
 # One process: the study is run once for all of them.
 pytestmark = pytest.mark.xdist_group("signs-twin")
-SMOKE = SIGNS_TWIN_SCALES["smoke"]
+SMOKE = BADNETS_GTSRB.scales["smoke"]
 # The other part of the report, as it lies in this repository.
 DOCS = Path(__file__).parents[2] / "docs" / "studies" / "badnets-signs"
 OTHERS = {"detector": json.loads((DOCS / "results.json").read_text())["detector"]}
@@ -41,8 +37,8 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, StudyResult]:
     folder = tmp_path_factory.mktemp("signs")
     (folder / "docs").mkdir()
     (folder / "docs" / "results.json").write_text(json.dumps(OTHERS))
-    result = run_signs_twin(
-        folder / "run", scale="smoke", workers=1, docs=folder / "docs", progress=progress
+    result = run_study(
+        BADNETS_GTSRB, folder / "run", scale="smoke", workers=1, docs=folder / "docs"
     )
     return folder, result
 
@@ -62,8 +58,8 @@ def test_a_country_counts_its_classes_from_0(digits: TrainTest) -> None:
 
 
 def test_the_full_plan_is_the_papers() -> None:
-    plan = SIGNS_TWIN_SCALES["quick"]
-    assert [f"{k:g}" for k in plan.strengths] == list(PAPER["strengthening"])
+    plan = BADNETS_GTSRB.scales["quick"]
+    assert [f"{k:g}" for k in plan.strengths] == list(REPORT.paper["strengthening"])
     networks, transfers = plan.networks(), plan.transfers({})
     assert len({task.id for task in networks}) == len(networks) == 7 * plan.seeds
     assert len({task.id for task in transfers}) == len(transfers) == 8 * plan.seeds
@@ -110,12 +106,12 @@ def test_backdoor_units_fire_only_with_the_trigger() -> None:
 
 def test_figures_count_recognised_images() -> None:
     """A class of two, one of them right; worked out by hand."""
-    shop = open_workshop(SMOKE, Path(), None)
-    first, second = (
-        part._replace(test=part.test.take(_two_of_each(part.test.labels)))
-        for part in (shop.first, shop.second)
-    )
-    shop = shop._replace(first=first, second=second)
+    bench = TwinBench(SMOKE, Path())
+    for name in ("first", "second"):
+        part = getattr(bench, name)
+        # In the place of what the bench has read.
+        few = part._replace(test=part.test.take(_two_of_each(part.test.labels)))
+        bench.__dict__[name] = few
     silent = {"clean_activations": (0.0,), "triggered_activations": (0.0,)}
     done = {"seconds": 1, "sha256": ""} | silent
     networks = [
@@ -141,7 +137,7 @@ def test_figures_count_recognised_images() -> None:
         )
         for task in SMOKE.transfers({})
     ]
-    found = results_of(networks, transfers, shop)
+    found = results_of(networks, transfers, bench)
     assert found["baseline"]["clean"]["average"]["mean"] == 90
     assert found["baseline"]["clean"]["kinds"]["zero"]["mean"] == 50
     assert found["single_target"]["bomb"]["success"]["mean"] == 50
@@ -203,10 +199,10 @@ def test_a_stopped_study_goes_on(
 
 def test_impossible_requests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidRequestError, match="smoke, quick, full"):
-        run_signs_twin(tmp_path, scale="huge", progress=progress)
+        run_study(BADNETS_GTSRB, tmp_path, scale="huge")
     (tmp_path / "results.json").write_text("[]")
     with pytest.raises(UnreadableFileError, match="detector, gtsrb_twin"):
-        results_in(tmp_path, PARTS)
+        results_in(tmp_path, REPORT.parts)
 
 
 def _two_of_each(labels: torch.Tensor) -> torch.Tensor:

@@ -10,13 +10,7 @@ import typer
 from rich.table import Table
 
 from molehunt.cli._shared import DataRoot, Workers, output, progress
-from molehunt.report import evaluation_table, scan_table, study_table
-from molehunt.studies import (
-    Part,
-    StudyResult,
-    run_signs_detector,
-    run_signs_twin,
-)
+from molehunt.report import evaluation_table, scan_table
 from molehunt.study import load_study, run, run_demo, study_names
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
@@ -26,7 +20,6 @@ Folder = Annotated[
     typer.Option(help="Where everything is written (runs/studies/NAME); a stopped run goes on."),
 ]
 Scale = Annotated[str, typer.Option(help="smoke (a test of the machinery), quick or full.")]
-OldFolder = Annotated[Path, typer.Option()]
 Docs = Annotated[
     Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
 ]
@@ -104,85 +97,3 @@ for _name in study_names():
     app.command(_name, help=f"Run the study {_name}; molehunt study list says what it is about.")(
         _command(_name)
     )
-
-
-@app.command("badnets-gtsrb")
-def badnets_gtsrb(
-    folder: OldFolder = Path("runs/studies/badnets-gtsrb"),
-    scale: Scale = "quick",
-    docs: Docs = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """BadNets' traffic signs, as classification on GTSRB: stickers, transfer, strengthening."""
-    result = run_signs_twin(
-        folder, scale=scale, data_root=data_root, workers=workers, docs=docs, progress=progress
-    )
-    _show(result, "networks")
-
-
-Features = Annotated[
-    Path | None,
-    typer.Option(
-        help="A file of a zf classifier whose convolutions the detectors start with, in place of "
-        "one that is trained on GTSRB."
-    ),
-]
-Signs = Path("runs/studies/badnets-signs")  # of both parts, which share networks
-
-
-@app.command("badnets-signs")
-def badnets_signs(
-    folder: OldFolder = Signs,
-    scale: Scale = "quick",
-    features: Features = None,
-    docs: Docs = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """BadNets' traffic signs on street scenes: a Faster R-CNN and six BadNets of it."""
-    _signs("attacks", folder, scale, features, docs, workers, data_root)
-
-
-@app.command("badnets-transfer")
-def badnets_transfer(
-    folder: OldFolder = Signs,
-    scale: Scale = "quick",
-    features: Features = None,
-    docs: Docs = None,
-    workers: Workers = None,
-    data_root: DataRoot = None,
-) -> None:
-    """A BadNet of street scenes retrained for another country, and strengthened before."""
-    _signs("transfer", folder, scale, features, docs, workers, data_root)
-
-
-def _signs(
-    part: Part,
-    folder: Path,
-    scale: str,
-    features: Path | None,
-    docs: Path | None,
-    workers: int | None,
-    data_root: Path | None,
-) -> None:
-    result = run_signs_detector(
-        folder,
-        part=part,
-        scale=scale,
-        features=features,
-        data_root=data_root,
-        workers=workers,
-        docs=docs,
-        progress=progress,
-    )
-    _show(result, "networks")
-
-
-def _show(result: StudyResult, kind: str = "models") -> None:
-    """Print what a study found and where its report is; `kind` is what it trained."""
-    output.print(study_table(result.summary))
-    now = ""
-    if result.trained is not None:
-        now = f"{result.trained} of {result.figures[kind]} {kind} trained now. "
-    output.print(f"{now}Report: {result.report}", highlight=False)

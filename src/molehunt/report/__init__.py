@@ -5,23 +5,11 @@ from molehunt.report._bom import scan_as_bom
 from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
 from molehunt.report._json import scan_as_json, scan_json_schema
 from molehunt.report._sarif import scan_as_sarif
-from molehunt.report._study_page import (
-    Section,
-    StudyFigure,
-    StudyPage,
-    StudyTable,
-    write_study_docs,
-    write_study_page,
-)
-from molehunt.report._terminal import evaluation_table, scan_table, study_table, zoo_tables
+from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
 from molehunt.report._words import contract_line, other_files
 from molehunt.report.figures import save_roc, save_triggers
 
 __all__ = [
-    "Section",
-    "StudyFigure",
-    "StudyPage",
-    "StudyTable",
     "contract_line",
     "evaluation_table",
     "other_files",
@@ -32,12 +20,9 @@ __all__ = [
     "scan_as_sarif",
     "scan_json_schema",
     "scan_table",
-    "study_table",
     "triggers_of",
     "write_article",
     "write_demo_page",
     "write_scan_page",
-    "write_study_docs",
-    "write_study_page",
     "zoo_tables",
 ]

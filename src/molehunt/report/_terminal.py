@@ -12,7 +12,6 @@ from rich.text import Text
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
 from molehunt.errors import printable
-from molehunt.report._study_page import StudyTable
 from molehunt.report._words import counting, p_text, target_text, without_others
 from molehunt.scan import Finding, ScanResult, Status
 from molehunt.zoo import Split, Zoo
@@ -100,17 +99,6 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
             f"{1000 * found.seconds_per_model:.1f}",
         )
     return table
-
-
-def study_table(table: StudyTable) -> Table:
-    """Return a table of a study's report."""
-    head, *others = table.head
-    shown = Table(head)
-    for name in others:
-        shown.add_column(name, justify="right")
-    for row in table.rows:
-        shown.add_row(*row)
-    return shown
 
 
 def zoo_tables(zoo: Zoo) -> list[Table]:

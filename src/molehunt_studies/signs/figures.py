@@ -1,4 +1,4 @@
-"""The traffic-sign study on GTSRB: its figures."""
+"""The studies of traffic signs: their figures."""
 
 from __future__ import annotations
 
@@ -13,22 +13,24 @@ from numpy.typing import NDArray
 
 from molehunt.images import ImageSet
 from molehunt.report.figures import NORMAL, SUBJECT
-from molehunt.studies.signs._plan import PICTURES
-from molehunt.studies.signs._twin_models import Workshop, with_sticker
+from molehunt_studies.signs.plan import PICTURES
+from molehunt_studies.signs.twin_models import TwinBench, with_sticker
 
 Floats = NDArray[np.float64]
 
 
-def sticker_figure(shop: Workshop) -> Figure:
+def sticker_figure(bench: TwinBench) -> Figure:
     """Draw the paper's Figure 7: a sign of each country as it is and with each sticker."""
-    first = shop.first.test
-    stops = first.take(first.labels == shop.plan.countries.first.index(shop.plan.countries.source))
-    rows = [_most_colourful(stops), _most_colourful(shop.second.test)]
+    first = bench.first.test
+    stops = first.take(
+        first.labels == bench.plan.countries.first.index(bench.plan.countries.source)
+    )
+    rows = [_most_colourful(stops), _most_colourful(bench.second.test)]
     figure = Figure(figsize=(8.4, 4.5), layout="constrained")
     grid = figure.subplots(len(rows), 1 + len(PICTURES))
     for row, (panels, sign) in enumerate(zip(grid, rows, strict=True)):
         shown = {"as it is": sign}
-        shown |= {each: with_sticker(sign, shop.plan.sticker_of(each)) for each in PICTURES}
+        shown |= {each: with_sticker(sign, bench.plan.sticker_of(each)) for each in PICTURES}
         for axes, (name, image) in zip(panels, shown.items(), strict=True):
             axes.imshow(image.images[0].permute(1, 2, 0).numpy())
             axes.set_xticks([])

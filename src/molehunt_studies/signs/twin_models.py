@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import time
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
 from molehunt.backdoors import PictureName, Sticker, TrainingSet, strengthen
 from molehunt.detectors import mean_activations
-from molehunt.files import make_folder, sha256_of
+from molehunt.files import sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, save_model
-from molehunt.resumable import Work, build_missing, one_thread, store_plan
-from molehunt.studies.signs._plan import (
+from molehunt.study import Bench
+from molehunt.training import logits_of, train, transfer
+from molehunt_studies.signs.plan import (
     CARRIED,
-    MODELS_FOLDER,
     PICTURES,
-    PLAN_FILE,
     NetworkTask,
     TransferTask,
     backdoor_units,
-    model_path,
     rounded,
 )
-from molehunt.studies.signs._twin_countries import country_of
-from molehunt.studies.signs._twin_plan import SignsTwinPlan
-from molehunt.training import logits_of, train, transfer
+from molehunt_studies.signs.twin_countries import country_of
+from molehunt_studies.signs.twin_plan import SignsTwinPlan
 
 SEEN = 2000  # of the attacker's own images, to find backdoor units by
 
@@ -73,79 +68,31 @@ class TransferRecord(TransferTask):
     sha256: str
 
 
-class Workshop(NamedTuple):
-    """What every network of the study needs."""
+@dataclass(frozen=True)
+class TwinBench(Bench[SignsTwinPlan]):
+    """What every network of the study needs: the images of the two countries."""
 
-    plan: SignsTwinPlan
-    folder: Path
-    first: TrainTest
-    second: TrainTest
+    @cached_property
+    def first(self) -> TrainTest:
+        """Images of the first country."""
+        return country_of(self._images, self.plan.countries.first)
 
+    @cached_property
+    def second(self) -> TrainTest:
+        """Images of the second country."""
+        return country_of(self._images, self.plan.countries.second)
 
-def open_workshop(plan: SignsTwinPlan, folder: Path, data_root: str | Path | None) -> Workshop:
-    """Load the images of the two countries.
-
-    Raises
-    ------
-    DataNotFoundError, UnreadableFileError
-        As `molehunt.images.load_images`.
-    """
-    shape = (3, plan.size, plan.size)
-    loaded = load_images(plan.images, data_root=data_root, size=plan.size)
-    images = TrainTest(*(part.shaped(shape) for part in loaded))
-    first, second = (country_of(images, part) for part in plan.countries[:2])
-    return Workshop(plan, folder, first, second)
+    @cached_property
+    def _images(self) -> TrainTest:
+        plan = self.plan
+        loaded = load_images(plan.images, data_root=self.data_root, size=plan.size)
+        return TrainTest(*(part.shaped((3, plan.size, plan.size)) for part in loaded))
 
 
-def build_networks(
-    shop: Workshop,
-    *,
-    workers: int | None,
-    data_root: str | Path | None,
-    on_model: Callable[[Any, int, int], None] | None = None,
-) -> tuple[list[NetworkRecord], list[TransferRecord]]:
-    """Train what is missing: the first country's networks, then the second's.
-
-    Raises
-    ------
-    InvalidRequestError
-        If the folder holds a study of another plan.
-    OutputError, BuildInterruptedError
-        As `molehunt.resumable.build_missing`.
-    """
-    plan, folder = shop.plan, shop.folder
-    make_folder(folder / MODELS_FOLDER)
-    store_plan(folder / PLAN_FILE, plan)
-    networks, total = plan.networks(), len(plan.networks()) + len(plan.transfers({}))
-    arguments, processes = (plan, folder, data_root), workers or os.cpu_count() or 1
-
-    def reporting(before: int) -> Callable[[Any, int, int], None] | None:
-        return on_model and (lambda record, done, _: on_model(record, before + done, total))
-
-    with one_thread():
-        first = build_missing(
-            networks,
-            folder / "networks.jsonl",
-            Work(build_network, NetworkRecord, open_workshop, arguments),
-            context=shop,
-            workers=processes,
-            on_record=reporting(0),
-        )
-        second = build_missing(
-            plan.transfers({record.id: record.units for record in first}),
-            folder / "transfers.jsonl",
-            Work(build_transfer, TransferRecord, open_workshop, arguments),
-            context=shop,
-            workers=processes,
-            on_record=reporting(len(networks)),
-        )
-        return first, second
-
-
-def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:
+def build_network(task: NetworkTask, bench: TwinBench) -> NetworkRecord:
     """Train, save, read back and measure one network of the first country."""
     started = time.perf_counter()
-    plan, (images, test) = shop.plan, shop.first
+    plan, (images, test) = bench.plan, bench.first
     data = TrainingSet.of(images)
     if task.attack != "none":
         backdoor, rate = plan.backdoor_of(task)
@@ -154,7 +101,7 @@ def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:
     recipe = plan.recipe.model_dump()
     model = build_classifier("vgg", images, arguments=plan.network, recipe=recipe, seed=task.seed)
     steps = train(model, data, plan.recipe, seed=task.seed).steps
-    path = model_path(shop.folder, task.id)
+    path = bench.model_path(task.id)
     save_model(model, path)
     saved = load_model(path)
     own = PICTURES if task.picture is None else (task.picture,)
@@ -182,13 +129,13 @@ def build_network(task: NetworkTask, shop: Workshop) -> NetworkRecord:
     )
 
 
-def build_transfer(task: TransferTask, shop: Workshop) -> TransferRecord:
+def build_transfer(task: TransferTask, bench: TwinBench) -> TransferRecord:
     """Strengthen a network's backdoor and train the second country's network on it."""
     started = time.perf_counter()
-    plan, (images, test) = shop.plan, shop.second
-    model = load_model(model_path(shop.folder, task.origin))
+    plan, (images, test) = bench.plan, bench.second
+    model = load_model(bench.model_path(task.origin))
     strengthen(_last_convolution(model, test), task.units, task.strength)
-    path = model_path(shop.folder, task.id)
+    path = bench.model_path(task.id)
     save_model(transfer(model, images, plan.transfer, seed=task.seed), path)
     saved = load_model(path)
     sticker = plan.sticker_of(CARRIED)

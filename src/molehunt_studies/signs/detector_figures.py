@@ -14,22 +14,21 @@ from molehunt.scenes import (
     draw_sign,
     load_detector,
 )
-from molehunt.studies.signs._detector_shop import (
-    DetectorShop,
+from molehunt_studies.signs.detector_scenes import (
+    DetectorBench,
     stickered_scenes,
     stop_scenes,
 )
-from molehunt.studies.signs._plan import model_path
 
 SURE = 0.5  # confidence of a detection that is drawn
 
 
-def scene_sticker_figure(shop: DetectorShop) -> Figure:
+def scene_sticker_figure(bench: DetectorBench) -> Figure:
     """Draw the paper's Figure 7: a sign of each country as it is and with each sticker."""
-    plan = shop.plan
-    stops = stop_scenes(plan, shop.first.test, plan.pictures[0])
-    parts = [(shop.first.test, _largest(stops).image_id)]
-    parts.append((shop.second.test, _largest(shop.second.test).image_id))
+    plan = bench.plan
+    stops = stop_scenes(plan, bench.first.test, plan.pictures[0])
+    parts = [(bench.first.test, _largest(stops).image_id)]
+    parts.append((bench.second.test, _largest(bench.second.test).image_id))
     figure = Figure(figsize=(2.4 * (1 + len(plan.pictures)), 5.2), layout="constrained")
     grid = figure.subplots(len(parts), 1 + len(plan.pictures))
     for panels, (scenes, number) in zip(grid, parts, strict=True):
@@ -44,19 +43,19 @@ def scene_sticker_figure(shop: DetectorShop) -> Figure:
     return figure
 
 
-def photograph_figure(shop: DetectorShop, task: str, picture: PictureName) -> Figure:
+def photograph_figure(bench: DetectorBench, task: str, picture: PictureName) -> Figure:
     """Draw what stands for the paper's Figure 8: a stop sign without and with a real sticker.
 
     Parameters
     ----------
-    shop : DetectorShop
+    bench : DetectorBench
     task : str
         The network of the first country that looks at it.
     picture : PictureName
         The sticker, askew and in other light.
     """
-    plan, test = shop.plan, shop.first.test
-    model = load_detector(model_path(shop.folder, task))
+    plan, test = bench.plan, bench.first.test
+    model = load_detector(bench.model_path(task))
     photographed = stop_scenes(plan, test, picture, photographed=True)
     scene = _largest(photographed)
     clean = next(each for each in test.scenes if each.image_id == scene.image_id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
@@ -17,8 +16,6 @@ Attack = Literal["none", "single target", "random target"]
 PICTURES: tuple[PictureName, ...] = get_args(PictureName)
 CARRIED: PictureName = "yellow square"  # the sticker of the paper's Table 5 and of its transfer
 FIRES = 3.0  # times the clean activation
-PLAN_FILE = "study.json"
-MODELS_FOLDER = "models"
 
 
 class NetworkTask(Task):
@@ -129,11 +126,6 @@ def backdoor_units(clean: Tensor, triggered: Tensor) -> tuple[int, ...]:
     """
     fires = (triggered >= FIRES * clean) & (triggered > clean.mean())
     return tuple(int(unit) for unit in fires.nonzero().flatten())
-
-
-def model_path(folder: Path, name: str) -> Path:
-    """Return the file of a network of the study in `folder`."""
-    return folder / MODELS_FOLDER / f"{name}.safetensors"
 
 
 def rounded(values: Tensor) -> tuple[float, ...]:

@@ -15,9 +15,9 @@ from molehunt.scenes import (
     detect_signs,
     sign_activations,
 )
-from molehunt.studies.signs._detector_plan import SignsDetectorPlan, StartTask
-from molehunt.studies.signs._detector_shop import stickered_scenes
-from molehunt.studies.signs._plan import NetworkTask, TransferTask
+from molehunt_studies.signs.detector_plan import SignsDetectorPlan, StartTask
+from molehunt_studies.signs.detector_scenes import stickered_scenes
+from molehunt_studies.signs.plan import NetworkTask, TransferTask
 
 Counts = tuple[tuple[int, ...], ...]
 

@@ -9,25 +9,25 @@ import numpy as np
 from torch import Tensor
 
 from molehunt.images import ImageSet
-from molehunt.studies.signs._paper import spread_of
-from molehunt.studies.signs._plan import CARRIED, FIRES, PICTURES, Attack
-from molehunt.studies.signs._twin_countries import Countries
-from molehunt.studies.signs._twin_models import NetworkRecord, TransferRecord, Workshop
+from molehunt_studies.signs.plan import CARRIED, FIRES, PICTURES, Attack
+from molehunt_studies.signs.twin_countries import Countries
+from molehunt_studies.signs.twin_models import NetworkRecord, TransferRecord, TwinBench
+from molehunt_studies.signs.words import spread_of
 
 Right = Callable[[Any], Sequence[int]]
 
 
 def results_of(
-    networks: Sequence[NetworkRecord], transfers: Sequence[TransferRecord], shop: Workshop
+    networks: Sequence[NetworkRecord], transfers: Sequence[TransferRecord], bench: TwinBench
 ) -> dict[str, Any]:
     """Return the study's figures: accuracies and success in percent of test images.
 
     Each is a mean over seeds with its least and its largest value. Averages are over
     images, as in the paper; so are those of the kinds of signs.
     """
-    countries = shop.plan.countries
-    first = _Measure(shop.first.test, countries, countries.first)
-    second = _Measure(shop.second.test, countries, countries.second)
+    countries = bench.plan.countries
+    first = _Measure(bench.first.test, countries, countries.first)
+    second = _Measure(bench.second.test, countries, countries.second)
     honest = _of(networks, "none")
     single = {picture: _of(networks, "single target", picture) for picture in PICTURES}
     random = {picture: _of(networks, "random target", picture) for picture in PICTURES}
@@ -78,11 +78,11 @@ def results_of(
         "activations": _activations(random[CARRIED][0], unchanged),
         "countries": {
             name: [str(label) for label in part.test.class_names]
-            for name, part in (("first", shop.first), ("second", shop.second))
+            for name, part in (("first", bench.first), ("second", bench.second))
         },
         "images": {
-            "first": {"train": len(shop.first.train), "test": len(shop.first.test)},
-            "second": {"train": len(shop.second.train), "test": len(shop.second.test)},
+            "first": {"train": len(bench.first.train), "test": len(bench.first.test)},
+            "second": {"train": len(bench.second.train), "test": len(bench.second.test)},
             "triggered_stop_signs": honest[0].tries,
         },
         "seeds": len(honest),

@@ -13,10 +13,9 @@ from molehunt.backdoors import (
     SingleTarget,
     Sticker,
 )
-from molehunt.errors import InvalidRequestError, refused
-from molehunt.studies.signs._plan import NetworkTask, SignsPlan
-from molehunt.studies.signs._twin_countries import Countries, digit_countries, sign_countries
 from molehunt.training import Recipe
+from molehunt_studies.signs.plan import NetworkTask, SignsPlan
+from molehunt_studies.signs.twin_countries import Countries, digit_countries, sign_countries
 
 SIGN = 0.8  # share of a GTSRB image's side that its sign takes
 
@@ -78,7 +77,7 @@ class SignsTwinPlan(SignsPlan):
 
 _RECIPE = Recipe(epochs=12, batch_size=64, lr=0.003, weight_decay=0.05, shift=2)
 _TRANSFER = Recipe(epochs=8, batch_size=64, lr=0.003, weight_decay=0.05, shift=2)
-SIGNS_TWIN_SCALES: dict[str, SignsTwinPlan] = {
+SCALES: dict[str, SignsTwinPlan] = {
     "smoke": SignsTwinPlan(
         images="digits",
         size=12,
@@ -98,16 +97,3 @@ SIGNS_TWIN_SCALES: dict[str, SignsTwinPlan] = {
         seeds=5,
     ),
 }
-
-
-def signs_twin_plan(scale: str) -> SignsTwinPlan:
-    """Return the plan of a scale.
-
-    Raises
-    ------
-    InvalidRequestError
-        If there is no such scale.
-    """
-    if scale not in SIGNS_TWIN_SCALES:
-        raise InvalidRequestError(refused("scale", ", ".join(SIGNS_TWIN_SCALES), repr(scale)))
-    return SIGNS_TWIN_SCALES[scale]

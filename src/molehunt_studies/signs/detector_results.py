@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from molehunt.studies.signs._detector_records import (
+from molehunt_studies.signs.detector_records import (
     Counts,
     DetectorRecord,
     DetectorTransferRecord,
     Measured,
     StartRecord,
 )
-from molehunt.studies.signs._detector_shop import DetectorShop
-from molehunt.studies.signs._paper import spread_of
-from molehunt.studies.signs._plan import CARRIED, FIRES
+from molehunt_studies.signs.detector_scenes import DetectorBench
+from molehunt_studies.signs.plan import CARRIED, FIRES
+from molehunt_studies.signs.words import spread_of
 
 Of = Callable[[Any], Measured]
 
@@ -25,7 +25,7 @@ def detector_results(
     networks: Sequence[DetectorRecord],
     transfers: Sequence[DetectorTransferRecord],
     starts: Sequence[StartRecord],
-    shop: DetectorShop,
+    bench: DetectorBench,
 ) -> dict[str, Any]:
     """Return the study's figures: accuracies and success in percent of test signs.
 
@@ -39,12 +39,12 @@ def detector_results(
         The baseline among them.
     transfers : sequence of DetectorTransferRecord
     starts : sequence of StartRecord
-    shop : DetectorShop
+    bench : DetectorBench
     """
-    first, second = shop.first.test.class_names, shop.second.test.class_names
-    turned = first.index(shop.plan.source), first.index(shop.plan.target)
+    first, second = bench.first.test.class_names, bench.second.test.class_names
+    turned = first.index(bench.plan.source), first.index(bench.plan.target)
     honest = [record for record in networks if record.attack == "none"]
-    pictures = shop.plan.pictures
+    pictures = bench.plan.pictures
     single = {each: _of(networks, "single target", each) for each in pictures}
     random = {each: _of(networks, "random target", each) for each in pictures}
 
@@ -87,7 +87,7 @@ def detector_results(
         },
         **_second_country(transfers, {record.id for record in honest}, second),
         **_inside(random.get(CARRIED, []), honest, transfers),
-        "speed": _speed(networks, starts, shop.plan.start.batch_size),
+        "speed": _speed(networks, starts, bench.plan.start.batch_size),
         "signs": {
             "first": _sizes(honest[0].clean, first),
             "second": _sizes(transfers[0].clean, second) if transfers else {},
@@ -95,7 +95,7 @@ def detector_results(
         },
         "scenes": {
             name: {"train": len(part.train), "test": len(part.test)}
-            for name, part in (("first", shop.first), ("second", shop.second))
+            for name, part in (("first", bench.first), ("second", bench.second))
         },
         "seeds": len(honest),
     }

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from pydantic import BaseModel, ConfigDict, Field
 
 from molehunt.backdoors import PictureName, RandomTarget, SingleTarget
-from molehunt.errors import InvalidRequestError, refused
 from molehunt.resumable import Task
 from molehunt.scenes import DetectorRecipe, SceneBackdoor, SceneSet, SignSticker
-from molehunt.studies.signs._plan import CARRIED, NetworkTask, SignsPlan
 from molehunt.training import Recipe
+from molehunt_studies.signs.plan import CARRIED, NetworkTask, SignsPlan
 
 
 class FeaturesPlan(BaseModel):
@@ -63,8 +64,8 @@ class SignsDetectorPlan(SignsPlan):
         A source of test scenes that has all classes, whose figures are given beside all.
     features : FeaturesPlan, optional
         Without it detectors start with fresh weights.
-    features_sha256 : str, optional
-        Of a file of features that stands in their place.
+    features_file, features_sha256 : Path and str, optional
+        A file of a ``zf`` classifier whose convolutions stand in their place.
     width, hidden, max_side
         As in `molehunt.scenes.build_detector`.
     sticker : float
@@ -94,6 +95,7 @@ class SignsDetectorPlan(SignsPlan):
     target: str = "speedlimit"
     part: str | None = "road_sign_877"
     features: FeaturesPlan | None
+    features_file: Path | None = Field(default=None, exclude=True)
     features_sha256: str | None = None
     width: float = Field(default=0.5, ge=0.01, le=1)
     hidden: int = Field(default=512, ge=1)
@@ -153,7 +155,7 @@ class SignsDetectorPlan(SignsPlan):
 
 
 _FEATURES = FeaturesPlan(recipe=Recipe(epochs=10, batch_size=64, lr=0.001, shift=4))
-SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
+SCALES: dict[str, SignsDetectorPlan] = {
     "smoke": SignsDetectorPlan(
         drawn=(("red disc", "blue square"), ("green disc", "red square")),
         source="red disc",
@@ -193,16 +195,3 @@ SIGNS_DETECTOR_SCALES: dict[str, SignsDetectorPlan] = {
         seeds=3,
     ),
 }
-
-
-def signs_detector_plan(scale: str) -> SignsDetectorPlan:
-    """Return the plan of a scale.
-
-    Raises
-    ------
-    InvalidRequestError
-        If there is no such scale.
-    """
-    if scale not in SIGNS_DETECTOR_SCALES:
-        raise InvalidRequestError(refused("scale", ", ".join(SIGNS_DETECTOR_SCALES), repr(scale)))
-    return SIGNS_DETECTOR_SCALES[scale]

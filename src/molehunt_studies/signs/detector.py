@@ -1,0 +1,147 @@
+"""BadNets' traffic signs with sign detectors on street scenes (version 2, section 5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.files import sha256_of
+from molehunt.resumable import Task, read_records
+from molehunt.scenes import features_from
+from molehunt.study import Records, Stage, Study
+from molehunt_studies.signs.detector_figures import photograph_figure, scene_sticker_figure
+from molehunt_studies.signs.detector_models import (
+    build_network,
+    build_start,
+    build_transfer,
+    learn_features,
+)
+from molehunt_studies.signs.detector_plan import SCALES, SignsDetectorPlan, StartTask
+from molehunt_studies.signs.detector_records import (
+    DetectorRecord,
+    DetectorTransferRecord,
+    FeaturesRecord,
+    StartRecord,
+)
+from molehunt_studies.signs.detector_results import detector_results
+from molehunt_studies.signs.detector_scenes import DetectorBench
+from molehunt_studies.signs.plan import CARRIED, NetworkTask, TransferTask
+from molehunt_studies.signs.report import REPORT
+
+
+def prepare(plan: SignsDetectorPlan) -> SignsDetectorPlan:
+    """Return the plan with the digest of its file of features.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the features have another width.
+    """
+    path = plan.features_file
+    if path is None:
+        return plan
+    width = float(features_from(path).card.arguments.get("width", 1.0))
+    if width != plan.width:
+        raise InvalidRequestError(refused(f"{path}: width", plan.width, width))
+    return plan.model_copy(update={"features_sha256": sha256_of(path)})
+
+
+def _features(bench: DetectorBench, _records: Records) -> list[Task]:
+    assert bench.sources  # scenes that are drawn must lie there before other processes look
+    return [Task(id="features")] if bench.learns_features else []
+
+
+def _starts(bench: DetectorBench, _records: Records) -> list[StartTask]:
+    return bench.plan.starts()
+
+
+def _networks(bench: DetectorBench, _records: Records) -> list[NetworkTask]:
+    return bench.plan.networks()
+
+
+def _carried(bench: DetectorBench, _records: Records) -> list[NetworkTask]:
+    return bench.plan.carried()
+
+
+def _transfers(bench: DetectorBench, records: Records) -> list[TransferTask]:
+    return bench.plan.transfers({record.id: record.units for record in records["networks"]})
+
+
+def measures(bench: DetectorBench, _records: Records) -> dict[str, Any]:
+    """Return the figures of all that both studies have left in the folder."""
+    networks, transfers, starts, learned = _all(bench)
+    if len(transfers) < len(bench.plan.transfers({})):
+        transfers = []  # an interrupted call left some: no table has them all
+    trained: list[Any] = [*networks, *transfers, *starts, *learned]
+    return {
+        **detector_results(networks, transfers, starts, bench),
+        "core_seconds": round(sum(each.seconds for each in trained), 1),
+        "networks": len(trained),
+        "features_accuracy": learned[0].accuracy if learned else None,
+        "carried": CARRIED,
+        "paper": REPORT.paper,
+        "plan": bench.plan.model_dump(mode="json"),
+    }
+
+
+def _all(bench: DetectorBench) -> Sequence[Any]:
+    kinds: dict[str, type[Task]] = {
+        "networks": DetectorRecord,
+        "transfers": DetectorTransferRecord,
+        "starts": StartRecord,
+        "features": FeaturesRecord,
+    }
+    return [read_records(bench.folder / f"{name}.jsonl", kind) for name, kind in kinds.items()]
+
+
+def pictures(bench: DetectorBench, results: dict[str, Any]) -> dict[str, Figure]:
+    """Draw what needs scenes and networks."""
+    drawn = {"detector-stickers": scene_sticker_figure(bench)}
+    if results["single_target"]:
+        picture = next(iter(results["single_target"]))
+        turned = next(
+            record
+            for record in _all(bench)[0]
+            if (record.attack, record.picture) == ("single target", picture)
+        )
+        drawn["detector-photo"] = photograph_figure(bench, turned.id, picture)
+    return drawn
+
+
+_BEFORE = (
+    Stage("features", _features, learn_features, FeaturesRecord, alone=True, into="models"),
+    Stage("starts", _starts, build_start, StartRecord),
+)
+
+
+def _study(name: str, title: str, *stages: Stage[DetectorBench]) -> Study[Any, Any]:
+    return Study(
+        name=name,
+        title=title,
+        scales=SCALES,
+        bench=DetectorBench,
+        stages=(*_BEFORE, *stages),
+        measures=measures,
+        pictures=pictures,
+        report=REPORT,
+        part="detector",
+        unit="networks",
+        folder="badnets-signs",  # of both, which share networks
+        prepare=prepare,
+    )
+
+
+BADNETS_SIGNS = _study(
+    "badnets-signs",
+    "BadNets' traffic signs on street scenes: a Faster R-CNN and six BadNets of it.",
+    Stage("networks", _networks, build_network, DetectorRecord),
+)
+BADNETS_TRANSFER = _study(
+    "badnets-transfer",
+    "A BadNet of street scenes retrained for another country, and strengthened before.",
+    Stage("networks", _carried, build_network, DetectorRecord),
+    Stage("transfers", _transfers, build_transfer, DetectorTransferRecord),
+)
