@@ -12,7 +12,7 @@ import yaml
 
 from molehunt.report._rules import ALL_RULES
 from molehunt.report._words import EXIT_MEANINGS
-from molehunt.scan import ExitCode
+from molehunt.scan import MODEL_SUFFIXES, ExitCode
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")
@@ -68,8 +68,11 @@ def test_the_workflow_may_upload() -> None:
 def test_hooks_take_model_files(hook: dict[str, Any]) -> None:
     assert {"id", "name", "entry", "language"} <= hook.keys()
     assert hook["entry"].startswith("molehunt scan")
-    for name in ("a/b.pt", "m.safetensors", "x.onnx", "y.pkl"):
+    names = [f"a/model{suffix}" for suffix in MODEL_SUFFIXES]
+    for name in (*names, "B.PTH", "m.pth.tar", "x.bin.gz", "checkpoint", "a/checkpoint"):
         assert re.search(hook["files"], name)
+    # File names come last, and one may be named like an option.
+    assert [*hook["entry"].split(), *hook.get("args", [])][-1] == "--"
     assert not re.search(hook["files"], "train.py")
 
 

@@ -53,7 +53,7 @@ def copy_privately(path: Path, folder: Path) -> PrivateCopy:
     return PrivateCopy(target, digest.hexdigest(), size)
 
 
-def copy_companions(names: Iterable[str], origin: Path, folder: Path) -> None:
+def copy_companions(names: Iterable[str], origin: Path, folder: Path) -> list[PrivateCopy]:
     """Copy the files that a model's file names beside it; one that is not there is left out.
 
     Parameters
@@ -69,6 +69,7 @@ def copy_companions(names: Iterable[str], origin: Path, folder: Path) -> None:
         If a file is there and cannot be copied, or is a link out of its folder.
     """
     root = origin.resolve()
+    copies = []
     for name in names:
         path = origin / name
         if not path.exists():
@@ -77,4 +78,5 @@ def copy_companions(names: Iterable[str], origin: Path, folder: Path) -> None:
             raise UnreadableFileError(f"{path}: leads out of the folder of the model")
         target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
-        copy_privately(path, target.parent)
+        copies.append(copy_privately(path, target.parent))
+    return copies

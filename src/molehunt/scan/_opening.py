@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,7 +29,7 @@ from molehunt.provenance import (
     inspect_serialization,
 )
 from molehunt.scan._contract_check import check_contract, is_stated
-from molehunt.scan._copies import copy_companions, copy_privately
+from molehunt.scan._copies import PrivateCopy, copy_companions, copy_privately
 from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._limits import Limits
 from molehunt.scan._shards import inspect_shards, is_index, shards_of
@@ -166,7 +167,9 @@ def _open_file(
         serialization = inspect_shards(copy.path)
     else:
         names = external_files(copy.path)
-        copy_companions(names, path.parent, folder)
+        copies = copy_companions(names, path.parent, folder)
+        if copies:
+            subject.findings.append(Finding("data", Status.PASSED, _say_digests(copies)))
         subject.parts = tuple(str(path.parent / name) for name in names)
         serialization = inspect_serialization(copy.path)
     subject.format, subject.names = serialization.format.value, serialization.names
@@ -192,8 +195,12 @@ def _copy_shards(subject: Subject, index: Path, original: Path, limits: Limits |
     if limits is not None:
         limits.bound_opening(subject.size)
     copies = [copy_privately(place, index.parent) for place in places]
+    subject.findings.append(Finding("shards", Status.PASSED, _say_digests(copies)))
+
+
+def _say_digests(copies: Sequence[PrivateCopy]) -> str:
     listed = ", ".join(f"{printable(each.path.name, 80)} {each.sha256}" for each in copies)
-    subject.findings.append(Finding("shards", Status.PASSED, f"with their SHA-256: {listed}"))
+    return f"with their SHA-256: {listed}"
 
 
 def _passed(serialization: Serialization) -> Finding:
@@ -270,11 +277,11 @@ def _finding_of(error: Exception, limits: Limits | None) -> Finding:
             return Finding("serialization", Status.INCONCLUSIVE, message)
         case InvalidRequestError() | UnsuitableSubjectError():
             return Finding("contract", Status.INCONCLUSIVE, message)
+        case MolehuntError() | OSError():
+            return Finding("file", Status.FAILED, message)
         case _ if isinstance(error, MemoryError) or "allocate memory" in message:
             most = "" if limits is None else f" than {limits.opening_memory / 2**30:.1f} GiB"
             return Finding("file", Status.FAILED, f"needs more memory{most} to be opened")
-        case MolehuntError() | OSError():
-            return Finding("file", Status.FAILED, message)
     return Finding(
         "file", Status.FAILED, f"fails while it is opened: {type(error).__name__}: {message}"
     )
