@@ -120,7 +120,9 @@ def other_files(results: Sequence[ScanResult]) -> list[str]:
     if not kinds:
         return []
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-    return [f"{sum(kinds.values())} other files are no models ({listed}); --json names them."]
+    count = sum(kinds.values())
+    what = "other file is no model" if count == 1 else "other files are no models"
+    return [f"{count} {what} ({listed}); --json names them."]
 
 
 def verdict_of(results: Sequence[ScanResult]) -> Status:

@@ -226,9 +226,9 @@ def _why_no_model(path: Path) -> Finding | None:
             return Finding("file", Status.NO_MODEL, "a picture")
     if _is_text(path):
         return Finding("file", Status.NO_MODEL, "plain text")
-    return Finding(
-        "file", Status.SKIPPED, f"not judged: {serialization.format.value}, {serialization.detail}"
-    )
+    form, detail = serialization.format.value, serialization.detail
+    said = detail if detail.startswith(form) else f"{form}, {detail}"
+    return Finding("file", Status.SKIPPED, f"not judged: {said}")
 
 
 def _is_text(path: Path) -> bool:
