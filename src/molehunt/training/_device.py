@@ -19,8 +19,10 @@ def pick_device(name: str = "auto") -> torch.device:
     InvalidRequestError
         If there is no such device here.
     """
+    # A process that was forked after CUDA had started cannot use it.
+    usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if usable else "cpu")
     allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if name not in allowed and not (name == "cuda" and torch.cuda.is_available()):
         raise InvalidRequestError(refused("device", ", ".join(allowed), repr(name)))
