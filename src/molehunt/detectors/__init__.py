@@ -15,6 +15,7 @@ from molehunt.detectors._detector_file import (
     new_detector,
     save_detector,
 )
+from molehunt.detectors._distill import Distillation
 from molehunt.detectors._dormant import DormantUnits, UnitKind, dormant_units, mean_activations
 from molehunt.detectors._evaluation import (
     AucResult,
@@ -28,6 +29,7 @@ from molehunt.detectors._evaluation import (
     shuffled_labels,
 )
 from molehunt.detectors._final_layer import FinalLayer
+from molehunt.detectors._fresh import draw_fresh
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
 from molehunt.detectors._memory import memory_limit
@@ -36,6 +38,9 @@ from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._twin_readings import TwinStatistic
+from molehunt.detectors._twin_test import TwinTest, compare_with_twins
+from molehunt.detectors._twins import TwinGap, Twins, make_twins
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
@@ -44,6 +49,7 @@ __all__ = [
     "AucResult",
     "Detector",
     "DetectorCard",
+    "Distillation",
     "DormantUnits",
     "Evaluation",
     "Examination",
@@ -58,6 +64,10 @@ __all__ = [
     "NullRates",
     "PairwiseTriggers",
     "PatternDetector",
+    "TwinGap",
+    "TwinStatistic",
+    "TwinTest",
+    "Twins",
     "UnitKind",
     "WeightStatistics",
     "ZooContract",
@@ -65,12 +75,15 @@ __all__ = [
     "ZooFreeDetector",
     "auc_over_shuffles",
     "auc_with_interval",
+    "compare_with_twins",
     "conformal_p_values",
     "conformal_threshold",
     "dormant_units",
+    "draw_fresh",
     "evaluate",
     "fit_on_zoo",
     "load_detector",
+    "make_twins",
     "mean_activations",
     "memory_limit",
     "models_needed",

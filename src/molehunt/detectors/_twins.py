@@ -1,0 +1,245 @@
+"""Clean twins of a stranger's model: its architecture, taught its answers to clean images."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from molehunt.detectors._distill import Distillation, distill, prepare_lesson
+from molehunt.detectors._fresh import draw_fresh
+from molehunt.detectors._panel import panels_of
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.files import written_whole
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+from molehunt.training import pick_device
+
+OnStep = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class TwinGap:
+    """How far twins are from the model that they were taught by, on clean images kept apart.
+
+    Parameters
+    ----------
+    images : int
+        How many images were kept apart.
+    accuracy, twin_accuracy : float
+        Of the model, and the median of its twins.
+    agreement : float
+        Median share of images that a twin calls what the model does.
+    margin, twin_margin : float
+        Median distance of the largest logit from the second, over the temperature of the
+        lesson; of the model, and the median of its twins.
+    """
+
+    images: int
+    accuracy: float
+    twin_accuracy: float
+    agreement: float
+    margin: float
+    twin_margin: float
+
+    @property
+    def in_accuracy(self) -> float:
+        """By how much the twins are less accurate."""
+        return self.accuracy - self.twin_accuracy
+
+
+@dataclass(frozen=True)
+class Twins:
+    """A model's clean twins, `examples` (images that no twin learned from) and their gap."""
+
+    models: list[Classifier] = field(repr=False)
+    examples: ImageSet = field(repr=False)
+    gap: TwinGap
+
+
+def make_twins(
+    model: Classifier,
+    images: ImageSet,
+    *,
+    count: int = 19,
+    how: Distillation | None = None,
+    seed: int = 0,
+    device: str = "auto",
+    cache: Path | None = None,
+    key: str = "",
+    on_step: OnStep | None = None,
+) -> Twins:
+    """Teach `count` freshly drawn copies of `model` its answers to clean images.
+
+    A trigger that no clean image shows is not among the lessons, so that the twins are as
+    the model would be without its backdoor. Two thirds of the images teach, the others tell
+    how far the twins are from the model, and are what statistics are measured on.
+
+    Parameters
+    ----------
+    model : Classifier
+        One whose weights can be drawn and trained.
+    images : ImageSet
+        Clean images of the model's classes; 200 to 2,000 are useful.
+    count : int
+        Twin i is the same whatever the count, but for the rounding of sums.
+    how : Distillation, optional
+        Its steps and images are the work: a verdict does not depend on the machine's load.
+    seed : int
+    device : str
+    cache : Path, optional
+        A folder in which finished twins are kept. What lies there for the same key, card,
+        images and settings is not trained again, also after an interruption.
+    key : str
+        What the model is, as the hash of its file.
+    on_step : callable, optional
+        Called with the steps done, counted over all twins, and their total.
+
+    Raises
+    ------
+    InvalidRequestError
+        If there are too few images, or `count` is under 1.
+    UnsuitableSubjectError
+        If the model's weights cannot be drawn.
+    OutputError
+        If the cache cannot be written.
+    """
+    how = how or Distillation()
+    if count < 1:
+        raise InvalidRequestError(refused("number of twins", "1 or more", count))
+    if len(images) < _FEWEST:
+        allowed = f"{_FEWEST} or more clean images"
+        raise InvalidRequestError(refused("images for twins", allowed, len(images)))
+    on = pick_device(device)
+    model.frozen().to(on)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
+    kept = len(images) // 3
+    examples, taught = images.take(order[:kept]), images.take(order[kept:])
+    folder = twin_folder(cache, model, images, how, seed, key)
+    lesson = prepare_lesson(model, taught, how, seed=seed)
+    twins = _load(folder, model, count)
+    missing = [number for number in range(count) if number not in twins]
+    total, done = count * how.steps, len(twins) * how.steps
+    together = _TOGETHER if on.type == "cuda" else 1
+    while missing:
+        numbers, missing = missing[:together], missing[together:]
+        seeds = [1 + seed * 1_000_003 + number for number in numbers]
+        fresh = [draw_fresh(model, seed=each) for each in seeds]
+        at = 0
+        for panel in panels_of(fresh, on):
+            own = seeds[at : at + len(panel)]
+            start = done
+
+            def step(steps: int, start: int = start, size: int = len(panel)) -> None:
+                if on_step is not None:
+                    on_step(start + steps * size, total)
+
+            distill(panel, lesson, how, seeds=own, on_step=step)
+            for offset, twin in enumerate(panel.models):
+                twins[numbers[at + offset]] = twin
+            _save(folder, {n: twins[n] for n in numbers[at : at + len(panel)]})
+            at += len(panel)
+            done += how.steps * len(panel)
+    models = [twins[number].to(on) for number in range(count)]
+    return Twins(models, examples, _gap(model, models, examples, lesson.softness, how))
+
+
+_FEWEST = 60
+_TOGETHER = 40
+
+
+def _gap(
+    model: Classifier,
+    twins: Sequence[Classifier],
+    examples: ImageSet,
+    softness: float,
+    how: Distillation,
+) -> TwinGap:
+    pixels, labels = examples.pixels(), examples.labels
+
+    def look(one: Classifier, temperature: float) -> tuple[Tensor, float, float]:
+        with torch.no_grad():
+            logits = torch.cat(
+                [one(part.to(one.mean.device)).float().cpu() for part in pixels.split(256)]  # type: ignore[no-untyped-call]
+            )
+        best = logits.topk(2, dim=1).values
+        answers = logits.argmax(1)
+        accuracy = float((answers == labels).float().mean())
+        return answers, accuracy, float((best[:, 0] - best[:, 1]).median()) / temperature
+
+    answers, accuracy, margin = look(model, softness)
+    looks = [look(twin, how.temperature) for twin in twins]
+    agreements = torch.tensor([float((own == answers).float().mean()) for own, _, _ in looks])
+    return TwinGap(
+        images=len(labels),
+        accuracy=accuracy,
+        twin_accuracy=float(torch.tensor([each for _, each, _ in looks]).median()),
+        agreement=float(agreements.median()),
+        margin=margin,
+        twin_margin=float(torch.tensor([each for _, _, each in looks]).median()),
+    )
+
+
+def twin_folder(
+    cache: Path | None,
+    model: Classifier,
+    images: ImageSet,
+    how: Distillation,
+    seed: int,
+    key: str,
+) -> Path | None:
+    """Return the folder in the cache of this model's twins by these images and settings."""
+    if cache is None:
+        return None
+    card = model.card.model_dump(mode="json")
+    said = [_LAYOUT, key, card, repr(model.answers), asdict(how), seed]
+    digest = hashlib.sha256(json.dumps(said, sort_keys=True).encode())
+    for tensor in (images.images, images.labels):
+        digest.update(tensor.contiguous().numpy().tobytes())
+    if not key:
+        # Without a name the model is what its weights are.
+        for name, tensor in model.state_dict().items():
+            digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    return cache / digest.hexdigest()[:40]
+
+
+# Told apart from files of other versions, whose twins learned otherwise.
+_LAYOUT = "twins 1"
+
+
+def _load(folder: Path | None, model: Classifier, count: int) -> dict[int, Classifier]:
+    """Return the twins that lie there whole."""
+    found: dict[int, Classifier] = {}
+    if folder is None:
+        return found
+    for number in range(count):
+        path = folder / f"{number:04d}.safetensors"
+        if not path.is_file():
+            continue
+        twin = draw_fresh(model, seed=0)
+        try:
+            twin.load_state_dict(load_file(path))
+        except (SafetensorError, OSError, RuntimeError):
+            continue  # a file of other weights, or half of one: it is made again
+        found[number] = twin.frozen()
+    return found
+
+
+def _save(folder: Path | None, twins: dict[int, Classifier]) -> None:
+    """Write twins down, each whole or not at all."""
+    if folder is None:
+        return
+    for number, twin in twins.items():
+        state = {
+            name: tensor.detach().cpu().contiguous().clone()
+            for name, tensor in twin.state_dict().items()
+        }
+        with written_whole(folder / f"{number:04d}.safetensors") as path:
+            save_file(state, path)
