@@ -46,7 +46,7 @@ every_zoo_detector = pytest.mark.parametrize("name", ZOO_KINDS)
 
 def quick(name: str) -> Detector:
     images = {"images": CLEAN} if Need.CLEAN_IMAGES in DETECTORS[name].needs else {}
-    return new_detector(name, **QUICK[name], **images)
+    return new_detector(name, **QUICK.get(name, {}), **images)
 
 
 def settings_of(detector: Detector) -> dict:

@@ -13,6 +13,7 @@ from molehunt.detectors._detector_file import (
     load_detector,
     name_of,
     new_detector,
+    register_detector,
     save_detector,
 )
 from molehunt.detectors._distill import Distillation
@@ -89,6 +90,7 @@ __all__ = [
     "models_needed",
     "name_of",
     "new_detector",
+    "register_detector",
     "save_detector",
     "shuffled_control",
     "shuffled_labels",

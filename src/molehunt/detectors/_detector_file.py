@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors import SafetensorError
+from pydantic_core import PydanticSerializationError
 from safetensors.numpy import load_file, save_file
 
 from molehunt.detectors._base import Detector, Need
 from molehunt.detectors._evaluation import Evaluation
+from molehunt.detectors._file_checks import check_learned, check_settings
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
@@ -21,8 +24,15 @@ from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.detectors._zoo_contract import ZooContract
-from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
-from molehunt.files import written_whole
+from molehunt.errors import (
+    InvalidRequestError,
+    OutputError,
+    UnreadableFileError,
+    from_validation,
+    printable,
+    refused,
+)
+from molehunt.files import open_regular, written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import read_header
 
@@ -36,6 +46,9 @@ DETECTORS: dict[str, type[Detector]] = {
     "pairwise": PairwiseTriggers,
 }
 CARD_KEY = "molehunt.detector"
+
+_LARGEST_FILE = 2**30  # bytes; features of thousands of models take a tenth
+_LARGEST_CARD = 4 * 2**20  # characters
 
 
 class DetectorCard(BaseModel):
@@ -78,18 +91,71 @@ def new_detector(name: str, **settings: Any) -> Detector:
         For an unknown name or setting.
     """
     if name not in DETECTORS:
-        raise InvalidRequestError(refused("detector", ", ".join(DETECTORS), repr(name)))
+        allowed = f"{', '.join(DETECTORS)}, or one that register_detector made known"
+        raise InvalidRequestError(refused("detector", allowed, printable(repr(name), 80)))
     kind = DETECTORS[name]
     unknown = set(settings) - set(kind._get_param_names())
     if unknown:
         allowed = ", ".join(kind._get_param_names())
-        raise InvalidRequestError(refused(f"settings of {name}", allowed, ", ".join(unknown)))
+        got = printable(", ".join(sorted(unknown)))
+        raise InvalidRequestError(refused(f"settings of {name}", allowed or "none", got))
     return kind(**settings)
 
 
+def register_detector(name: str, kind: type[Detector]) -> None:
+    """Make a detector of your own known, so that it can be saved, loaded and named.
+
+    Call it once in each program, before files of it are read: they hold its name, no code.
+
+    Parameters
+    ----------
+    name : str
+        Letters, digits and hyphens, as in files and on the command line.
+    kind : type
+        A subclass of `ZooDetector` or `ZooFreeDetector`; its settings are plain values.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the name is another detector's, or `kind` is no detector.
+
+    Examples
+    --------
+    >>> class MyNoise(NoisePatterns):
+    ...     pass
+    >>> register_detector("my-noise", MyNoise)
+    >>> new_detector("my-noise", n_patterns=3)
+    MyNoise(n_patterns=3)
+    """
+    if not (isinstance(kind, type) and issubclass(kind, Detector)):
+        raise InvalidRequestError(refused("detector", "a subclass of Detector", repr(kind)))
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}", name):
+        allowed = "up to 80 letters, digits and hyphens"
+        raise InvalidRequestError(refused("name of a detector", allowed, repr(name)))
+    known = DETECTORS.setdefault(name, kind)
+    # A module that is loaded anew brings its classes anew.
+    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
+        got = f"{name!r}, which is {known.__qualname__}"
+        raise InvalidRequestError(refused("name of a detector", "one that is free", got))
+    DETECTORS[name] = kind
+
+
 def name_of(detector: Detector) -> str:
-    """Return the detector's name in `DETECTORS`."""
-    return next(name for name, kind in DETECTORS.items() if type(detector) is kind)
+    """Return the detector's name in `DETECTORS`.
+
+    Raises
+    ------
+    InvalidRequestError
+        If its class has none there.
+    """
+    kind = type(detector)
+    for name, known in DETECTORS.items():
+        if kind is known:
+            return name
+    raise InvalidRequestError(
+        f"{kind.__name__}: not known by name, so a file of it could not be read; "
+        f'call register_detector("a-name", {kind.__name__}) first'
+    )
 
 
 def save_detector(
@@ -105,8 +171,10 @@ def save_detector(
 
     Raises
     ------
+    InvalidRequestError
+        If its class is not known by name (see `register_detector`).
     OutputError
-        If the file cannot be written.
+        If the file cannot be written, or what was learned cannot stand in one.
     """
     arrays, others = {}, {}
     for name, value in vars(detector).items():
@@ -126,8 +194,15 @@ def save_detector(
         evaluation=evaluation,
         contract=getattr(detector, "contract_", None),
     )
+    try:
+        text = card.model_dump_json()
+    except PydanticSerializationError as error:
+        allowed = "arrays and plain values of JSON"
+        got = " ".join(str(error).split())
+        what = f"{path}: settings and what was learned"
+        raise OutputError(refused(what, allowed, got)) from error
     with written_whole(Path(path)) as temporary:
-        save_file(arrays, temporary, metadata={CARD_KEY: card.model_dump_json()})
+        save_file(arrays, temporary, metadata={CARD_KEY: text})
 
 
 def load_detector(
@@ -145,29 +220,32 @@ def load_detector(
     Raises
     ------
     UnreadableFileError
-        If the file is missing, not safetensors, or not a detector's.
+        If the file is missing, not safetensors, or not a detector's; if an array in it is
+        not finite or of another shape or type than its detector learns. The message names it.
     """
     path = Path(path)
-    metadata = read_header(path)
-    if CARD_KEY not in metadata:
-        raise UnreadableFileError(
-            f"{path}: no detector card in the safetensors header; "
-            "expected a file written by: molehunt fit"
-        )
+    card = _read_card(path)
     try:
-        card = DetectorCard.model_validate_json(metadata[CARD_KEY])
+        if card.detector in DETECTORS:
+            check_settings(DETECTORS[card.detector], card.settings)
         detector = new_detector(card.detector, **card.settings)
         if Need.CLEAN_IMAGES in detector.needs:
             detector.set_params(images=images)
-        arrays = load_file(path)
-    except ValidationError as error:
-        raise UnreadableFileError(str(from_validation(error, f"{path}: card"))) from error
-    except (InvalidRequestError, SafetensorError, OSError) as error:
+    except InvalidRequestError as error:
         raise UnreadableFileError(f"{path}: not a readable detector: {error}") from error
+    try:
+        arrays = load_file(path)
+    except Exception as error:  # the file is a stranger's: the library raises what it likes
+        message = printable(" ".join(str(error).split()))
+        raise UnreadableFileError(f"{path}: not a readable detector: {message}") from error
     for name, value in {**card.learned, **arrays}.items():
         if not name.isidentifier() or not name.endswith("_") or name.startswith("_"):
             raise UnreadableFileError(
-                refused(f"{path}: learned attribute", "a name that ends in _", repr(name))
+                refused(
+                    f"{path}: learned attribute",
+                    "a name that ends in _",
+                    printable(repr(name), 80),
+                )
             )
         # JSON has no tuples; shapes are compared with the cards' tuples.
         setattr(detector, name, tuple(value) if isinstance(value, list) else value)
@@ -175,4 +253,32 @@ def load_detector(
         detector.contract_ = card.contract
     if not hasattr(detector, detector.learns):
         raise UnreadableFileError(f"{path}: the detector in it is not fitted")
+    try:
+        check_learned(detector)
+    except InvalidRequestError as error:
+        raise UnreadableFileError(f"{path}: not a usable detector: {error}") from error
     return detector, card
+
+
+def _read_card(path: Path) -> DetectorCard:
+    with open_regular(path) as stream:
+        size = os.fstat(stream.fileno()).st_size
+    if size > _LARGEST_FILE:
+        raise UnreadableFileError(refused(f"{path}: size", f"at most {_LARGEST_FILE} bytes", size))
+    metadata = read_header(path)
+    if CARD_KEY not in metadata:
+        raise UnreadableFileError(
+            f"{path}: no detector card in the safetensors header; "
+            "expected a file written by: molehunt fit"
+        )
+    text = metadata[CARD_KEY]
+    if len(text) > _LARGEST_CARD:
+        allowed = f"at most {_LARGEST_CARD} characters"
+        raise UnreadableFileError(refused(f"{path}: card", allowed, len(text)))
+    try:
+        return DetectorCard.model_validate_json(text)
+    except ValidationError as error:
+        raise UnreadableFileError(str(from_validation(error, f"{path}: card"))) from error
+    except (ValueError, RecursionError) as error:  # thousands of digits, thousands of levels
+        message = printable(error, 80)
+        raise UnreadableFileError(f"{path}: card: cannot be read: {message}") from error

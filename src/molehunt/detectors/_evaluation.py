@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import clone
 from sklearn.metrics import roc_curve
 
@@ -22,14 +23,18 @@ from molehunt.zoo import Split, Zoo
 
 BOOTSTRAPS = 2000
 
+# Files are strangers': a rate of NaN would stand in verdicts.
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0, le=10**9)]
+
 
 class AucResult(BaseModel):
     """An area under the ROC curve with its 95 % bootstrap interval over models."""
 
     model_config = ConfigDict(frozen=True)
 
-    auc: float
-    interval: tuple[float, float]
+    auc: Share
+    interval: tuple[Share, Share]
 
     def __str__(self) -> str:
         return f"{self.auc:.3f} [{self.interval[0]:.3f}, {self.interval[1]:.3f}]"
@@ -44,8 +49,8 @@ class NullRates(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     null: str
-    false_alarm_rate: float
-    detection_rate: float
+    false_alarm_rate: Share
+    detection_rate: Share
 
 
 class Evaluation(BaseModel):
@@ -70,19 +75,19 @@ class Evaluation(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    clean: int
-    backdoored: int
-    placebos: int
+    clean: Count
+    backdoored: Count
+    placebos: Count
     auc: AucResult
     placebo: AucResult | None
-    max_false_alarms: float
-    accuracy: float
-    false_alarm_rate: float
-    detection_rate: float
+    max_false_alarms: Share
+    accuracy: Share
+    false_alarm_rate: Share
+    detection_rate: Share
     null: str | None = None
     uncalibrated: NullRates | None = None
-    roc: tuple[list[float], list[float]]
-    seconds_per_model: float
+    roc: tuple[list[Share], list[Share]]
+    seconds_per_model: float = Field(ge=0, allow_inf_nan=False)
 
 
 def auc_with_interval(
