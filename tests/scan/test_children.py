@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
+from molehunt.scan import FittedDetector, scan_subjects
 from molehunt.scan._children import Died, Reporter, run_in_children
 from molehunt.scan._limits import Limits
+from molehunt.zoo import Split, Zoo
 
 Deed = Callable[[], object]
 
@@ -150,3 +152,21 @@ def test_limits_leave_this_process_alone() -> None:
         resource.getrlimit(resource.RLIMIT_AS),
         resource.getrlimit(resource.RLIMIT_CPU),
     )
+
+
+def test_without_children_the_results_are_the_same(
+    zoo: Zoo, detector_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where CUDA has started, of which a fork cannot make use."""
+    paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)[:2]]
+    (tmp_path / "garbage.pt").write_bytes(b"nothing")
+    sources = [*paths, tmp_path / "garbage.pt"]
+    detectors = [FittedDetector.load(detector_file)]
+    apart = scan_subjects(sources, detectors)
+    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
+    kinds = resource.RLIMIT_AS, resource.RLIMIT_CPU
+    before = [resource.getrlimit(kind) for kind in kinds]
+    here = scan_subjects(sources, detectors)
+    assert [result.verdict for result in here] == [result.verdict for result in apart]
+    assert [result.sha256 for result in here] == [result.sha256 for result in apart]
+    assert before == [resource.getrlimit(kind) for kind in kinds]

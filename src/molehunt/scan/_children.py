@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 import torch
 
@@ -36,8 +37,21 @@ class Died:
     how: str
 
 
-class Reporter:
-    """What a child tells its parent."""
+class Reporter(Protocol):
+    """What work on a batch tells of it."""
+
+    def begin(self, item: int, phase: str) -> None:
+        """Say what is done now, so that a death can be put into words."""
+
+    def finish(self, item: int, result: bytes) -> None:
+        """Give the result of an item."""
+
+    def leave(self, item: int) -> None:
+        """Ask for a process of its own for an item."""
+
+
+class _PipeReporter:
+    """Tells a parent process through a pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -116,6 +130,39 @@ def run_in_children(
                 child.kill()
 
 
+def run_here(batches: Iterable[Sequence[int]], work: Work) -> Iterator[tuple[int, bytes | Died]]:
+    """Yield what `run_in_children` yields, from this process: nothing isolates the items.
+
+    For where CUDA has started: a fork of such a process cannot compute gradients.
+    """
+    for item in (item for batch in batches for item in batch):
+        told = _ListReporter()
+        with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
+            try:
+                work([item], Path(folder), told)
+            except Exception as error:
+                yield item, Died(f"{told.phase}: {type(error).__name__}: {error}"[:2000])
+                continue
+        yield from told.results
+
+
+class _ListReporter:
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.phase = "at its start"
+        self.results: list[tuple[int, bytes]] = []
+
+    def begin(self, item: int, phase: str) -> None:
+        self.phase = phase
+
+    def finish(self, item: int, result: bytes) -> None:
+        self.results.append((item, result))
+
+    def leave(self, item: int) -> None:
+        raise AssertionError("an item alone needs no other process")
+
+
 def _ready(running: dict[int, _Child]) -> list[_Child]:
     """Return the children that have something to say, or are to be ended."""
     poll = select.poll()
@@ -168,8 +215,10 @@ class _Child:
             die_with_parent()
             if not os.environ.get("MOLEHUNT_DEBUG"):
                 _silence()
+            # CUDA takes more address space than the limits leave.
+            os.environ["CUDA_VISIBLE_DEVICES"] = ""
             torch.set_num_threads(self.threads)
-            reporter = Reporter(descriptor)
+            reporter = _PipeReporter(descriptor)
             try:
                 self.work(self.batch, self._folder, reporter)
                 code = 0

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from molehunt.detectors import (
     Detector,
@@ -156,6 +155,9 @@ def _check_affordable(name: str, detector: ZooFreeDetector, model: Classifier) -
     passes = detector.passes(model.card.num_classes)
     if not passes:
         return
+    # Importing it may start CUDA, which then no child of this process could use.
+    from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
+
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.full((1, *model.card.input_shape), 0.5))
     # A backward pass takes about twice as many as a forward pass.

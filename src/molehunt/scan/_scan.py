@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
-from molehunt.scan._children import Died, Reporter, run_in_children
+from molehunt.scan._children import Died, Reporter, run_here, run_in_children
 from molehunt.scan._endpoint import Endpoint
 from molehunt.scan._judging import FittedDetector, judge
 from molehunt.scan._limits import Limits
@@ -25,6 +28,7 @@ from molehunt.scan._verdict import Finding, ScanResult, Status
 from molehunt.scan._walk import Candidate
 from molehunt.scan._wire import decode_result, encode_result
 
+_log = logging.getLogger(__name__)
 # Small files share a process, enough to fill the detectors' chunks.
 _MOST_TOGETHER = 25
 _LARGEST_TOGETHER = 2**22  # bytes of one file
@@ -50,7 +54,9 @@ def scan_subjects(
     (Bonferroni), so that a clean model is called backdoored at most at the stated rate.
 
     Files are copied, opened and judged in child processes with limits on memory and
-    processor time; small files share one. Whatever a file does there, its row says it.
+    processor time; small files share one. Whatever a file does there, its row says it. The
+    children compute on the CPU. Where CUDA has started in the calling process there are no
+    children and no limits: scan such files first, or with the command line.
 
     Parameters
     ----------
@@ -93,16 +99,20 @@ def scan_subjects(
         source if isinstance(source, Candidate | Endpoint) else Candidate(Path(source))
         for source in sources
     ]
-    work = _Work(
-        listed, detectors, opening or Opening(), clean, max_false_alarms, limits or Limits()
-    )
+    isolated = not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
+    chosen = (limits or Limits()) if isolated else None
+    work = _Work(listed, detectors, opening or Opening(), clean, max_false_alarms, chosen)
     batches = list(_batches(listed, detectors))
-    workers = workers or len(os.sched_getaffinity(0))
-    at_once = max(1, min(workers, len(batches)))
+    if isolated:
+        at_once = max(1, min(workers or len(os.sched_getaffinity(0)), len(batches)))
+        found_each = run_in_children(
+            batches, work, workers=at_once, threads=max(1, (threads or 1) // at_once)
+        )
+    else:
+        _log.warning("CUDA has started in this process: files are opened here, without limits")
+        found_each = run_here(batches, work)
     results: dict[int, ScanResult] = {}
-    for item, found in run_in_children(
-        batches, work, workers=at_once, threads=max(1, (threads or 1) // at_once)
-    ):
+    for item, found in found_each:
         results[item] = _result(listed[item], found)
         if on_result is not None:
             on_result(results[item])
@@ -161,7 +171,7 @@ class _Work:
         opening: Opening,
         clean: ImageSet | None,
         max_false_alarms: float,
-        limits: Limits,
+        limits: Limits | None,
     ) -> None:
         self._sources = sources
         self._detectors = detectors
@@ -195,7 +205,8 @@ class _Work:
                 reporter.finish(item, encode_result(subject.result()))
         if subjects:
             reporter.begin(next(iter(subjects)), "while the checks ran")
-            self._limits.bound_checks(len(subjects), sum(s.size for s in subjects.values()))
+            if self._limits is not None:
+                self._limits.bound_checks(len(subjects), sum(s.size for s in subjects.values()))
             self._judge(subjects, reporter)
 
     def _judge(self, subjects: dict[int, Subject], reporter: Reporter) -> None:
