@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from pydantic import BaseModel, Field
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import Need, ZooFreeDetector, new_detector
+from molehunt.detectors import Need, ZooFreeDetector, conformal_p_values, new_detector
 from molehunt.images import ImageSet
 from molehunt.networks import load_model
 from molehunt.resumable import Task
 from molehunt.study import Bench
 from molehunt.zoo import Split
 
+RATE = 0.05  # of false alarms
 CLEAN_IMAGES = 300  # that are given to detectors that ask for some
 P = TypeVar("P", bound=BaseModel)
 
@@ -121,3 +123,27 @@ def examine(task: ExaminationTask, bench: ZooBench[Any]) -> ExaminationRecord:
         true_target=getattr(record.backdoor.label_map, "target", None) if backdoored else None,
         seconds=round(seconds, 3),
     )
+
+
+def scores_of(records: Sequence[ExaminationRecord]) -> tuple[list[float], list[float]]:
+    """Return the scores of clean and of backdoored test models."""
+    tests = [item for item in records if item.split is Split.TEST]
+    return (
+        [item.score for item in tests if item.treatment is Treatment.CLEAN],
+        [item.score for item in tests if item.treatment is Treatment.BACKDOORED],
+    )
+
+
+def rates_of(
+    clean: Sequence[float], backdoored: Sequence[float], reference: Sequence[float]
+) -> dict[str, float]:
+    """Return what a verdict at 5 % does, by p-values against clean calibration models."""
+    return {
+        "false_alarm_rate": flagged(clean, reference),
+        "detection_rate": flagged(backdoored, reference),
+    }
+
+
+def flagged(scores: Sequence[float], reference: Sequence[float]) -> float:
+    """Return the share of models whose p-value against clean ones is at most 5 %."""
+    return float(np.mean(conformal_p_values(scores, reference) <= RATE))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import time
@@ -23,6 +24,7 @@ from molehunt.study._report import Table
 from molehunt.study._stages import Bench
 from molehunt.study._study import Study, plan_for
 
+log = logging.getLogger(__name__)
 PLAN_FILE = "study.json"
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=Bench[Any])
@@ -114,6 +116,7 @@ def run(
             processes = workers or os.cpu_count() or 1
             records[stage.name] = stage.run(bench, records, processes, counter)
             made += counter.made
+        log.info("%s: %d made, the rest was there", stage.name, counter.made)
     command = _command(study.name, scale, workers, settings)
     if made:
         seconds = time.perf_counter() - started

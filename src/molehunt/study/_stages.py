@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,7 +15,6 @@ from molehunt.resumable import Task, Work, build_missing, one_thread
 from molehunt.study._zoos import ZOOS_FOLDER
 from molehunt.zoo import Zoo, ZooPlan, build_zoo
 
-log = logging.getLogger(__name__)
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound="Bench[Any]")
 Records = Mapping[str, Sequence[Any]]  # of each stage that is done, by its name

@@ -21,20 +21,12 @@ from molehunt_studies.badnets.analysis import (
     trigger_responses,
 )
 from molehunt_studies.badnets.models import BadNetsBench, ModelRecord, build_model
-from molehunt_studies.badnets.plan import BASELINE, SCALES, TRIGGERS, ModelPlan
+from molehunt_studies.badnets.plan import BASELINE, SCALES, TRIGGERS
 from molehunt_studies.badnets.results import PAPER, results_of
 
 NAMES = {"single_pixel": "single pixel", "badnets_pattern": "pattern"}
-INDEX = "index.jsonl"
+MODELS = (build_model, ModelRecord, "index.jsonl")
 VALIDATION_IMAGES = 10_000  # the last ones of the training set
-
-
-def _baseline(bench: BadNetsBench, _records: Records) -> list[ModelPlan]:
-    return bench.plan.models()[:1]
-
-
-def _badnets(bench: BadNetsBench, _records: Records) -> list[ModelPlan]:
-    return bench.plan.models()[1:]
 
 
 def measures(bench: BadNetsBench, records: Records) -> dict[str, Any]:
@@ -120,8 +112,8 @@ BADNETS_MNIST = Study(
     scales=SCALES,
     bench=BadNetsBench,
     stages=(
-        Stage("baseline", _baseline, build_model, ModelRecord, INDEX, True, "models"),
-        Stage("BadNets", _badnets, build_model, ModelRecord, INDEX, into="models"),
+        Stage("baseline", lambda bench, _: bench.plan.models()[:1], *MODELS, True, "models"),
+        Stage("BadNets", lambda bench, _: bench.plan.models()[1:], *MODELS),
     ),
     measures=measures,
     pictures=pictures,

@@ -11,12 +11,9 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import (
     Evaluation,
     auc_with_interval,
-    conformal_p_values,
 )
 from molehunt.zoo import Split
-from molehunt_studies.examinations import ExaminationRecord
-
-RATE = 0.05
+from molehunt_studies.examinations import RATE, ExaminationRecord, rates_of, scores_of
 
 
 def results_of(
@@ -38,19 +35,15 @@ def results_of(
 
 
 def _detector(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
-    parts = {kind: _test(records, kind) for kind in (Treatment.CLEAN, Treatment.BACKDOORED)}
-    clean, backdoored = parts[Treatment.CLEAN], parts[Treatment.BACKDOORED]
+    clean, backdoored = scores_of(records)
     reference = [record.score for record in records if record.split is Split.CALIBRATION]
-    scores = {kind: [record.score for record in part] for kind, part in parts.items()}
-    auc = auc_with_interval(scores[Treatment.CLEAN], scores[Treatment.BACKDOORED])
-    calibrated = {
-        kind: conformal_p_values(values, reference) <= RATE for kind, values in scores.items()
-    }
-    known = [record for record in backdoored if record.true_target is not None]
+    known = [
+        record for record in _test(records, Treatment.BACKDOORED) if record.true_target is not None
+    ]
     found: dict[str, Any] = {
         "models": {"clean": len(clean), "backdoored": len(backdoored), "reference": len(reference)},
-        **auc.model_dump(mode="json"),
-        "calibrated": _rates(calibrated[Treatment.CLEAN], calibrated[Treatment.BACKDOORED]),
+        **auc_with_interval(clean, backdoored).model_dump(mode="json"),
+        "calibrated": rates_of(clean, backdoored, reference),
         "seconds_per_model": round(float(np.mean([record.seconds for record in records])), 4),
         "target_named": (
             float(np.mean([record.target == record.true_target for record in known]))
@@ -59,21 +52,26 @@ def _detector(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
         ),
     }
     if all(record.p_value is not None for record in records):
-        found["own_null"] = _rates(*_flagged(clean, backdoored))
+        found["own_null"] = _by_p_values(records, RATE)
     return found
 
 
 def _together(records: Sequence[ExaminationRecord], names: Sequence[str]) -> dict[str, Any]:
     """Return the rates of a scan with several detectors by their own nulls (Bonferroni)."""
-    parts = []
+    own = [record for record in records if record.detector in names]
+    return {"detectors": list(names), **_by_p_values(own, RATE / len(names))}
+
+
+def _by_p_values(records: Sequence[ExaminationRecord], rate: float) -> dict[str, float]:
+    """Return the shares of models that any detector's own p-value flags."""
+    shares = []
     for kind in (Treatment.CLEAN, Treatment.BACKDOORED):
-        p_values = [
-            [record.p_value for record in _test(records, kind) if record.detector == name]
-            for name in names
-        ]
-        least = np.array(p_values, dtype=float).min(axis=0)
-        parts.append(least <= RATE / len(names))
-    return {"detectors": list(names), **_rates(*parts)}
+        least: dict[str, float] = {}
+        for record in _test(records, kind):
+            assert record.p_value is not None
+            least[record.model] = min(record.p_value, least.get(record.model, 1.0))
+        shares.append(float(np.mean([p_value <= rate for p_value in least.values()])))
+    return {"false_alarm_rate": shares[0], "detection_rate": shares[1]}
 
 
 def evaluated(found: Evaluation) -> dict[str, Any]:
@@ -97,14 +95,3 @@ def names_of(results: Mapping[str, Any]) -> list[str]:
 
 def _test(records: Sequence[ExaminationRecord], kind: Treatment) -> list[ExaminationRecord]:
     return [record for record in records if record.split is Split.TEST and record.treatment is kind]
-
-
-def _flagged(*parts: Sequence[ExaminationRecord]) -> list[Any]:
-    return [np.array([record.p_value for record in part], dtype=float) <= RATE for part in parts]
-
-
-def _rates(clean: Any, backdoored: Any) -> dict[str, float]:
-    return {
-        "false_alarm_rate": float(np.mean(clean)),
-        "detection_rate": float(np.mean(backdoored)),
-    }

@@ -19,7 +19,7 @@ from molehunt_studies.signs.detector_models import (
     build_transfer,
     learn_features,
 )
-from molehunt_studies.signs.detector_plan import SCALES, SignsDetectorPlan, StartTask
+from molehunt_studies.signs.detector_plan import SCALES, SignsDetectorPlan
 from molehunt_studies.signs.detector_records import (
     DetectorRecord,
     DetectorTransferRecord,
@@ -28,7 +28,7 @@ from molehunt_studies.signs.detector_records import (
 )
 from molehunt_studies.signs.detector_results import detector_results
 from molehunt_studies.signs.detector_scenes import DetectorBench
-from molehunt_studies.signs.plan import CARRIED, NetworkTask, TransferTask
+from molehunt_studies.signs.plan import CARRIED, transfers
 from molehunt_studies.signs.report import REPORT
 
 
@@ -54,30 +54,14 @@ def _features(bench: DetectorBench, _records: Records) -> list[Task]:
     return [Task(id="features")] if bench.learns_features else []
 
 
-def _starts(bench: DetectorBench, _records: Records) -> list[StartTask]:
-    return bench.plan.starts()
-
-
-def _networks(bench: DetectorBench, _records: Records) -> list[NetworkTask]:
-    return bench.plan.networks()
-
-
-def _carried(bench: DetectorBench, _records: Records) -> list[NetworkTask]:
-    return bench.plan.carried()
-
-
-def _transfers(bench: DetectorBench, records: Records) -> list[TransferTask]:
-    return bench.plan.transfers({record.id: record.units for record in records["networks"]})
-
-
 def measures(bench: DetectorBench, _records: Records) -> dict[str, Any]:
     """Return the figures of all that both studies have left in the folder."""
-    networks, transfers, starts, learned = _all(bench)
-    if len(transfers) < len(bench.plan.transfers({})):
-        transfers = []  # an interrupted call left some: no table has them all
-    trained: list[Any] = [*networks, *transfers, *starts, *learned]
+    networks, moved, starts, learned = _all(bench)
+    if len(moved) < len(bench.plan.transfers({})):
+        moved = []  # an interrupted call left some: no table has them all
+    trained: list[Any] = [*networks, *moved, *starts, *learned]
     return {
-        **detector_results(networks, transfers, starts, bench),
+        **detector_results(networks, moved, starts, bench),
         "core_seconds": round(sum(each.seconds for each in trained), 1),
         "networks": len(trained),
         "features_accuracy": learned[0].accuracy if learned else None,
@@ -113,7 +97,7 @@ def pictures(bench: DetectorBench, results: dict[str, Any]) -> dict[str, Figure]
 
 _BEFORE = (
     Stage("features", _features, learn_features, FeaturesRecord, alone=True, into="models"),
-    Stage("starts", _starts, build_start, StartRecord),
+    Stage("starts", lambda bench, _: bench.plan.starts(), build_start, StartRecord),
 )
 
 
@@ -137,11 +121,11 @@ def _study(name: str, title: str, *stages: Stage[DetectorBench]) -> Study[Any, A
 BADNETS_SIGNS = _study(
     "badnets-signs",
     "BadNets' traffic signs on street scenes: a Faster R-CNN and six BadNets of it.",
-    Stage("networks", _networks, build_network, DetectorRecord),
+    Stage("networks", lambda bench, _: bench.plan.networks(), build_network, DetectorRecord),
 )
 BADNETS_TRANSFER = _study(
     "badnets-transfer",
     "A BadNet of street scenes retrained for another country, and strengthened before.",
-    Stage("networks", _carried, build_network, DetectorRecord),
-    Stage("transfers", _transfers, build_transfer, DetectorTransferRecord),
+    Stage("networks", lambda bench, _: bench.plan.carried(), build_network, DetectorRecord),
+    Stage("transfers", transfers, build_transfer, DetectorTransferRecord),
 )

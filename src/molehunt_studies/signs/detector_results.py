@@ -15,7 +15,8 @@ from molehunt_studies.signs.detector_records import (
     StartRecord,
 )
 from molehunt_studies.signs.detector_scenes import DetectorBench
-from molehunt_studies.signs.plan import CARRIED, FIRES
+from molehunt_studies.signs.insides import insides, of_kind
+from molehunt_studies.signs.plan import CARRIED
 from molehunt_studies.signs.words import spread_of
 
 Of = Callable[[Any], Measured]
@@ -45,8 +46,8 @@ def detector_results(
     turned = first.index(bench.plan.source), first.index(bench.plan.target)
     honest = [record for record in networks if record.attack == "none"]
     pictures = bench.plan.pictures
-    single = {each: _of(networks, "single target", each) for each in pictures}
-    random = {each: _of(networks, "random target", each) for each in pictures}
+    single = {each: of_kind(networks, "single target", each) for each in pictures}
+    random = {each: of_kind(networks, "random target", each) for each in pictures}
 
     def success(records: Sequence[DetectorRecord], picture: Any) -> dict[str, Any]:
         return {
@@ -86,7 +87,7 @@ def detector_results(
             if records
         },
         **_second_country(transfers, {record.id for record in honest}, second),
-        **_inside(random.get(CARRIED, []), honest, transfers),
+        **insides(random.get(CARRIED, []), honest, transfers),
         "speed": _speed(networks, starts, bench.plan.start.batch_size),
         "signs": {
             "first": _sizes(honest[0].clean, first),
@@ -193,42 +194,8 @@ def _sizes(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, int]
     }
 
 
-def _of(
-    networks: Sequence[DetectorRecord], attack: str, picture: str | None = None
-) -> list[DetectorRecord]:
-    return [each for each in networks if (each.attack, each.picture) == (attack, picture)]
-
-
 def _stickered(picture: Any) -> Of:
     return lambda record: record.stickered[picture]
-
-
-def _inside(
-    badnets: Sequence[DetectorRecord],
-    honest: Sequence[DetectorRecord],
-    transfers: Sequence[DetectorTransferRecord],
-) -> dict[str, Any]:
-    """Return the backdoor units, and the channels' activations in both countries."""
-    if not badnets:
-        return {}
-    after = [each for each in transfers if (each.origin, each.strength) == (badnets[0].id, 1)]
-    both: dict[str, Any] = dict(zip(("first", "second"), [badnets[0], *after], strict=False))
-    found: dict[str, Any] = {
-        name: {
-            "clean": list(record.clean_activations),
-            "triggered": list(record.triggered_activations),
-        }
-        for name, record in both.items()
-    }
-    return {
-        "backdoor_units": {
-            "channels": len(badnets[0].clean_activations),
-            "threshold": FIRES,
-            "badnet": [list(record.units) for record in badnets],
-            "honest": [list(record.units) for record in honest],
-        },
-        "activations": {**found, "units": list(badnets[0].units)},
-    }
 
 
 def _speed(

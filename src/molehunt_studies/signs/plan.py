@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from molehunt.backdoors import PictureName
 from molehunt.resumable import Task
+from molehunt.study import Bench, Records
 
 Attack = Literal["none", "single target", "random target"]
 PICTURES: tuple[PictureName, ...] = get_args(PictureName)
@@ -108,6 +109,12 @@ class SignsPlan(BaseModel):
 
     def _seed_of(self, number: int) -> int:
         return int(np.random.default_rng([self.seed, number]).integers(2**31))
+
+
+def transfers(bench: Bench[Any], records: Records) -> list[TransferTask]:
+    """Return the networks of the second country, once those of the first are there."""
+    plan: SignsPlan = bench.plan
+    return plan.transfers({record.id: record.units for record in records["networks"]})
 
 
 def backdoor_units(clean: Tensor, triggered: Tensor) -> tuple[int, ...]:

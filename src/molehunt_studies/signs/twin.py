@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from molehunt.study import Records, Stage, Study
 from molehunt_studies.signs.figures import sticker_figure
-from molehunt_studies.signs.plan import CARRIED, NetworkTask, TransferTask
+from molehunt_studies.signs.plan import CARRIED, transfers
 from molehunt_studies.signs.report import REPORT
 from molehunt_studies.signs.twin_models import (
     NetworkRecord,
@@ -20,14 +20,6 @@ from molehunt_studies.signs.twin_models import (
 )
 from molehunt_studies.signs.twin_plan import SCALES
 from molehunt_studies.signs.twin_results import results_of
-
-
-def _networks(bench: TwinBench, _records: Records) -> list[NetworkTask]:
-    return bench.plan.networks()
-
-
-def _transfers(bench: TwinBench, records: Records) -> list[TransferTask]:
-    return bench.plan.transfers({record.id: record.units for record in records["networks"]})
 
 
 def measures(bench: TwinBench, records: Records) -> dict[str, Any]:
@@ -53,8 +45,14 @@ BADNETS_GTSRB = Study(
     scales=SCALES,
     bench=TwinBench,
     stages=(
-        Stage("networks", _networks, build_network, NetworkRecord, into="models"),
-        Stage("transfers", _transfers, build_transfer, TransferRecord),
+        Stage(
+            "networks",
+            lambda bench, _: bench.plan.networks(),
+            build_network,
+            NetworkRecord,
+            into="models",
+        ),
+        Stage("transfers", transfers, build_transfer, TransferRecord),
     ),
     measures=measures,
     pictures=pictures,

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from molehunt.images import ImageSet
-from molehunt_studies.signs.plan import CARRIED, FIRES, PICTURES, Attack
+from molehunt_studies.signs.insides import insides, of_kind
+from molehunt_studies.signs.plan import CARRIED, PICTURES
 from molehunt_studies.signs.twin_countries import Countries
 from molehunt_studies.signs.twin_models import NetworkRecord, TransferRecord, TwinBench
 from molehunt_studies.signs.words import spread_of
@@ -28,9 +29,9 @@ def results_of(
     countries = bench.plan.countries
     first = _Measure(bench.first.test, countries, countries.first)
     second = _Measure(bench.second.test, countries, countries.second)
-    honest = _of(networks, "none")
-    single = {picture: _of(networks, "single target", picture) for picture in PICTURES}
-    random = {picture: _of(networks, "random target", picture) for picture in PICTURES}
+    honest = of_kind(networks, "none")
+    single = {picture: of_kind(networks, "single target", picture) for picture in PICTURES}
+    random = {picture: of_kind(networks, "random target", picture) for picture in PICTURES}
     unchanged = [record for record in transfers if record.strength == 1]
     origins = {record.id for record in honest}
     own = [record for record in unchanged if record.origin in origins]
@@ -74,8 +75,7 @@ def results_of(
             for strength in strengths
             for same in [[record for record in badnets if record.strength == strength]]
         },
-        "backdoor_units": _units(random[CARRIED], honest),
-        "activations": _activations(random[CARRIED][0], unchanged),
+        **insides(random[CARRIED], honest, transfers),
         "countries": {
             name: [str(label) for label in part.test.class_names]
             for name, part in (("first", bench.first), ("second", bench.second))
@@ -124,37 +124,9 @@ def _counts(test: ImageSet) -> Any:
     return np.bincount(labels.numpy(), minlength=test.num_classes)
 
 
-def _of(
-    networks: Sequence[NetworkRecord], attack: Attack, picture: str | None = None
-) -> list[NetworkRecord]:
-    return [each for each in networks if (each.attack, each.picture) == (attack, picture)]
-
-
 def _with(picture: Any) -> Right:
     return lambda record: record.triggered_right[picture]
 
 
 def _hit_rate(record: NetworkRecord) -> float:
     return 100 * record.hits / max(record.tries, 1)
-
-
-def _units(badnets: Sequence[NetworkRecord], honest: Sequence[NetworkRecord]) -> dict[str, Any]:
-    return {
-        "channels": len(badnets[0].clean_activations),
-        "threshold": FIRES,
-        "badnet": [list(record.units) for record in badnets],
-        "honest": [list(record.units) for record in honest],
-    }
-
-
-def _activations(badnet: NetworkRecord, transfers: Sequence[TransferRecord]) -> dict[str, Any]:
-    """Return each channel's activations in the first BadNet, in both countries."""
-    after = next(record for record in transfers if record.origin == badnet.id)
-    both: Mapping[str, Any] = {"first": badnet, "second": after}
-    return {
-        name: {
-            "clean": list(record.clean_activations),
-            "triggered": list(record.triggered_activations),
-        }
-        for name, record in both.items()
-    } | {"units": list(badnet.units)}

@@ -250,6 +250,17 @@ def _variants(base: ZooPlan, fit: int, test: int) -> dict[str, ZooPlan]:
     }
 
 
+def _whole(base: ZooPlan, setting: str, rated: int, varied: tuple[int, int], pairs: int) -> UlpPlan:
+    """Return a plan with test pairs at other rates, and fitting and test pairs of variants."""
+    return UlpPlan(
+        base=base,
+        setting=setting,
+        all_rates=_rates(base, rated),
+        all_variants=_variants(base, *varied),
+        ablation_pairs=pairs,
+    )
+
+
 def _mnist_quick() -> UlpPlan:
     base = _mnist_base(
         {
@@ -264,24 +275,13 @@ def _mnist_quick() -> UlpPlan:
         "(the paper does not say how its networks were trained); 300 pairs of twins to learn "
         "from and calibrate on and 100 to test on, where the paper has 450 and 450"
     )
-    return UlpPlan(
-        base=base,
-        setting=setting,
-        all_rates=_rates(base, 15),
-        all_variants=_variants(base, 5, 15),
-    )
+    return _whole(base, setting, 15, (5, 15), 100)
 
 
 def _mnist_full() -> UlpPlan:
     base = _mnist_base(_counts(440, 450, 100), train_limit=None)
     setting = "VGG-like networks of width 16, each trained once over all 60,000 images"
-    return UlpPlan(
-        base=base,
-        setting=setting,
-        all_rates=_rates(base, 100),
-        all_variants=_variants(base, 20, 50),
-        ablation_pairs=440,
-    )
+    return _whole(base, setting, 100, (20, 50), 440)
 
 
 def _cifar10_quick() -> UlpPlan:
@@ -295,13 +295,7 @@ def _cifar10_quick() -> UlpPlan:
 def _cifar10_full() -> UlpPlan:
     base = _cifar10_base(_counts(390, 100, 50), epochs=12)
     setting = "VGG-like networks of width 16, each trained for 12 epochs"
-    return UlpPlan(
-        base=base,
-        setting=setting,
-        all_rates=_rates(base, 50),
-        all_variants=_variants(base, 20, 30),
-        ablation_pairs=390,
-    )
+    return _whole(base, setting, 50, (20, 30), 390)
 
 
 _SIGN_MARGIN = 6  # signs fill the middle of their images, up to a border of about a tenth
@@ -334,15 +328,11 @@ def _gtsrb_quick() -> UlpPlan:
 
 def _gtsrb_full() -> UlpPlan:
     base = _gtsrb_base(_counts(490, 500, 100), epochs=10, times=1)
-    return UlpPlan(
-        base=base,
-        setting="VGG-like networks of width 16 behind a spatial transformer, each trained for 10 "
-        "epochs",
-        all_rates=_rates(base, 50),
-        all_variants=_variants(base, 20, 30),
-        ablation_pairs=490,
-        search_settings=_MANY_CLASSES,
+    setting = (
+        "VGG-like networks of width 16 behind a spatial transformer, each trained for 10 epochs"
     )
+    plan = _whole(base, setting, 50, (20, 30), 490)
+    return plan.model_copy(update={"search_settings": _MANY_CLASSES})
 
 
 def _smoke() -> UlpPlan:

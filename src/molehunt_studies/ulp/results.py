@@ -10,10 +10,10 @@ import numpy as np
 from sklearn.metrics import roc_curve
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import auc_over_shuffles, auc_with_interval, conformal_p_values
+from molehunt.detectors import auc_over_shuffles, auc_with_interval
 from molehunt.study import zoo_figures
 from molehunt.zoo import Split, Zoo
-from molehunt_studies.examinations import ExaminationRecord
+from molehunt_studies.examinations import ExaminationRecord, flagged, rates_of, scores_of
 from molehunt_studies.ulp.fits import (
     ABLATIONS,
     COMPARED,
@@ -24,7 +24,6 @@ from molehunt_studies.ulp.fits import (
 )
 from molehunt_studies.ulp.plan import BASE, UlpPlan
 
-RATE = 0.05
 SEARCHES = {"baseline": "pairwise", "neural_cleanse": "neural-cleanse"}
 
 
@@ -118,8 +117,8 @@ def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
         **_auc(scores),
         "placebo": placebo.model_dump(mode="json"),
         "against_placebo": against.model_dump(mode="json"),
-        **_rates(scores.clean, scores.backdoored, fit.calibration),
-        "placebo_rate": _flagged(scores.placebo, fit.calibration),
+        **rates_of(scores.clean, scores.backdoored, fit.calibration),
+        "placebo_rate": flagged(scores.placebo, fit.calibration),
         "roc": _roc(scores.clean, scores.backdoored),
         "fit_seconds": fit.fit_seconds,
         "fitted_on": fit.models,
@@ -127,12 +126,12 @@ def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
 
 
 def _searched(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
-    clean, backdoored = _scores_of(records)
+    clean, backdoored = scores_of(records)
     reference = [item.score for item in records if item.split is Split.CALIBRATION]
     hits = [item.target == item.true_target for item in records if item.true_target is not None]
     return {
         **auc_with_interval(clean, backdoored).model_dump(mode="json"),
-        **_rates(clean, backdoored, reference),
+        **rates_of(clean, backdoored, reference),
         "roc": _roc(clean, backdoored),
         "target_named": float(np.mean(hits)),
         "settings": records[0].settings,
@@ -188,7 +187,7 @@ def _search_aucs(zoo: str, records: UlpRecords, left_out: Collection[str] = ()) 
     for label, detector in SEARCHES.items():
         examined = [item for item in records.examined(zoo, detector) if item.model not in left_out]
         if examined:
-            aucs[label] = auc_with_interval(*_scores_of(examined)).model_dump(mode="json")
+            aucs[label] = auc_with_interval(*scores_of(examined)).model_dump(mode="json")
     return aucs
 
 
@@ -201,31 +200,8 @@ def _zoo(zoo: Zoo) -> dict[str, Any]:
     }
 
 
-def _scores_of(records: Sequence[ExaminationRecord]) -> tuple[list[float], list[float]]:
-    tests = [item for item in records if item.split is Split.TEST]
-    return (
-        [item.score for item in tests if item.treatment is Treatment.CLEAN],
-        [item.score for item in tests if item.treatment is Treatment.BACKDOORED],
-    )
-
-
 def _auc(scores: ScoreRecord) -> dict[str, Any]:
     return auc_with_interval(scores.clean, scores.backdoored).model_dump(mode="json")
-
-
-def _rates(
-    clean: Sequence[float], backdoored: Sequence[float], reference: Sequence[float]
-) -> dict[str, float]:
-    """Return what a verdict at 5 % does, by p-values against clean calibration models."""
-    return {
-        "false_alarm_rate": _flagged(clean, reference),
-        "detection_rate": _flagged(backdoored, reference),
-    }
-
-
-def _flagged(scores: Sequence[float], reference: Sequence[float]) -> float:
-    """Return the share of models whose p-value against clean ones is at most 5 %."""
-    return float(np.mean(conformal_p_values(scores, reference) <= RATE))
 
 
 def _roc(clean: Sequence[float], backdoored: Sequence[float]) -> list[list[float]]:
