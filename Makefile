@@ -26,6 +26,7 @@ check: $(READY)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo pyproject.toml
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks
