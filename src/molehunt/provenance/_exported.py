@@ -17,6 +17,7 @@ from dataclasses import replace
 from typing import Any
 
 from molehunt.provenance._archives import Archive, find_differences_for_torch, open_archive
+from molehunt.provenance._export_bounds import check_counts, size_fault
 from molehunt.provenance._expressions import is_guard, is_size_expression
 from molehunt.provenance._judgement import (
     Judgement,
@@ -31,7 +32,7 @@ from molehunt.provenance._operators import find_operator_fault
 from molehunt.provenance._torch_files import judge_members, judge_raw, judge_torch_zip
 from molehunt.provenance._zip_records import Member
 
-_LARGEST_JSON = 64 * 2**20  # bytes
+_LARGEST_JSON = 32 * 2**20  # bytes
 _LARGEST_NESTED = 256 * 2**20  # bytes; sample inputs
 _PLAIN = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/(version|serialization_id)"
@@ -113,7 +114,9 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
 
 
 def _json(archive: Archive, item: Member) -> Any:
-    return json.loads(archive.read(item, _LARGEST_JSON))
+    content = archive.read(item, _LARGEST_JSON)
+    check_counts(content, item.name)
+    return json.loads(content)
 
 
 def _judge_pickled(content: bytes, name: str) -> Judgement:
@@ -167,6 +170,8 @@ def _program_faults(program: Any) -> Iterator[Judgement]:
         if isinstance(value, list):
             rest += [(key, each) for each in value]
         elif isinstance(value, dict):
+            if fault := size_fault(value):
+                yield unread(fault)
             allowed = _SYMBOL if key == "range_constraints" else _TEXT
             for name, each in value.items():
                 if not allowed.fullmatch(name):

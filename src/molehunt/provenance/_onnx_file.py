@@ -7,7 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from molehunt.provenance._judgement import Judgement, clean, unread, unsafe, worst
+from molehunt.provenance._judgement import (
+    Judgement,
+    UnreadContentError,
+    clean,
+    unread,
+    unsafe,
+    worst,
+)
+from molehunt.provenance._onnx_bounds import check_counts, expansion_fault
+from molehunt.provenance._onnx_sizes import size_faults
 
 # Tags of the fields of ModelProto (onnx.proto3) in protobuf's encoding.
 _STARTS = {
@@ -30,14 +39,20 @@ def parse_onnx(path: Path) -> Any:
     ------
     ImportError
         If the package onnx is not installed.
+    UnreadContentError
+        If it has more parts than any network for images; nothing was parsed.
     """
     import onnx  # noqa: PLC0415  an extra: only a file that may be ONNX asks for it
 
     if path.stat().st_size > _LARGEST_MODEL:
         return None
+    content = path.read_bytes()
     model = onnx.ModelProto()
     try:
-        model.ParseFromString(path.read_bytes())
+        check_counts(content, onnx.ModelProto.DESCRIPTOR)
+        model.ParseFromString(content)
+    except UnreadContentError:
+        raise
     except Exception:  # protobuf's parsers raise their own kinds
         return None
     if model.ir_version < 1 or not model.opset_import or not model.HasField("graph"):
@@ -63,6 +78,9 @@ def judge_onnx(model: Any, folder: Path) -> Judgement:
     found: list[Judgement] = []
     if any(True for _ in _unknown_fields(model)):
         found.append(unread("fields that no version of ONNX known here has"))
+    if fault := expansion_fault(model):
+        found.append(unread(fault))
+    found += map(unread, size_faults(model))
     for part in _parts(model):
         for node in part.node:
             found += _node_faults(node, local)
@@ -130,7 +148,7 @@ def external_files(path: Path) -> list[str]:
             return []
     try:
         model = parse_onnx(path)
-    except ImportError:
+    except (ImportError, UnreadContentError):
         return []
     if model is None:
         return []

@@ -133,13 +133,12 @@ def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization
     missing = ""
     if may_be_onnx(head):
         try:
-            model = parse_onnx(path)
+            graph = _inspect_graph(path)
         except ImportError:
             missing = '; if it is ONNX, install "molehunt[onnx]"'
         else:
-            if model is not None:
-                judged = judge_onnx(model, path.parent)
-                return Serialization.of(FileFormat.ONNX, judged)
+            if graph is not None:
+                return Serialization.of(FileFormat.ONNX, graph)
     stream.seek(0)
     content = stream.read(LARGEST_PICKLE + 1)
     legacy = judge_torch_legacy(content, path.stat().st_size)
@@ -150,6 +149,14 @@ def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization
         return Serialization.of(FileFormat.PICKLE, judged)
     detail = describe_no_model(head) or f"no format that is known here{missing}"
     return Serialization(FileFormat.UNKNOWN, SerializationState.NOT_SCANNED, detail)
+
+
+def _inspect_graph(path: Path) -> Judgement | None:
+    try:
+        model = parse_onnx(path)
+    except UnreadContentError as error:
+        return unread(str(error))
+    return None if model is None else judge_onnx(model, path.parent)
 
 
 def _names_something(content: bytes) -> bool:
