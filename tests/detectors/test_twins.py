@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,7 +12,14 @@ import torch
 from torch import nn
 
 from molehunt.backdoors import AllToAll, AllToOne, Backdoor, RandomPatch
-from molehunt.detectors import Distillation, TwinTest, compare_with_twins, draw_fresh, make_twins
+from molehunt.detectors import (
+    Distillation,
+    TwinTest,
+    compare_with_twins,
+    draw_fresh,
+    make_twins,
+    twin_power,
+)
 from molehunt.detectors._panel import Panel, first_layer
 from molehunt.detectors._read_margins import largest_margins
 from molehunt.detectors._read_masks import all_to_next, all_to_one, pairs, smallest_masks
@@ -356,6 +364,22 @@ class TestVerdict:
             "all-to-all",
             "source-target",
         ]
+
+
+class TestPower:
+    """What is said of power is what the study counted."""
+
+    def test_it_is_what_the_study_says(self) -> None:
+        study = Path(__file__).parents[2] / "docs/studies/strangers/results.json"
+        models = json.loads(study.read_text())["models"]
+        counted: dict[tuple[bool, str], list[bool]] = {}
+        for row in (*models["self_made_development"], *models["held_out"]):
+            if row["kind"] != "clean" and not ({"planted_in_vain", "clean_images"} & row.keys()):
+                many = row["set"] == "GTSRB"
+                counted.setdefault((many, row["kind"]), []).append(row["verdict"] == "backdoored")
+        for classes, many in ((10, False), (43, True)):
+            said = {(many, kind): power for kind, power in twin_power(classes).items()}
+            assert said == {k: (sum(v), len(v)) for k, v in counted.items() if k[0] == many}
 
 
 class TestWhole:

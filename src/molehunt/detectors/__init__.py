@@ -40,7 +40,7 @@ from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.detectors._twin_readings import TwinStatistic
-from molehunt.detectors._twin_test import TwinTest, compare_with_twins
+from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
@@ -94,4 +94,5 @@ __all__ = [
     "save_detector",
     "shuffled_control",
     "shuffled_labels",
+    "twin_power",
 ]

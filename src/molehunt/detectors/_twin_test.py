@@ -31,6 +31,36 @@ MOST_GAP = 0.2
 LEAST_AGREEMENT = 0.5
 
 
+def twin_power(classes: int) -> dict[str, tuple[int, int]]:
+    """Return how many backdoored models of each kind the test found, and of how many.
+
+    Self-made models with 19 twins and 1,000 images, those on which its constants were chosen
+    and those on which nothing was (docs/studies/strangers); strangers' files are not counted.
+    A kind that is not there was not measured.
+
+    Parameters
+    ----------
+    classes : int
+        Of the model. What was measured with 10 classes stands for 12 or fewer.
+
+    Examples
+    --------
+    >>> twin_power(43)["source-target"]
+    (0, 3)
+    """
+    if classes > _LIKE_TEN:
+        return {"all-to-one": (0, 2), "source-target": (0, 3)}
+    return {
+        "all-to-one": (12, 12),
+        "all-to-one, blended": (5, 6),
+        "all-to-all": (11, 11),
+        "source-target": (14, 15),
+    }
+
+
+_LIKE_TEN = 12
+
+
 @dataclass(frozen=True)
 class TwinTest:
     """What the comparison of a model with its clean twins gave.
