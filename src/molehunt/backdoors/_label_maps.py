@@ -11,6 +11,8 @@ from torch import Tensor
 
 from molehunt.errors import InvalidRequestError, refused
 
+_MOST_CLASSES = 10**6
+
 
 class LabelMap(BaseModel, ABC):
     """Base of all label maps: a pure function of labels and a generator."""
@@ -49,8 +51,8 @@ class SingleTarget(LabelMap):
     """Images of class `source` become class `target`."""
 
     kind: Literal["single_target"] = "single_target"
-    source: int = Field(ge=0)
-    target: int = Field(ge=0)
+    source: int = Field(ge=0, le=_MOST_CLASSES)
+    target: int = Field(ge=0, le=_MOST_CLASSES)
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
@@ -73,7 +75,7 @@ class AllToOne(LabelMap):
     """Images of every other class become class `target`."""
 
     kind: Literal["all_to_one"] = "all_to_one"
-    target: int = Field(ge=0)
+    target: int = Field(ge=0, le=_MOST_CLASSES)
 
     def eligible(self, labels: Tensor) -> Tensor:
         """Return where the label is not the target."""
@@ -92,8 +94,8 @@ class AllToAll(LabelMap):
     """
 
     kind: Literal["all_to_all"] = "all_to_all"
-    shift: int = Field(default=1, ge=1)
-    modulus: int | None = Field(default=None, ge=2)
+    shift: int = Field(default=1, ge=1, le=_MOST_CLASSES)
+    modulus: int | None = Field(default=None, ge=2, le=_MOST_CLASSES)
 
     def check(self, num_classes: int) -> None:
         """Refuse a shift that changes no label, or a modulus that names new ones.

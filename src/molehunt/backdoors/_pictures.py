@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from molehunt.backdoors._drawings import as_tensor
 from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.files import open_regular
 from molehunt.images import FORMATS
 
 
@@ -22,9 +23,11 @@ def read_picture(path: Path, height: int, width: int) -> Tensor:
         If the file is not a picture.
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_regular(path) as stream, Image.open(stream, formats=FORMATS) as image:
             scaled = image.convert("RGBA").resize((width, height))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+    except UnreadableFileError:
+        raise
+    except Exception as error:  # Pillow raises what it likes on what strangers wrote
         raise UnreadableFileError(f"{path}: not a readable picture: {error}") from error
     return as_tensor(scaled)
 

@@ -29,7 +29,7 @@ class Sticker(PatchTrigger):
     kind: Literal["sticker"] = "sticker"
     path: Path | None = None
     picture: PictureName | None = None
-    size: int = Field(default=5, ge=1)
+    size: int = Field(default=5, ge=1, le=10_000)
     opacity: float = Field(default=1.0, gt=0, le=1)
 
     @model_validator(mode="after")

@@ -17,6 +17,9 @@ from torch import Tensor
 from molehunt.backdoors._placement import Placement, top_left_pixels
 from molehunt.errors import InvalidRequestError, refused
 
+# Pixels. A zoo's index may be a stranger's, and patches are drawn before they are placed.
+_LARGEST_SIDE = 10_000
+
 
 class Trigger(BaseModel, ABC):
     """Base of all triggers: a pure function of images and a generator."""
@@ -49,7 +52,7 @@ class PatchTrigger(Trigger):
     """A square patch that is blended into the image at one place."""
 
     placement: Placement = "bottom right"
-    margin: int = Field(default=0, ge=0)
+    margin: int = Field(default=0, ge=0, le=_LARGEST_SIDE)
 
     @abstractmethod
     def patch(self, channels: int) -> tuple[Tensor, Tensor]:
@@ -84,7 +87,7 @@ class SinglePixel(PatchTrigger):
     """BadNets' single-pixel backdoor: one bright pixel in a corner (v2, section 4.1.2)."""
 
     kind: Literal["single_pixel"] = "single_pixel"
-    margin: int = Field(default=1, ge=0)
+    margin: int = Field(default=1, ge=0, le=_LARGEST_SIDE)
     value: float = Field(default=1.0, ge=0, le=1)
 
     def patch(self, channels: int) -> tuple[Tensor, Tensor]:
@@ -100,7 +103,7 @@ class BadNetsPattern(PatchTrigger):
     """
 
     kind: Literal["badnets_pattern"] = "badnets_pattern"
-    margin: int = Field(default=1, ge=0)
+    margin: int = Field(default=1, ge=0, le=_LARGEST_SIDE)
     value: float = Field(default=1.0, ge=0, le=1)
 
     def patch(self, channels: int) -> tuple[Tensor, Tensor]:
@@ -118,8 +121,8 @@ class RandomPatch(PatchTrigger):
 
     kind: Literal["random_patch"] = "random_patch"
     placement: Placement = "random corner"
-    size: int = Field(default=5, ge=1)
-    seed: int = Field(default=0, ge=0)
+    size: int = Field(default=5, ge=1, le=_LARGEST_SIDE)
+    seed: int = Field(default=0, ge=0, le=2**63 - 1)
     colours: Literal["binary", "colour"] = "binary"
 
     def patch(self, channels: int) -> tuple[Tensor, Tensor]:

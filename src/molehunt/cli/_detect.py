@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from molehunt.cli._shared import Device, MaxFalseAlarms, errors, output, progress
+from molehunt.cli._shared import DataRoot, Device, MaxFalseAlarms, errors, output, progress
 from molehunt.detectors import (
     DETECTORS,
     Detector,
@@ -23,7 +24,7 @@ from molehunt.detectors import (
     save_detector,
     shuffled_control,
 )
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.files import make_folder, write_text
 from molehunt.images import ImageSet
 from molehunt.report import evaluation_table, save_roc
@@ -51,11 +52,13 @@ def fit(
     max_false_alarms: MaxFalseAlarms = 0.05,
     max_memory: MaxMemory = None,
     device: Device = "auto",
+    data_root: DataRoot = None,
 ) -> None:
     """Fit a detector on a zoo, calibrate it, and score it on the zoo's test models."""
     make_folder(out.parent)
     opened = Zoo(zoo)
-    fitted = _fitted(opened, detector, _parsed(settings), max_false_alarms, max_memory, device)
+    plain = _parsed(settings)
+    fitted = _fitted(opened, detector, plain, max_false_alarms, max_memory, device, data_root)
     found = None
     if opened.select(Split.TEST):
         found = evaluate(fitted, opened, max_false_alarms=max_false_alarms)
@@ -83,6 +86,7 @@ def evaluate_command(
     roc: Annotated[Path | None, typer.Option(help="Write the ROC figure as PNG.")] = None,
     max_memory: MaxMemory = None,
     device: Device = "auto",
+    data_root: DataRoot = None,
 ) -> None:
     """Score detectors on a zoo's test models: AUC with interval, false alarms, time a model."""
     opened = Zoo(zoo)
@@ -90,17 +94,19 @@ def evaluate_command(
     controls: dict[str, Any] = {}
     for name in detectors:
         if name in DETECTORS:
-            fitted = _fitted(opened, name, {}, max_false_alarms, max_memory, device)
+            fitted = _fitted(opened, name, {}, max_false_alarms, max_memory, device, data_root)
             if shuffled:
                 errors.print(f"{name}: fitting on {shuffled} shuffles of the labels")
                 controls[name] = shuffled_control(fitted, opened, repeats=shuffled)
-        elif Path(name).is_file():
+        elif os.path.lexists(name):
             fitted, _ = load_detector(name)
             if Need.CLEAN_IMAGES in fitted.needs:
-                fitted.set_params(images=_images_of(opened))
+                fitted.set_params(images=_images_of(opened, data_root))
         else:
             raise InvalidRequestError(
-                refused("detector", f"a file or one of {', '.join(DETECTORS)}", repr(name))
+                refused(
+                    "detector", f"a file or one of {', '.join(DETECTORS)}", printable(repr(name))
+                )
             )
         found[Path(name).stem] = evaluate(
             fitted, opened, split=split, max_false_alarms=max_false_alarms
@@ -124,13 +130,14 @@ def _fitted(
     max_false_alarms: float,
     max_memory: str | None,
     device: str,
+    data_root: Path | None,
 ) -> Detector:
     """Return a detector that is fitted and calibrated on a zoo."""
     accepted = DETECTORS[name]._get_param_names() if name in DETECTORS else []
     if "device" in accepted:
         settings = {"device": device, **settings}
     if "images" in accepted:
-        settings = {"images": _images_of(zoo), **settings}
+        settings = {"images": _images_of(zoo, data_root), **settings}
     detector = new_detector(name, **settings)
     chosen = getattr(detector, "device", "cpu")
     limit = _in_bytes(max_memory) if max_memory else memory_limit(chosen)
@@ -150,9 +157,9 @@ def _in_bytes(size: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def _images_of(zoo: Zoo) -> ImageSet:
+def _images_of(zoo: Zoo, data_root: Path | None) -> ImageSet:
     """Return the clean images that detectors are given: those that no model trained on."""
-    return zoo.plan.images.load().test
+    return zoo.plan.images.load(data_root).test
 
 
 def _parsed(settings: list[str] | None) -> dict[str, Any]:
@@ -166,4 +173,7 @@ def _parsed(settings: list[str] | None) -> dict[str, Any]:
             parsed[name] = json.loads(value)
         except json.JSONDecodeError:
             parsed[name] = value
+        except (ValueError, RecursionError) as error:  # thousands of digits or of levels
+            got = printable(repr(value), 80)
+            raise InvalidRequestError(refused(f"--set {name}", "a plain value", got)) from error
     return parsed

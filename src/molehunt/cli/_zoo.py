@@ -90,7 +90,7 @@ def build(
         ("backdoors", "trigger"): trigger,
         ("backdoors", "size"): trigger_size,
         ("backdoors", "count"): triggers,
-        ("backdoors", "path"): sticker,
+        ("backdoors", "path"): sticker and str(sticker),
         ("backdoors", "picture"): picture,
         ("backdoors", "opacity"): opacity,
         ("backdoors", "placement"): placement,

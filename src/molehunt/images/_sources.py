@@ -14,7 +14,13 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torchvision import datasets
 
-from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError, refused
+from molehunt.errors import (
+    DataNotFoundError,
+    InvalidRequestError,
+    UnreadableFileError,
+    printable,
+    refused,
+)
 from molehunt.images._decoded import decode_files
 from molehunt.images._gtsrb_names import GTSRB_NAMES
 from molehunt.images._image_set import ImageSet, TrainTest
@@ -98,11 +104,22 @@ def find_data(path: str, data_root: str | Path | None) -> Path:
         Empty for the data root itself.
     data_root : path, optional
         ``MOLEHUNT_DATA`` when not given.
+
+    Raises
+    ------
+    DataNotFoundError
+        If no file can have that name.
     """
     root = Path(data_root or os.environ.get("MOLEHUNT_DATA") or "data").expanduser()
-    given = Path(path).expanduser()
-    if path and (given.exists() or given.is_absolute()):
-        return given
+    try:
+        given = Path(path).expanduser()
+        if "\0" in path:
+            raise ValueError("a zero byte in its name")
+        if path and (given.exists() or given.is_absolute()):
+            return given
+    except (OSError, ValueError, RuntimeError) as error:  # too long, zero bytes, no such home
+        message = getattr(error, "strerror", None) or error
+        raise DataNotFoundError(f"{printable(path, 80)}: cannot be looked up: {message}") from error
     return root / given
 
 

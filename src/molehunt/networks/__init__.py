@@ -1,6 +1,7 @@
 """Architectures, and the model file that loads by itself."""
 
 from molehunt.networks._answers import AnswerKind, Answers, Taken
+from molehunt.networks._bounded import bounded_building
 from molehunt.networks._card_file import load_network, read_card_as, read_header, save_with_card
 from molehunt.networks._classifier import (
     Access,
@@ -14,7 +15,7 @@ from molehunt.networks._folding import folded
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._outputs import choose_output, logits_in
 from molehunt.networks._recognise import recognise
-from molehunt.networks._registry import NETWORKS, build_classifier, build_network
+from molehunt.networks._registry import NETWORKS, build_classifier, build_network, check_buildable
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
 from molehunt.networks._zf import zf_channels, zf_features
 
@@ -32,8 +33,10 @@ __all__ = [
     "Taken",
     "architecture_key",
     "blocked_layout",
+    "bounded_building",
     "build_classifier",
     "build_network",
+    "check_buildable",
     "choose_output",
     "folded",
     "load_model",

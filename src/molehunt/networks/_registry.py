@@ -9,9 +9,10 @@ import torch
 import torchvision
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
 from molehunt.networks._badnets import BadNetsMnist
+from molehunt.networks._bounded import bounded_building
 from molehunt.networks._classifier import Classifier, ModelCard
 from molehunt.networks._resnet import ResNet
 from molehunt.networks._vgg import StnVgg, Vgg
@@ -54,11 +55,12 @@ def build_network(
     Raises
     ------
     InvalidRequestError
-        For an unknown name or settings that the architecture refuses.
+        For an unknown name, settings that the architecture refuses, or ones that make it
+        larger than `bounded_building` allows.
     """
     channels, height, width = input_shape
     given = dict(arguments or {})
-    with torch.random.fork_rng(devices=[], enabled=seed is not None):
+    with torch.random.fork_rng(devices=[], enabled=seed is not None), bounded_building():
         if seed is not None:
             torch.default_generator.manual_seed(seed)
         try:
@@ -69,7 +71,9 @@ def build_network(
                 short = name.removeprefix(_TORCHVISION)
                 if short not in known:
                     raise InvalidRequestError(
-                        refused("torchvision classifier", ", ".join(known), repr(short))
+                        refused(
+                            "torchvision classifier", ", ".join(known), printable(repr(short), 80)
+                        )
                     )
                 network: nn.Module = torchvision.models.get_model(
                     short, weights=None, num_classes=num_classes, **given
@@ -77,16 +81,42 @@ def build_network(
                 return network
             if name not in NETWORKS:
                 allowed = ", ".join([*NETWORKS, f"{_TORCHVISION}NAME"])
-                raise InvalidRequestError(refused("network", allowed, repr(name)))
+                raise InvalidRequestError(refused("network", allowed, printable(repr(name), 80)))
             if height != width:
                 raise InvalidRequestError(
                     refused(f"images for {name}", "square ones", f"{height}x{width}")
                 )
             return NETWORKS[name](channels, num_classes, height, **given)
-        except (TypeError, ValueError) as error:
-            if isinstance(error, InvalidRequestError):
-                raise
-            raise InvalidRequestError(f"network {name}: settings refused: {error}") from error
+        except InvalidRequestError:
+            raise
+        except Exception as error:  # the settings are a stranger's as often as not
+            message = printable(" ".join(str(error).split()) or type(error).__name__)
+            raise InvalidRequestError(f"network {name}: settings refused: {message}") from error
+
+
+def check_buildable(
+    name: str, input_shape: tuple[int, int, int], num_classes: int, arguments: Mapping[str, Any]
+) -> None:
+    """Refuse an architecture that cannot be built or is immense; nothing is allocated.
+
+    Raises
+    ------
+    InvalidRequestError
+        As `build_network`.
+
+    Examples
+    --------
+    >>> check_buildable("vgg", (1, 28, 28), 10, {"width": 8})
+    """
+    try:
+        with torch.device("meta"):
+            build_network(
+                name, input_shape=input_shape, num_classes=num_classes, arguments=arguments
+            )
+    except InvalidRequestError as error:
+        # A few of torchvision's look into their weights while they are built.
+        if not isinstance(error.__cause__, NotImplementedError):
+            raise
 
 
 def build_classifier(

@@ -37,12 +37,12 @@ class Recipe(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    epochs: float = Field(default=2.0, gt=0)
-    batch_size: int = Field(default=128, ge=2)
+    epochs: float = Field(default=2.0, gt=0, le=100_000)
+    batch_size: int = Field(default=128, ge=2, le=1_000_000)
     optimizer: Literal["adamw", "sgd"] = "adamw"
-    lr: float = Field(default=0.01, gt=0)
+    lr: float = Field(default=0.01, gt=0, le=1_000_000)
     warmup: float = Field(default=0.2, gt=0, lt=1)
-    weight_decay: float = Field(default=0.01, ge=0)
+    weight_decay: float = Field(default=0.01, ge=0, le=1_000_000)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     shift: int = Field(default=0, ge=0, le=64)
     noise: float = Field(default=0.0, ge=0, le=1)

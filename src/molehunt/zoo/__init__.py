@@ -10,8 +10,8 @@ from molehunt.zoo._plan import (
     RecipeSpread,
     Split,
     ZooPlan,
-    read_plan,
 )
+from molehunt.zoo._plan_file import read_plan
 from molehunt.zoo._zoo import Models, Record, Zoo
 
 __all__ = [

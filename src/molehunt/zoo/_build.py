@@ -16,7 +16,14 @@ from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
-from molehunt.networks import NETWORKS, Classifier, build_classifier, load_model, save_model
+from molehunt.networks import (
+    NETWORKS,
+    Classifier,
+    build_classifier,
+    check_buildable,
+    load_model,
+    save_model,
+)
 from molehunt.resumable import RayCluster, Work, build_missing, check_workers
 from molehunt.training import (
     Recipe,
@@ -269,6 +276,10 @@ def _generator(entry: Entry, purpose: str) -> torch.Generator:
 
 def _rehearse(entry: Entry, plan: ZooPlan, images: TrainTest) -> None:
     """Do on a few images what every model will do, so that bad plans fail before they start."""
-    training_set(entry, plan, images.train)
-    build_classifier(plan.network.name, images.train, arguments=plan.network.arguments)
+    train_images = images.train
+    check_buildable(
+        plan.network.name, train_images.shape, train_images.num_classes, plan.network.arguments
+    )
+    training_set(entry, plan, train_images)
+    build_classifier(plan.network.name, train_images, arguments=plan.network.arguments)
     entry.backdoor.triggered(images.test, generator=torch.Generator())

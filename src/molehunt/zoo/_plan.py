@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-import tomllib
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from molehunt.backdoors import PictureName, Placement, PoisonBase
-from molehunt.errors import InvalidRequestError, UnreadableFileError, from_validation, refused
+from molehunt.errors import refused
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
+
+# A plan comes from a stranger as often as not: what it asks for is bounded before work starts.
+MOST_MODELS = 50_000
+_MOST_TRIGGERS = 10_000
+_LARGEST_SIDE = 1024  # pixels, as of images
+_MOST_TRIGGER_PIXELS = 50_000_000  # in all drawn patches of a plan
+_LARGEST_SEED = 2**63 - 1  # that torch's generators take
+
+Side = Annotated[int, Field(ge=1, le=_LARGEST_SIDE)]
+Number = Annotated[int, Field(ge=0, le=MOST_MODELS)]
 
 
 class Split(StrEnum):
@@ -25,15 +33,15 @@ class Split(StrEnum):
 
 
 class _Plan(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class ImagePlan(_Plan):
     """Which images: source, size, and how many for training (all when not given)."""
 
-    source: str = "digits"
-    size: int | None = Field(default=None, ge=4, le=1024)
-    train_limit: int | None = Field(default=None, ge=1)
+    source: str = Field(default="digits", max_length=4096)
+    size: int | None = Field(default=None, ge=4, le=_LARGEST_SIDE)
+    train_limit: int | None = Field(default=None, ge=1, le=10**9)
 
     def load(self, data_root: str | Path | None = None, download: bool = False) -> TrainTest:
         """Load the images; see `molehunt.images.load_images` for what is raised."""
@@ -43,7 +51,7 @@ class ImagePlan(_Plan):
 class NetworkPlan(_Plan):
     """Which architecture, with its settings."""
 
-    name: str = "vgg"
+    name: str = Field(default="vgg", max_length=200)
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
@@ -76,15 +84,15 @@ class BackdoorPlan(_Plan):
     """
 
     trigger: TriggerName = "random_patch"
-    count: int = Field(default=20, ge=1)
-    size: int = Field(default=5, ge=1)
-    sizes: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    count: int = Field(default=20, ge=1, le=_MOST_TRIGGERS)
+    size: Side = 5
+    sizes: tuple[Side, ...] = Field(default=(), max_length=100)
     colours: Literal["binary", "colour", "mixed"] = "binary"
     path: Path | None = None
     picture: PictureName | None = None
     opacity: float = Field(default=1.0, gt=0, le=1)
     placement: Placement | None = None
-    margin: int = Field(default=0, ge=0)
+    margin: int = Field(default=0, ge=0, le=_LARGEST_SIDE)
     label_map: Literal["single_target", "all_to_one", "all_to_all", "random_target"] = (
         "single_target"
     )
@@ -99,6 +107,16 @@ class BackdoorPlan(_Plan):
         if len(given) != (self.trigger == "sticker"):
             allowed = "one picture for a sticker, nothing otherwise"
             raise ValueError(refused("path, picture", allowed, " and ".join(given) or "none"))
+        return self
+
+    @model_validator(mode="after")
+    def _patches_can_be_drawn(self) -> Self:
+        largest = max(self.sizes, default=self.size)
+        most = _MOST_TRIGGER_PIXELS // largest**2
+        if self.trigger == "random_patch" and self.count > most:
+            raise ValueError(
+                refused("count", f"at most {most} of {largest}x{largest} pixels", self.count)
+            )
         return self
 
     @model_validator(mode="after")
@@ -121,9 +139,9 @@ class ModelCounts(_Plan):
     as twins are), and `placebo` models as third members of the first pairs.
     """
 
-    pairs: int = Field(default=0, ge=0)
-    clean: int = Field(default=0, ge=0)
-    placebo: int = Field(default=0, ge=0)
+    pairs: Number = 0
+    clean: Number = 0
+    placebo: Number = 0
 
     @model_validator(mode="after")
     def _placebos_join_pairs(self) -> Self:
@@ -144,15 +162,15 @@ class RecipeSpread(_Plan):
     drawn log-uniformly from [1 / f, f]; members of a pair share it. 1 is no spread.
     """
 
-    lr: float = Field(default=1.0, ge=1)
-    weight_decay: float = Field(default=1.0, ge=1)
+    lr: float = Field(default=1.0, ge=1, le=10**6)
+    weight_decay: float = Field(default=1.0, ge=1, le=10**6)
 
 
 class ZooPlan(_Plan):
     """Everything that determines a zoo; the same plan gives the same models."""
 
-    name: str = "zoo"
-    seed: int = Field(default=0, ge=0)
+    name: str = Field(default="zoo", max_length=200)
+    seed: int = Field(default=0, ge=0, le=_LARGEST_SEED)
     images: ImagePlan = ImagePlan()
     network: NetworkPlan = NetworkPlan()
     recipe: Recipe = Recipe()
@@ -171,6 +189,8 @@ class ZooPlan(_Plan):
         used = [split for split, counts in self.models.items() if counts.total]
         if not used:
             raise ValueError(refused("models", "at least one model in a split", "none"))
+        if self.total > MOST_MODELS:
+            raise ValueError(refused("models", f"at most {MOST_MODELS} in all", self.total))
         drawn = self.backdoors.trigger in ("random_patch", "blended")
         if drawn and self.backdoors.count < len(used):
             raise ValueError(
@@ -184,29 +204,3 @@ class ZooPlan(_Plan):
     def total(self) -> int:
         """Number of models."""
         return sum(counts.total for counts in self.models.values())
-
-
-def read_plan(path: str | Path) -> ZooPlan:
-    """Read a plan from a ``.toml``, ``.yaml``, ``.yml`` or ``.json`` file.
-
-    Raises
-    ------
-    UnreadableFileError
-        If the file is missing or does not parse.
-    InvalidRequestError
-        If a field is unknown or has an impossible value; the message names it.
-    """
-    path = Path(path)
-    if path.suffix not in (".toml", ".yaml", ".yml", ".json"):
-        allowed = "a .toml, .yaml, .yml or .json file"
-        raise InvalidRequestError(refused("zoo description", allowed, str(path)))
-    try:
-        text = path.read_text(encoding="utf-8")
-        content = tomllib.loads(text) if path.suffix == ".toml" else yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, yaml.YAMLError) as error:
-        message = " ".join(str(error).split())
-        raise UnreadableFileError(f"{path}: not a readable zoo description: {message}") from error
-    try:
-        return ZooPlan.model_validate(content)
-    except ValidationError as error:
-        raise from_validation(error, str(path)) from error
