@@ -71,6 +71,7 @@ def read(panel: Panel, images: ImageSet, *, seed: int = 0) -> Reading:
     """Measure the models of a panel on clean images; the draws are the same for any panel."""
     classes, labels, pixels = images.num_classes, images.labels, images.pixels()
     plan = _plan_of(classes)
+    panel.quicken()
 
     def generator() -> torch.Generator:
         return torch.Generator().manual_seed(1 + seed)

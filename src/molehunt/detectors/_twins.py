@@ -80,7 +80,7 @@ def make_twins(
 
     A trigger that no clean image shows is not among the lessons, so that the twins are as
     the model would be without its backdoor. Two thirds of the images teach, the others tell
-    how far the twins are from the model, and are what statistics are measured on.
+    how far the twins are from the model.
 
     Parameters
     ----------
