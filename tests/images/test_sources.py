@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError
-from molehunt.images import ImageSet, load_images
+from molehunt.images import ImageSet, load_images, load_test_images, read_rgb
 
 
 def test_digits_are_embedded_and_split_without_overlap() -> None:
@@ -176,3 +176,53 @@ def test_real_gtsrb(data_root: Path) -> None:
 def test_real_cifar10_folder(data_root: Path) -> None:
     train, test = load_images("folder:cifar10-folder", data_root=data_root)
     assert (len(train), len(test), train.num_classes) == (15_000, 3_000, 10)
+
+
+@pytest.mark.parametrize(
+    ("name", "mode", "scale"),
+    [
+        ("png", "I;16", 257),
+        ("tif", "I;16", 257),
+        ("tif", "I;16B", 257),
+        ("pgm", "I", 257),
+        ("png", "L", 1),
+        ("tif", "L", 1),
+    ],
+)
+def test_grey_images_are_read_right_whatever_their_bits(
+    tmp_path: Path, name: str, mode: str, scale: int
+) -> None:
+    grey = np.linspace(0, 255, 64).astype(np.uint8).reshape(8, 8)
+    values = grey.astype({"L": np.uint8, "I": np.int32}.get(mode, np.uint16)) * scale
+    if mode == "I;16B":
+        values = values.astype(">u2")
+    path = tmp_path / f"grey.{name}"
+    Image.frombytes(mode, (8, 8), values.tobytes()).save(path)
+    assert np.array_equal(np.asarray(read_rgb(path))[..., 1], grey)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.int32])
+def test_images_of_no_known_range_are_refused(tmp_path: Path, kind: type) -> None:
+    path = tmp_path / "grey.tif"
+    Image.fromarray(np.full((8, 8), 0.5 if kind is np.float32 else 900, kind)).save(path)
+    with pytest.raises(UnreadableFileError, match="expected 8 or 16 bits a channel, got TIFF"):
+        read_rgb(path)
+
+
+@pytest.mark.parametrize("shape", [(3, 224, 224), (3, 64, 96), (1, 128, 128)])
+def test_images_of_files_come_at_the_wanted_size_without_a_detour(
+    tmp_path: Path, shape: tuple[int, int, int]
+) -> None:
+    _, height, width = shape
+    stripes = (np.arange(width) // 2 % 2 * 255).astype(np.uint8)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for n in range(3):
+            pixels = np.full((height, width), 0, np.uint8) + (stripes if name == "b" else 0)
+            Image.fromarray(pixels).save(tmp_path / name / f"{n}.png")
+    images = load_test_images(f"folder:{tmp_path}").sample(4, torch.Generator().manual_seed(0))
+    shaped = images.shaped(shape)
+    assert shaped.shape == shape
+    fine = shaped.take(shaped.labels == 1).images
+    error = fine.int() - torch.from_numpy(stripes).int()
+    assert len(fine) and int(error.abs().max()) <= 1

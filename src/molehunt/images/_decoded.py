@@ -15,11 +15,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from molehunt.errors import OutputError, UnreadableFileError
+from molehunt.errors import OutputError, UnreadableFileError, refused
 from molehunt.files import written_whole
 
 # Pillow starts other programs for some formats (Ghostscript for EPS); these it decodes itself.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+# Formats whose numbers Pillow gives as 0 to 65535 in mode I.
+_WIDE = ("PNG", "PPM")
 _UNDECODABLE = (OSError, ValueError, SyntaxError, struct.error, Image.DecompressionBombError)
 
 
@@ -32,12 +34,12 @@ def cache_folder() -> Path:
     return Path(base).expanduser() / "molehunt"
 
 
-def decode_files(paths: list[Path], size: int) -> Tensor:
-    """Read images as RGB squares of `size` pixels, from the cache when nothing changed.
+def decode_files(paths: list[Path], size: tuple[int, int]) -> Tensor:
+    """Read images as RGB of (height, width) `size`, from the cache when nothing changed.
 
     Returns
     -------
-    Tensor of uint8, shape [N, 3, size, size]
+    Tensor of uint8, shape [N, 3, *size]
         In the order of `paths`.
 
     Raises
@@ -46,7 +48,7 @@ def decode_files(paths: list[Path], size: int) -> Tensor:
         If a file is not an image; the message names it.
     """
     # Path, size and time of change stand for the content, as in make.
-    digest = hashlib.sha256(f"rgb {size}".encode())
+    digest = hashlib.sha256(f"rgb of 8 bits, {size[0]}x{size[1]}".encode())
     for path in paths:
         status = path.stat()
         digest.update(f"{path.resolve()} {status.st_size} {status.st_mtime_ns}\n".encode())
@@ -70,19 +72,30 @@ def read_rgb(path: Path) -> Image.Image:
     """Decode one image file, as RGB.
 
     The orientation that a camera wrote into the file is left alone, as in other readers of
-    COCO sets.
+    COCO sets. Greys of 16 bits become 8; Pillow alone would cut them off at 255.
 
     Raises
     ------
     UnreadableFileError
-        If it is not a whole image in one of `FORMATS`.
+        If it is not a whole image in one of `FORMATS`, or its numbers have no known range.
     """
     try:
         with Image.open(path, formats=FORMATS) as image:
+            if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _WIDE):
+                return _with_8_bits(image).convert("RGB")
+            if image.mode in ("I", "F") or image.mode.startswith("I;"):
+                allowed = "8 or 16 bits a channel"
+                got = f"{image.format} with pixels of 32 bits, whose black and white are not known"
+                raise UnreadableFileError(refused(f"{path}: image", allowed, got))
             return image.convert("RGB")
     except _UNDECODABLE as error:
         raise UnreadableFileError(f"{path}: not a readable image: {error}") from error
 
 
-def _decode(path: Path, size: int) -> np.ndarray:
-    return np.asarray(read_rgb(path).resize((size, size), Image.Resampling.BILINEAR))
+def _with_8_bits(image: Image.Image) -> Image.Image:
+    values = np.asarray(image).astype(np.int64)
+    return Image.fromarray(np.clip((values + 128) // 257, 0, 255).astype(np.uint8))
+
+
+def _decode(path: Path, size: tuple[int, int]) -> np.ndarray:
+    return np.asarray(read_rgb(path).resize(size[::-1], Image.Resampling.BILINEAR))

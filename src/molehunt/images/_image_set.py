@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 from torchvision.transforms.v2 import functional as image_ops
 
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.images._decoded import decode_files
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,9 @@ class ImageSet:
         Each in [0, number of classes).
     class_names : tuple of str
         One name a class.
+    files : tuple of Path
+        Where the images come from; empty where they come from no files. Another size is read
+        from them anew, so that no detail is lost on the way.
 
     Raises
     ------
@@ -35,6 +40,7 @@ class ImageSet:
     images: Tensor
     labels: Tensor
     class_names: tuple[str, ...]
+    files: tuple[Path, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
@@ -50,6 +56,8 @@ class ImageSet:
             got = f"{int(self.labels.min())} to {int(self.labels.max())}"
             allowed = f"0 to {len(self.class_names) - 1}"
             raise InvalidRequestError(refused("labels", allowed, got))
+        if self.files and len(self.files) != len(self.labels):
+            raise InvalidRequestError(refused("files", len(self.labels), len(self.files)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -90,7 +98,10 @@ class ImageSet:
 
     def take(self, index: Tensor) -> ImageSet:
         """Return the images at `index` (int64 positions or a bool mask)."""
-        return replace(self, images=self.images[index], labels=self.labels[index])
+        files: tuple[Path, ...] = ()
+        if self.files:
+            files = tuple(self.files[n] for n in torch.arange(len(self))[index].tolist())
+        return replace(self, images=self.images[index], labels=self.labels[index], files=files)
 
     def sample(self, count: int, generator: torch.Generator) -> ImageSet:
         """Return `count` images drawn without replacement, all when there are fewer."""
@@ -102,6 +113,7 @@ class ImageSet:
             self,
             images=torch.cat([self.images, other.images]),
             labels=torch.cat([self.labels, other.labels]),
+            files=(),
         )
 
     def resized(self, size: int) -> ImageSet:
@@ -109,10 +121,15 @@ class ImageSet:
         return self.shaped((self.shape[0], size, size))
 
     def shaped(self, shape: tuple[int, int, int]) -> ImageSet:
-        """Return the set with images of (channels, height, width), colours made grey or back."""
+        """Return the set with images of (channels, height, width), colours made grey or back.
+
+        Images of files are read anew at that size: through a small one, fine patterns are lost.
+        """
         if self.shape == shape:
             return self
         images = self.images
+        if self.files and images.shape[2:] != shape[1:]:
+            images = decode_files(list(self.files), (shape[1], shape[2]))
         if shape[0] != images.shape[1]:
             if shape[0] == 1 and images.shape[1] == 3:
                 images = image_ops.rgb_to_grayscale(images)
@@ -122,7 +139,7 @@ class ImageSet:
                 raise InvalidRequestError(refused("channels of images", shape[0], images.shape[1]))
         if images.shape[2:] != shape[1:]:
             images = image_ops.resize(images, list(shape[1:]), antialias=True)
-        return replace(self, images=images)
+        return replace(self, images=images, files=())
 
     def named(self, class_names: tuple[str, ...]) -> ImageSet:
         """Return the set with its labels counted by other names of the same classes.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -163,8 +163,7 @@ def _gtsrb(root: Path, size: int | None, download: bool) -> TrainTest:
             "gtsrb", root, download, lambda: datasets.GTSRB(root, split, download=download)
         )
         paths, labels = zip(*loaded._samples, strict=True)
-        images = decode_files([Path(path) for path in paths], size or 32)
-        return ImageSet(images, torch.tensor(labels), GTSRB_NAMES)
+        return _of_files(paths, labels, GTSRB_NAMES, size)
 
     return TrainTest(part("train"), part("test"))
 
@@ -212,8 +211,15 @@ def _image_folder(root: Path) -> datasets.ImageFolder:
 
 def _read_folder(part: datasets.ImageFolder, size: int | None) -> ImageSet:
     paths, labels = zip(*part.samples, strict=True)
-    images = decode_files([Path(path) for path in paths], size or 32)
-    return ImageSet(images, torch.tensor(labels), tuple(part.classes))
+    return _of_files(paths, labels, tuple(part.classes), size)
+
+
+def _of_files(
+    paths: Sequence[str], labels: Sequence[int], names: tuple[str, ...], size: int | None
+) -> ImageSet:
+    files = tuple(Path(path) for path in paths)
+    images = decode_files([*files], (size or 32, size or 32))
+    return ImageSet(images, torch.tensor(labels), names, files)
 
 
 def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:
