@@ -7,6 +7,7 @@ so that the command line can print it as it is.
 from __future__ import annotations
 
 import importlib
+import re
 import reprlib
 from types import ModuleType
 
@@ -14,6 +15,16 @@ from pydantic import ValidationError
 
 # Characters of a stranger's text that a message shows: names may be megabytes long.
 _LONGEST_SHOWN = 500
+# What libraries advise is to load the file in a way that runs its code. Of torch's long text
+# the reason stands behind the last of these, and its own advice after that.
+_REASON = re.compile(r"WeightsUnpickler error:|Weights only load failed\.")
+_ADVICE = re.compile(
+    r"\s*(In PyTorch 2\.6, we changed|Please (use|file an issue)|Check the documentation"
+    r"|This file can still be loaded|If you trust|To disable this|Set `?weights_only"
+    r"|(when|with|unless|because) `*allow_pickle).*"
+)
+_UNSAFE = re.compile(r"weights_only|allow_pickle|pickle\.load|trust_remote_code")
+_OWN_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
@@ -95,6 +106,23 @@ def printable(text: object, most: int = _LONGEST_SHOWN) -> str:
         sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
         for sign in shown
     )
+
+
+def reason_of(error: BaseException, most: int = 200) -> str:
+    """Return what a library says of a file in one printable line, without its advice.
+
+    torch and numpy advise to load what they refuse in a way that runs code.
+
+    Examples
+    --------
+    >>> reason_of(ValueError("Object arrays cannot be loaded when allow_pickle=False"))
+    'Object arrays cannot be loaded'
+    """
+    text = _REASON.split(" ".join(str(error).split()))[-1].strip()
+    text = _ADVICE.sub("", _OWN_PREFIX.sub("", text)).strip()
+    if not text or _UNSAFE.search(text):
+        text = "it holds more than numbers and names of tensors"
+    return printable(text, most)
 
 
 def refused(what: str, allowed: object, got: object) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -226,3 +227,52 @@ def test_images_of_files_come_at_the_wanted_size_without_a_detour(
     fine = shaped.take(shaped.labels == 1).images
     error = fine.int() - torch.from_numpy(stripes).int()
     assert len(fine) and int(error.abs().max()) <= 1
+
+
+HUGE_LABELS: dict[str, np.ndarray] = {
+    "a huge label": np.full(6, 2**40),
+    "a label beyond the classes that there are": np.array([0, 1, 2, 3, 4, 10**6]),
+    "a negative label": np.arange(6) - 3,
+    "an unsigned one": np.full(6, 2**63, dtype=np.uint64),
+}
+
+
+@pytest.mark.parametrize("labels", HUGE_LABELS.values(), ids=HUGE_LABELS)
+def test_labels_of_an_npz_are_bounded_before_classes_are_named(
+    labels: np.ndarray, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidRequestError, match="labels"):
+        load_images(f"npz:{_write_npz(tmp_path / 'set.npz', y_train=labels)}")
+
+
+@pytest.mark.parametrize("shape", ["(1099511627776, 9)", "(4, 1048576, 1048576)", "(-1, 8)"])
+def test_an_npz_whose_header_asks_for_more_than_it_stores_is_refused(
+    shape: str, tmp_path: Path
+) -> None:
+    path = _write_npz(tmp_path / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}".ljust(117) + "\n"
+    head = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text.encode()
+    arrays["x_train.npy"] = head + bytes(100)
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in arrays.items():
+            archive.writestr(name, content)
+    with pytest.raises(UnreadableFileError, match=r"x_train|npz"):
+        load_images(f"npz:{path}")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"text", b"\x93NUMPY\x01\x00\x09\x00{'descr': ", b"\x93NUMPY\x09\x00\x01\x00{", b""],
+    ids=["no array", "a header cut short", "a version to come", "nothing"],
+)
+def test_a_member_that_is_no_array_is_unreadable(content: bytes, tmp_path: Path) -> None:
+    path = _write_npz(tmp_path / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        arrays = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, inside in {**arrays, "x_train.npy": content}.items():
+            archive.writestr(name, inside)
+    with pytest.raises(UnreadableFileError, match="npz"):
+        load_images(f"npz:{path}")

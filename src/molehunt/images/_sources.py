@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,19 +10,13 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 from torchvision import datasets
 
-from molehunt.errors import (
-    DataNotFoundError,
-    InvalidRequestError,
-    UnreadableFileError,
-    printable,
-    refused,
-)
+from molehunt.errors import DataNotFoundError, InvalidRequestError, printable, refused
 from molehunt.images._decoded import decode_files
 from molehunt.images._gtsrb_names import GTSRB_NAMES
 from molehunt.images._image_set import ImageSet, TrainTest
+from molehunt.images._npz import read_npz
 
 Loader = Callable[[Path, int | None, bool], TrainTest]
 
@@ -222,49 +215,6 @@ def _of_files(
     return ImageSet(images, torch.tensor(labels), names, files)
 
 
-def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:
-    """Load arrays from an npz file; pickled objects in it are refused, never loaded."""
-    if not path.is_file():
-        raise DataNotFoundError(f"npz: no file {path.resolve()}")
-    keys = ("x_train", "y_train", "x_test", "y_test")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in keys if key not in archive]
-            if missing:
-                allowed = ", ".join(keys)
-                raise InvalidRequestError(refused(f"arrays in {path}", allowed, list(archive)))
-            arrays = [archive[key] for key in keys]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError) as error:
-        if isinstance(error, InvalidRequestError):
-            raise
-        raise UnreadableFileError(f"{path}: not a readable npz file: {error}") from error
-    x_train, y_train, x_test, y_test = arrays
-    train_labels, test_labels = _labels(y_train, path), _labels(y_test, path)
-    classes = int(torch.cat([train_labels, test_labels]).max()) + 1
-    names = tuple(str(number) for number in range(classes))
-    return TrainTest(
-        ImageSet(_channels_first(x_train, path), train_labels, names),
-        ImageSet(_channels_first(x_test, path), test_labels, names),
-    )
-
-
-def _channels_first(array: np.ndarray, path: Path) -> Tensor:
-    if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        got = f"{array.dtype} of shape {array.shape}"
-        allowed = "uint8 of shape [N, H, W] or [N, H, W, C]"
-        raise InvalidRequestError(refused(f"images in {path}", allowed, got))
-    images = torch.from_numpy(array)
-    images = images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2)
-    return images.contiguous()
-
-
-def _labels(array: np.ndarray, path: Path) -> Tensor:
-    if not np.issubdtype(array.dtype, np.integer) or not 0 < array.size == len(array):
-        got = f"{array.dtype} of shape {array.shape}"
-        raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
-    return torch.from_numpy(array.reshape(-1).astype(np.int64))
-
-
 SOURCES: dict[str, Loader] = {
     "digits": _digits,
     "mnist": _in_memory(datasets.MNIST, "mnist"),
@@ -272,6 +222,6 @@ SOURCES: dict[str, Loader] = {
     "cifar10": _in_memory(datasets.CIFAR10, "cifar10"),
     "gtsrb": _gtsrb,
     "folder": _folder,
-    "npz": _npz,
+    "npz": lambda path, _size, _download: read_npz(path),
 }
 SOURCE_FORMS = tuple(f"{name}:PATH" if name in ("folder", "npz") else name for name in SOURCES)

@@ -14,6 +14,7 @@ from molehunt.errors import (
     UnsuitableSubjectError,
     need_extra,
     printable,
+    reason_of,
     refused,
 )
 from molehunt.networks import BlackBox, ModelCard, choose_output
@@ -58,7 +59,7 @@ def open_onnx(path: Path, card: ModelCard, output: str | None = None) -> BlackBo
     try:
         graph = onnx.load_model(str(path), load_external_data=False)
     except Exception as error:  # protobuf raises what it likes
-        message = printable(" ".join(str(error).split()), 200)
+        message = reason_of(error)
         raise UnreadableFileError(f"{path}: not a readable ONNX file: {message}") from error
     session = _session(runtime, path)
     inputs = [(item.name, _plain(item.type), item.shape or []) for item in session.get_inputs()]
@@ -104,7 +105,7 @@ def _session(runtime: Any, path: Path, content: bytes | None = None) -> Any:
             providers=["CPUExecutionProvider"],
         )
     except Exception as error:  # the runtime has exceptions of its own for everything
-        message = printable(" ".join(str(error).split()), 200)
+        message = reason_of(error)
         raise UnreadableFileError(f"{path}: onnxruntime cannot load it: {message}") from error
 
 

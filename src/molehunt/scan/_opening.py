@@ -16,6 +16,7 @@ from molehunt.errors import (
     UnsafeFileError,
     UnsuitableSubjectError,
     printable,
+    reason_of,
 )
 from molehunt.files import open_regular
 from molehunt.images import ImageSet
@@ -282,8 +283,9 @@ def _finding_of(error: Exception, limits: Limits | None) -> Finding:
         case _ if isinstance(error, MemoryError) or "allocate memory" in message:
             most = "" if limits is None else f" than {limits.opening_memory / 2**30:.1f} GiB"
             return Finding("file", Status.FAILED, f"needs more memory{most} to be opened")
+    said = reason_of(error)
     return Finding(
-        "file", Status.FAILED, f"fails while it is opened: {type(error).__name__}: {message}"
+        "file", Status.FAILED, f"fails while it is opened: {type(error).__name__}: {said}"
     )
 
 

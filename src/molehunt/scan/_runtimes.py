@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molehunt.errors import MolehuntError, UnreadableFileError, printable, refused
+from molehunt.errors import MolehuntError, UnreadableFileError, reason_of, refused
 from molehunt.networks import Access, Classifier, ModelCard, logits_in
 from molehunt.provenance import check_operators, load_exported
 from molehunt.scan._feeding import Feeding, feeding_of
@@ -45,7 +45,7 @@ def open_exported(path: Path, card: ModelCard, output: str | None = None) -> Cla
     except MolehuntError:
         raise
     except Exception as error:  # torch raises anything here
-        message = printable(" ".join(str(error).split()), 200)
+        message = reason_of(error)
         raise UnreadableFileError(f"{path}: torch.export cannot load it: {message}") from error
     values = {
         node.name: node.meta.get("val")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from molehunt.errors import UnreadableFileError, printable, refused
+from molehunt.errors import UnreadableFileError, printable, reason_of, refused
 from molehunt.files import read_bytes
 from molehunt.provenance import Serialization, SerializationState, inspect_serialization
 from molehunt.scan._checkpoints import Node
@@ -78,7 +78,7 @@ def read_index(path: Path) -> ShardIndex:
     try:
         content = json.loads(read_bytes(path, _LARGEST_INDEX), object_pairs_hook=_without_twins)
     except (ValueError, RecursionError) as error:
-        message = printable(" ".join(str(error).split()), 200)
+        message = reason_of(error)
         raise UnreadableFileError(f"{path}: not a readable index of shards: {message}") from error
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, reason_of, refused
 from molehunt.networks import Classifier, ModelCard
 from molehunt.provenance import harmless_globals
 from molehunt.scan._architecture import Built, build_architecture, is_stackable
@@ -247,4 +247,4 @@ def _has_meta(network: nn.Module) -> bool:
 
 
 def _line(error: Exception) -> str:
-    return printable(" ".join(str(error).split()), 300)
+    return reason_of(error, 300)
