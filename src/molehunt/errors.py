@@ -25,6 +25,7 @@ _ADVICE = re.compile(
 )
 _UNSAFE = re.compile(r"weights_only|allow_pickle|pickle\.load|trust_remote_code")
 _OWN_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
+_MOST_PROBLEMS = 20
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
 
@@ -133,10 +134,13 @@ def refused(what: str, allowed: object, got: object) -> str:
 def from_validation(error: ValidationError, where: str) -> InvalidRequestError:
     """Turn pydantic's report into one line that names each wrong field of `where`."""
     problems = []
-    for item in error.errors(include_url=False):
+    found = error.errors(include_url=False, include_context=False)
+    for item in found[:_MOST_PROBLEMS]:
         place = printable(".".join(str(part) for part in item["loc"]) or "value", 80)
-        message = item["msg"].removeprefix("Value error, ")
+        message = printable(item["msg"].removeprefix("Value error, "))
         # A value error of our own names what it got already.
         got = "" if item["type"] == "value_error" else f", got {_repr.repr(item.get('input'))}"
         problems.append(f"{place}: {message}{got}")
+    if len(found) > _MOST_PROBLEMS:
+        problems.append(f"and {len(found) - _MOST_PROBLEMS} more")
     return InvalidRequestError(f"{where}: " + "; ".join(problems))

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molehunt.cli._shared import output
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.files import make_folder, write_text
 from molehunt.provenance import (
     MANIFEST_NAME,
@@ -54,6 +54,8 @@ _STYLES = {
     ExitCode.INCONCLUSIVE: "yellow",
 }
 
+_MOST_ROWS = 100  # of each kind; a table of a hundred thousand takes most of a minute
+
 Model = Annotated[Path, typer.Argument(help="A model file, or a folder.")]
 Chain = Annotated[
     list[Path] | None,
@@ -73,7 +75,7 @@ def manifest(
     """Write the size and SHA-256 of every file in a folder."""
     target = folder / MANIFEST_NAME if out is None else out
     written = write_manifest(folder, target)
-    output.print(Text(f"Manifest: {target}, {len(written.files)} files"))
+    output.print(Text(f"Manifest: {printable(target)}, {len(written.files)} files"))
 
 
 def verify(
@@ -137,7 +139,7 @@ def sign(
         certificate_chain=certificate_chain or (),
         signature=signature,
     )
-    output.print(Text(f"Signature: {written}"))
+    output.print(Text(f"Signature: {printable(written)}"))
 
 
 def audit(
@@ -189,12 +191,17 @@ def _result_table(result: Provenance) -> Table:
     style = _STYLES[_STATES[result.state]]
     table = Table("subject", "provenance")
     table.add_column("what", overflow="fold")
-    table.add_row(Text(result.source), Text(result.state.value, style), Text(result.message))
+    state = Text(result.state.value, style)
+    table.add_row(Text(printable(result.source)), state, Text(printable(result.message, 2000)))
     for word in ("changed", "added", "missing", "unchecked"):
-        for name in getattr(result, word):
-            table.add_row("", Text(word), Text(name if name.isprintable() else ascii(name)))
+        names = getattr(result, word)
+        for name in names[:_MOST_ROWS]:
+            table.add_row("", Text(word), Text(printable(name)))
+        if len(names) > _MOST_ROWS:
+            more = f"{len(names) - _MOST_ROWS} more; --json lists them"
+            table.add_row("", Text(word), Text(more))
     if result.signer:
-        table.add_row("", "signer", Text(result.signer))
+        table.add_row("", "signer", Text(printable(result.signer)))
     return table
 
 
@@ -205,10 +212,10 @@ def _audit_table(models: Sequence[AuditedModel]) -> Table:
     for model in models:
         style = _STYLES[_gravest([model])]
         table.add_row(
-            Text(model.name),
-            Text(model.location),
-            model.algorithm or "-",
+            Text(printable(model.name)),
+            Text(printable(model.location)),
+            Text(printable(model.algorithm or "-", 80)),
             Text(", ".join(model.faults) or "none", style),
-            Text(model.detail),
+            Text(printable(model.detail)),
         )
     return table

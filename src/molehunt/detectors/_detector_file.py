@@ -261,6 +261,8 @@ def load_detector(
 
 
 def _read_card(path: Path) -> DetectorCard:
+    if not os.path.lexists(path):
+        raise UnreadableFileError(f"{path}: no such file")
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
     if size > _LARGEST_FILE:

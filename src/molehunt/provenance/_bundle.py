@@ -16,6 +16,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from molehunt.errors import UnreadableFileError, from_validation
+from molehunt.files import open_regular
 
 THE_FILE = "."  # how the format names the only file of a single-file model
 _BIGGEST_SIGNATURE = 64 * 2**20  # bytes; a line or two for every file
@@ -153,7 +154,7 @@ def read_signature(path: Path) -> Stated:
         If it is missing, or no signature of a model in version 1.0 of the format.
     """
     try:
-        with path.open("rb") as stream:
+        with open_regular(path) as stream:
             content = stream.read(_BIGGEST_SIGNATURE + 1)
         if len(content) > _BIGGEST_SIGNATURE:
             raise UnreadableFileError(f"{path}: no signature: larger than {_BIGGEST_SIGNATURE} B")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from pathlib import Path
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, printable, refused
 
 # Where the signature of a folder lies by custom. Manifests leave it out: it is written after
 # them as a rule, and any change of it breaks it.
@@ -21,6 +22,26 @@ def existing(path: Path) -> None:
         raise UnreadableFileError(f"{path}: {error.strerror}") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise UnreadableFileError(refused(str(path), "a file or a folder", "neither"))
+
+
+def what_to_do(folder: Path, odd: Iterable[str]) -> str:
+    """Return what the user can do about names that `list_folder` found odd; empty if nothing.
+
+    A hub's cache holds links to files that lie elsewhere.
+    """
+    ways = set()
+    for name in odd:
+        place = folder / name
+        if not place.is_symlink():
+            ways.add("take pipes and devices out of the folder")
+        elif not place.exists():
+            ways.add("take links that lead to nothing out of the folder")
+        else:
+            ways.add(
+                f"follow the links into a copy (cp -rL {printable(folder)} COPY; from the hub: "
+                "hf download REPO --local-dir COPY) and name the copy"
+            )
+    return "; ".join(sorted(ways))
 
 
 def is_file(path: Path) -> bool:

@@ -18,6 +18,9 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from molehunt.errors import UnreadableFileError, refused
+from molehunt.files import read_bytes
+
+_LARGEST = 2**20  # bytes; a chain of certificates has a few thousand
 
 _CURVES = {"secp256r1": "P-256", "secp384r1": "P-384", "secp521r1": "P-521"}
 _ALLOWED = f"the PEM of an elliptic curve key ({', '.join(_CURVES.values())})"
@@ -108,7 +111,4 @@ def _check_curve(key: object, what: str) -> None:
 
 
 def _content(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableFileError(f"{path}: {error.strerror}") from error
+    return read_bytes(path, _LARGEST)

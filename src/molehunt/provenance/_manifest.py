@@ -14,19 +14,36 @@ from molehunt.errors import (
     OutputError,
     UnreadableFileError,
     from_validation,
+    printable,
     refused,
 )
-from molehunt.files import sha256_of, write_text
-from molehunt.provenance._folder import FOLDER_SIGNATURE, existing, list_folder, name_inside
+from molehunt.files import read_bytes, sha256_of, write_text
+from molehunt.provenance._folder import (
+    FOLDER_SIGNATURE,
+    existing,
+    list_folder,
+    name_inside,
+    what_to_do,
+)
 from molehunt.provenance._result import Provenance, ProvenanceState, counted, differing, named
 
 MANIFEST_NAME = "molehunt.manifest.json"
 
+_LARGEST_MANIFEST = 64 * 2**20  # bytes; half a million files
+_LONGEST_NAME = 4096  # characters, as of paths
+# What most names are; asking `pathlib` takes ten times as long.
+_PART = r"[A-Za-z0-9_-][A-Za-z0-9_.-]*"
+_PLAIN_NAME = re.compile(rf"{_PART}(?:/{_PART})*")
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
 def _inside(path: str) -> str:
     """Return `path` if it names a file below a folder, on any system."""
+    if len(path) > _LONGEST_NAME:
+        allowed = f"at most {_LONGEST_NAME} characters"
+        raise ValueError(refused("file name", allowed, f"{len(path)}"))
+    if _PLAIN_NAME.fullmatch(path):
+        return path
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
     if (
         str(posix) != path
@@ -36,7 +53,8 @@ def _inside(path: str) -> str:
         or ".." in posix.parts + windows.parts
         or "\0" in path
     ):
-        raise ValueError(refused("file name", "a relative path without '..'", repr(path)))
+        got = printable(repr(path), 80)
+        raise ValueError(refused("file name", "a relative path without '..'", got))
     return path
 
 
@@ -89,7 +107,7 @@ def write_manifest(folder: Path, path: Path | None = None) -> Manifest:
     if odd:
         raise UnreadableFileError(
             f"{folder}: holds what is no file of its own (links out of it, to folders or to "
-            f"nothing, devices): {named(odd)}"
+            f"nothing, devices); {what_to_do(folder, odd)}: {named(odd)}"
         )
     left_out = _left_out(folder, path)
     try:
@@ -114,12 +132,11 @@ def read_manifest(path: Path) -> Manifest:
     Raises
     ------
     UnreadableFileError
-        If it is missing, is no manifest, or names a file outside of the folder.
+        If it is missing, no regular file, larger than 64 MiB, is no manifest, or names a
+        file outside of the folder.
     """
     try:
-        return Manifest.model_validate_json(path.read_bytes())
-    except OSError as error:
-        raise UnreadableFileError(f"{path}: {error.strerror}") from error
+        return Manifest.model_validate_json(read_bytes(path, _LARGEST_MANIFEST))
     except ValidationError as error:
         raise UnreadableFileError(str(from_validation(error, f"{path}: no manifest"))) from error
 
@@ -166,7 +183,12 @@ def verify_manifest(path: Path, manifest: Path) -> Provenance:
     missing = stated.keys() - present.keys() - set(odd)
     if changed or added or missing:
         return differing(
-            str(path), changed=changed, added=added, missing=missing, unchecked=unchecked
+            str(path),
+            changed=changed,
+            added=added,
+            missing=missing,
+            unchecked=unchecked,
+            advice=what_to_do(path, odd),
         )
     message = f"{counted(len(stated))} as the manifest states"
     return Provenance(str(path), ProvenanceState.OK, message, unchecked=unchecked)

@@ -17,7 +17,7 @@ from OpenSSL.crypto import X509StoreContextError
 
 from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.provenance._bundle import THE_FILE, SignedBy, Stated
-from molehunt.provenance._folder import list_folder, name_inside
+from molehunt.provenance._folder import list_folder, name_inside, what_to_do
 from molehunt.provenance._keys import (
     certificates_in,
     key_hint,
@@ -199,6 +199,7 @@ def _compared(source: str, model: Path, stated: Stated, files: _SignedFiles) -> 
         added=present - listed,
         missing=listed - present,
         unchecked=files.unchecked,
+        advice=what_to_do(model, files.odd),
     )
 
 

@@ -58,10 +58,13 @@ def differing(
     missing: Iterable[str] = (),
     unchecked: Iterable[str] = (),
     signer: str | None = None,
+    advice: str = "",
 ) -> Provenance:
     """Return the result for a model that is not as stated, with the files named."""
     found = {"changed": sorted(changed), "added": sorted(added), "missing": sorted(missing)}
     parts = [f"{len(names)} {word}: {named(names)}" for word, names in found.items() if names]
+    if advice:
+        parts.append(f"links, pipes and devices count as changed or added: {advice}")
     return Provenance(
         source,
         ProvenanceState.TAMPERED,

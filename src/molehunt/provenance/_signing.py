@@ -8,6 +8,7 @@ what the signer vouches for; what came with the model is never a reason to raise
 from __future__ import annotations
 
 import importlib
+import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ from molehunt.errors import (
     UnreadableFileError,
     refused,
 )
-from molehunt.files import write_text
+from molehunt.files import open_regular, write_text
 from molehunt.provenance._bundle import read_signature
 from molehunt.provenance._folder import (
     FOLDER_SIGNATURE,
@@ -28,6 +29,7 @@ from molehunt.provenance._folder import (
     is_file,
     list_folder,
     name_inside,
+    what_to_do,
 )
 from molehunt.provenance._result import Provenance, ProvenanceState, named
 
@@ -93,7 +95,9 @@ def sign_model(
     if real.is_dir():
         files, odd = list_folder(real, links=False)
         if odd:
-            raise UnreadableFileError(f"{path}: links and devices are not signed: {named(odd)}")
+            raise UnreadableFileError(
+                f"{path}: links and devices are not signed: {named(odd)}; {what_to_do(path, odd)}"
+            )
         if not files.keys() - left_out:
             raise InvalidRequestError(f"{path}: there is no file to sign")
     library = _library()
@@ -152,8 +156,10 @@ def verify_signature(
         raise InvalidRequestError(refused("verify with", allowed, "both"))
     existing(path)
     for place in (signature, public_key, *certificate_chain):
-        if place is not None and not is_file(place):
-            raise UnreadableFileError(f"{place}: no such file")
+        if place is not None:
+            if not os.path.lexists(place):
+                raise UnreadableFileError(f"{place}: no such file")
+            open_regular(place).close()
     place = signature or find_signature(path)
     if place is None:
         message = f"no {signature_of(path).name} beside it"
