@@ -150,7 +150,7 @@ def test_what_cannot_be_named_is_told(tmp_path: Path) -> None:
     some = [*parameters(AVERAGED)[:-1]]
     found = opened({"model": RAW_STATE, "ema": {"shadow_params": some}}, tmp_path)
     assert list(found.models) == [""]
-    assert any("ema.shadow_params is a list of 4 tensors" in each for each in found.remarks)
+    assert any("ema.shadow_params is a list of 4 tensors" in each for each in found.unjudged)
 
 
 def test_equal_sets_count_once_and_broken_ones_are_told(tmp_path: Path) -> None:
@@ -160,7 +160,18 @@ def test_equal_sets_count_once_and_broken_ones_are_told(tmp_path: Path) -> None:
     assert list(found.models) == [""]
     said = "\n".join(found.remarks)
     assert "best holds the same weights as model" in said
-    assert "ema looks like weights of the architecture and is not judged: fc.weight [9, 3]" in said
+    (doubt,) = found.unjudged
+    assert "ema looks like weights of the architecture and is not judged: fc.weight [9, 3]" in doubt
+    assert "--weights NAME chooses" in doubt
+    chosen = opened({"model": RAW_STATE, "ema": broken}, tmp_path, weights="model")
+    assert not chosen.unjudged
+
+
+@pytest.mark.parametrize("counters", [True, False])
+def test_a_list_may_hold_the_whole_state(counters: bool, tmp_path: Path) -> None:
+    shadow = [v for k, v in AVERAGED_STATE.items() if counters or "num_batches" not in k]
+    found = opened({"model": RAW_STATE, "ema": shadow}, tmp_path)
+    assert torch.allclose(found.models["ema"](IMAGES), AVERAGED(IMAGES), atol=1e-6)
 
 
 def test_a_set_that_is_not_there(tmp_path: Path) -> None:
@@ -208,9 +219,11 @@ def test_an_architecture_may_know_older_names(tmp_path: Path) -> None:
     older = renamed(RAW_STATE, lambda name: name.replace("fc.", "head."))
     for state in (older, prefixed(older, "module.")):
         found = opened(state, tmp_path, "Renamed")
+        assert not found.unjudged
         assert torch.allclose(found.models[""](IMAGES), RAW(IMAGES), atol=1e-6)
-    with pytest.raises(UnreadableFileError, match=r"missing fc\.weight, fc\.bias; not in the"):
-        opened(older, tmp_path)
+    for content in (older, {"state_dict": prefixed(older, "net.")}, {"a": {"b": older}}):
+        with pytest.raises(UnreadableFileError, match=r"missing fc\.weight, fc\.bias; not in the"):
+            opened(content, tmp_path)
 
 
 def test_half_precision_becomes_single(tmp_path: Path) -> None:

@@ -84,6 +84,11 @@ def _load(kind: str, path: str) -> nn.Module:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=False)
     except (ImportError, AttributeError) as error:
+        if "__main__" in str(error):
+            raise UnsuitableError(
+                f"{str(error).partition(' on <module')[0]}: the class was defined in the script "
+                "that saved the file, and is not in it; load it there and save its state_dict"
+            ) from error
         raise UnsuitableError(
             f"{error} (classes are looked up in installed packages and on PYTHONPATH, "
             "not in the current folder)"

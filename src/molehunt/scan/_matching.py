@@ -83,6 +83,8 @@ class Match:
         shows it; what the file holds beyond.
     used : frozenset of str
         The names in the file.
+    source : dict
+        The tensors among which it was found, by their names in the file.
     """
 
     prefix: str
@@ -91,6 +93,7 @@ class Match:
     misshapen: tuple[str, ...]
     foreign: tuple[str, ...]
     used: frozenset[str] = frozenset()
+    source: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def fits(self) -> bool:
@@ -214,6 +217,7 @@ def _match(
         ),
         tuple(name for name in tensors if name not in used),
         frozenset(used),
+        tensors,
     )
 
 

@@ -182,6 +182,10 @@ def _open_file(
     if opened.contract not in _PLAIN:
         subject.findings.append(Finding("contract-source", Status.PASSED, opened.contract))
     subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
+    # Whichever of them is deployed: what was never asked is not clean.
+    subject.findings += [
+        Finding("weights", Status.INCONCLUSIVE, doubt) for doubt in opened.unjudged
+    ]
 
 
 def _copy_shards(subject: Subject, index: Path, original: Path, limits: Limits | None) -> None:

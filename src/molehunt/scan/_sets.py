@@ -28,11 +28,14 @@ class Found:
         What holds at least half of the architecture's parameters and is no whole set.
     remarks : list of str
         What the reader should know.
+    unjudged : list of str
+        What may be weights of the architecture and is no set, a sentence each.
     """
 
     sets: dict[str, Match] = field(default_factory=dict)
     near: dict[str, Match] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    unjudged: list[str] = field(default_factory=list)
 
     def add(self, name: str, match: Match, *, whole: bool) -> None:
         """Enter a match under a name that no other has."""
@@ -122,12 +125,18 @@ def _take_list(node: Node, wanted: Wanted, found: Found) -> None:
     """Name a list of tensors by the order of the architecture's parameters."""
     shapes = [tuple(tensor.shape) for tensor in node.listed]
     needed = [wanted.shapes[name] for name in wanted.parameters]
-    if shapes == needed:
-        named = dict(zip(wanted.parameters, node.listed, strict=True))
+    orders = (
+        wanted.parameters,
+        tuple(wanted.shapes),
+        tuple(name for name in wanted.shapes if not wanted.is_optional(name)),
+    )
+    order = next((o for o in orders if [wanted.shapes[name] for name in o] == shapes), None)
+    if order is not None:
+        named = dict(zip(order, node.listed, strict=True))
         (match,) = find_matches(named, wanted)[:1]
         found.add(node.name or _TOP, match, whole=match.fits)
     elif 2 * len(set(needed) & set(shapes)) > len(set(needed)):
-        found.remarks.append(
+        found.unjudged.append(
             f"{node.name or 'it'} is a list of {len(shapes)} tensors without names, which are not "
             f"the architecture's {len(wanted.parameters)} parameters in their order: not judged"
         )
@@ -190,6 +199,11 @@ def remarks_of(found: Found, judged: dict[str, Match]) -> Iterator[str]:
                 f"and left out: {some(match.foreign)}"
             )
     yield from found.remarks
+
+
+def unjudged_of(found: Found) -> Iterator[str]:
+    """Yield what may be weights of the architecture and is not judged."""
+    yield from found.unjudged
     for name, match in found.near.items():
         wrong = [*match.missing, *match.misshapen]
         yield f"{name} looks like weights of the architecture and is not judged: {some(wrong)}"

@@ -81,11 +81,14 @@ class Opened:
         Who states the input contract, in one sentence.
     remarks : tuple of str
         What the reader should know of the opening, a sentence each.
+    unjudged : tuple of str
+        What in the file may be another set of weights and is not judged, a sentence each.
     """
 
     models: dict[str, Classifier]
     contract: str
     remarks: tuple[str, ...] = ()
+    unjudged: tuple[str, ...] = ()
 
 
 def open_subject(
@@ -175,14 +178,14 @@ def _open_with_card(path: Path, opening: Opening) -> Opened:
     )
     card = opening.contract.card(own)
     tensors = read_tensors(path, safetensors=True)
-    models, remarks = open_weights(path, tensors, own, weights=opening.weights)
+    models, remarks, unjudged = open_weights(path, tensors, own, weights=opening.weights)
     said = "by the file's own card"
     if card != own:
         fields = own.model_dump()
         changed = [name for name, value in card.model_dump().items() if value != fields[name]]
         said = f"{', '.join(changed)} stated by you, the rest {said}"
         models = {name: _under(card, model) for name, model in models.items()}
-    return Opened(models, said, remarks)
+    return Opened(models, said, remarks, unjudged)
 
 
 def _under(card: ModelCard, model: Classifier) -> Classifier:
@@ -206,10 +209,10 @@ def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | N
     if contract.architecture is None and transformer is not None:
         got = f"{printable(transformer, 80)} of transformers, in config.json"
         raise InvalidRequestError(refused("architecture", f"{ALLOWED} (--arch)", got))
-    models, remarks = open_weights(
+    models, remarks, unjudged = open_weights(
         path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
     )
-    return Opened(models, said, remarks)
+    return Opened(models, said, remarks, unjudged)
 
 
 def _open_graph(path: Path, form: FileFormat, opening: Opening, neighbours: Path | None) -> Opened:

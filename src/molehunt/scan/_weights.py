@@ -17,7 +17,7 @@ from molehunt.provenance import harmless_globals
 from molehunt.scan._architecture import Built, build_architecture, is_stackable
 from molehunt.scan._checkpoints import Node, read_checkpoint
 from molehunt.scan._matching import Match, Wanted, find_matches
-from molehunt.scan._sets import Found, choose, find_sets, remarks_of, some
+from molehunt.scan._sets import Found, choose, find_sets, remarks_of, some, unjudged_of
 from molehunt.scan._single_output import TwoLogits
 
 # Bytes that weights may take in float32 beyond eight times what the file stores of them.
@@ -70,7 +70,7 @@ def open_weights(
     *,
     classes: int | None = None,
     weights: str | None = None,
-) -> tuple[dict[str, Classifier], tuple[str, ...]]:
+) -> tuple[dict[str, Classifier], tuple[str, ...], tuple[str, ...]]:
     """Load the weights of a file into the architecture of `card`, set by set.
 
     Parameters
@@ -88,8 +88,9 @@ def open_weights(
 
     Returns
     -------
-    models, remarks
-        A model for each set by its name, the empty name where there is one.
+    models, remarks, unjudged
+        A model for each set by its name, the empty name where there is one; what the reader
+        should know; what may be weights and was not judged though no set was chosen.
 
     Raises
     ------
@@ -102,6 +103,7 @@ def open_weights(
     found = find_sets(tensors, loader.wanted)
     if not found.sets:
         found.add("", loader.through_own_hooks(tensors, found), whole=True)
+        found.near.pop(next(iter(found.near), ""), None)  # that one is judged now
     judged = choose(found, weights) if weights is not None else found.sets
     remarks = list(remarks_of(found, judged))
     models = {name: loader.load(match) for name, match in judged.items()}
@@ -109,7 +111,11 @@ def open_weights(
         remarks.append("its single output z is judged as the two logits 0 and z")
     if len(models) == 1:
         models = dict(zip([""], models.values(), strict=True))
-    return models, tuple(remarks)
+    unjudged = tuple(
+        f"{each}; --weights NAME chooses one of: {', '.join(found.sets) or 'none'}"
+        for each in (unjudged_of(found) if weights is None else ())
+    )
+    return models, tuple(remarks), unjudged
 
 
 class _Loader:
@@ -169,7 +175,7 @@ class _Loader:
             renamed = dict(nearest.tensors)
             for name in nearest.foreign:
                 if name.startswith(nearest.prefix):
-                    renamed[name.removeprefix(nearest.prefix)] = _all(tensors)[name]
+                    renamed[name.removeprefix(nearest.prefix)] = nearest.source[name]
             try:
                 network.load_state_dict(renamed, strict=False, assign=True)
             except Exception:  # then the message below says what is wrong
