@@ -1,7 +1,7 @@
 """Images in memory, and where they come from."""
 
-from molehunt.images._decoded import FORMATS, read_rgb
 from molehunt.images._image_set import ImageSet, TrainTest
+from molehunt.images._pictures import FORMATS, read_rgb
 from molehunt.images._sources import SOURCES, find_data, load_images, load_test_images
 
 __all__ = [

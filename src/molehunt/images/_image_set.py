@@ -117,29 +117,37 @@ class ImageSet:
         )
 
     def resized(self, size: int) -> ImageSet:
-        """Return the set with square images of `size` pixels (bilinear, antialiased)."""
+        """Return the set with square images of `size` pixels; see `shaped`."""
         return self.shaped((self.shape[0], size, size))
 
     def shaped(self, shape: tuple[int, int, int]) -> ImageSet:
         """Return the set with images of (channels, height, width), colours made grey or back.
 
-        Images of files are read anew at that size: through a small one, fine patterns are lost.
+        Images of files are read anew at that size (Pillow's bilinear filter, antialiased):
+        through a small one, fine patterns are lost. Other pixels are resized (torchvision's
+        bilinear filter, antialiased). Nothing is cut off, so proportions may change.
+
+        Raises
+        ------
+        InvalidRequestError
+            If the numbers of channels differ and are not 1 and 3.
+        UnreadableFileError
+            If a file is no longer an image.
         """
         if self.shape == shape:
             return self
+        if shape[0] != self.shape[0] and {shape[0], self.shape[0]} != {1, 3}:
+            raise InvalidRequestError(refused("channels of images", shape[0], self.shape[0]))
         images = self.images
         if self.files and images.shape[2:] != shape[1:]:
-            images = decode_files(list(self.files), (shape[1], shape[2]))
-        if shape[0] != images.shape[1]:
-            if shape[0] == 1 and images.shape[1] == 3:
-                images = image_ops.rgb_to_grayscale(images)
-            elif shape[0] == 3 and images.shape[1] == 1:
-                images = images.expand(-1, 3, -1, -1).contiguous()
-            else:
-                raise InvalidRequestError(refused("channels of images", shape[0], images.shape[1]))
+            images = decode_files(self.files, shape[1:])
+        if shape[0] < images.shape[1]:
+            images = image_ops.rgb_to_grayscale(images)
+        elif shape[0] > images.shape[1]:
+            images = images.expand(-1, 3, -1, -1).contiguous()
         if images.shape[2:] != shape[1:]:
             images = image_ops.resize(images, list(shape[1:]), antialias=True)
-        return replace(self, images=images, files=())
+        return replace(self, images=images)
 
     def named(self, class_names: tuple[str, ...]) -> ImageSet:
         """Return the set with its labels counted by other names of the same classes.

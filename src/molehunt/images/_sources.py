@@ -42,7 +42,7 @@ def load_images(
         Where torchvision's sets lie; ``MOLEHUNT_DATA`` when not given.
     size : int, optional
         Height and width to resize to. Photographs of many sizes (``gtsrb``, ``folder:``)
-        are brought to 32 when it is not given.
+        are brought to 32 when it is not given; `ImageSet.shaped` reads them again.
     download : bool
         Let torchvision download what is missing. Nothing is downloaded otherwise.
 
@@ -211,7 +211,7 @@ def _of_files(
     paths: Sequence[str], labels: Sequence[int], names: tuple[str, ...], size: int | None
 ) -> ImageSet:
     files = tuple(Path(path) for path in paths)
-    images = decode_files([*files], (size or 32, size or 32))
+    images = decode_files(files, (size or 32, size or 32))
     return ImageSet(images, torch.tensor(labels), names, files)
 
 

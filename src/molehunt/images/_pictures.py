@@ -1,0 +1,109 @@
+"""One image file, as RGB pixels."""
+
+from __future__ import annotations
+
+import contextlib
+import struct
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from molehunt.errors import UnreadableFileError, printable, refused
+from molehunt.files import open_regular
+
+# Pillow starts other programs for some formats (Ghostscript for EPS); these it decodes itself.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
+MOST_PIXELS = 178_956_970  # of one image, as in Pillow, which only warns of half as many
+# Formats whose numbers Pillow gives as 0 to 65535 in mode I.
+_WIDE = ("PNG", "PPM")
+_UNDECODABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,  # an error where warnings are errors
+)
+# Larger images take their turn: several threads decode, and one of these takes 0.7 GB.
+_LARGE_PIXELS = 2**24
+_one_large = threading.Lock()
+
+
+def read_rgb(path: Path) -> Image.Image:
+    """Decode one image file, as RGB with 8 bits a channel.
+
+    As in torchvision's ImageFolder, the orientation that a camera wrote into the file is left
+    alone, and alpha is dropped: what lies under it shows. Grey images of 16 bits are divided by
+    257, so that white stays white.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is not a whole image in one of `FORMATS`, has more than `MOST_PIXELS`, holds
+        numbers of 32 bits (floating-point or whole), or is a pipe or a device.
+    """
+    with _opened(path) as image:
+        # A copy, since the file behind the image is closed.
+        return _as_rgb(image, path).convert("RGB")
+
+
+def read_resized(path: Path, height: int, width: int) -> np.ndarray:
+    """Decode one image file at a size, whatever its own proportions: nothing is cut off.
+
+    Pillow's bilinear filter, which widens when it makes images smaller (antialiased).
+
+    Returns
+    -------
+    Array of uint8, shape [height, width, 3]
+
+    Raises
+    ------
+    UnreadableFileError
+        As `read_rgb`.
+    """
+    with _opened(path) as image:
+        rgb = _as_rgb(image, path)
+        return np.asarray(rgb.resize((width, height), Image.Resampling.BILINEAR))
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    """Yield an image whose header was read; what its pixels raise becomes one clear line."""
+    shown = printable(path)
+    with open_regular(path) as stream:
+        try:
+            with Image.open(stream, formats=FORMATS) as image:
+                large = image.width * image.height > _LARGE_PIXELS
+                with _one_large if large else contextlib.nullcontext():
+                    yield image
+        except UnidentifiedImageError as error:
+            allowed = ", ".join(FORMATS)
+            raise UnreadableFileError(
+                f"{shown}: not a readable image: cannot identify it as one of {allowed}"
+            ) from error
+        except Image.DecompressionBombError as error:
+            allowed = f"at most {MOST_PIXELS:,}"
+            raise UnreadableFileError(
+                refused(f"{shown}: pixels of an image", allowed, "more")
+            ) from error
+        except _UNDECODABLE as error:
+            raise UnreadableFileError(
+                f"{shown}: not a readable image: {printable(error)}"
+            ) from error
+
+
+def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
+    """Return the image itself where it is RGB: a copy of the largest takes 0.7 GB."""
+    if image.mode == "RGB":
+        return image
+    if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _WIDE):
+        values = np.asarray(image).astype(np.uint32).clip(0, 65535)
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F") or image.mode.startswith("I;"):
+        allowed = "8 or 16 bits a channel"
+        got = f"{image.format} with pixels of 32 bits, whose black and white are not known"
+        raise UnreadableFileError(refused(f"{printable(path)}: image", allowed, got))
+    return image.convert("RGB")
