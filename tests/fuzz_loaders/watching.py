@@ -50,7 +50,7 @@ def watch(work: Callable[[], int], *, files: int = 1) -> Watched:
         if ended:
             break
         most = max(most, memory_of(child))
-        if time.monotonic() - started > _PATIENCE + seconds:
+        if time.monotonic() - started > _PATIENCE + seconds and not faults:
             faults.append("hangs")
             os.killpg(child, signal.SIGKILL)
         time.sleep(0.05)

@@ -18,6 +18,7 @@ from molehunt.scan import (
     FittedDetector,
     exit_code_of,
     fine_prune,
+    read_claimed_card,
     scan_subjects,
     trigger_success,
 )
@@ -44,6 +45,7 @@ def repair(
     The exit code is the second scan's.
     """
     make_folder(out.parent)
+    read_claimed_card(model)  # before a network of any size is built
     subject = load_model(model)
     images = load_test_images(clean, data_root=data_root)
     images = images.shaped(subject.card.input_shape).named(subject.card.class_names)

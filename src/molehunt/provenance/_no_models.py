@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _STARTS = (
     (b"version https://git-lfs.github.com/spec", "a Git LFS pointer: git lfs pull brings the file"),
     (b"GGUF", "GGUF, weights for llama.cpp, which cannot be judged here"),
@@ -27,6 +29,20 @@ _TEXTS = (
     (b"{", "JSON, a configuration or a server's error: download the weights"),
     (b"[", "JSON, a configuration or a server's error: download the weights"),
 )
+_PACKED = (".pt", ".pth", ".ckpt", ".bin", ".pkl", ".safetensors", ".onnx", ".pt2", ".h5", ".keras")
+
+
+def describe_archive(names: Iterable[str]) -> str:
+    """Return what a zip archive is that holds files of these names, and what to do."""
+    for name in names:
+        lower = name.lower()
+        if lower.endswith("saved_model.pb"):
+            return "a packed SavedModel of TensorFlow: convert it to ONNX"
+        if lower.endswith(".mlmodel"):
+            return "a packed Core ML model: export the model to ONNX"
+        if lower.endswith(_PACKED):
+            return "an archive that holds model files: unpack it first"
+    return "an archive of no model format known here"
 
 
 def describe_no_model(head: bytes) -> str | None:  # noqa: PLR0911  one line for each kind
@@ -48,8 +64,10 @@ def describe_no_model(head: bytes) -> str | None:  # noqa: PLR0911  one line for
     for start, text in _STARTS[:1] + _TEXTS:
         if plain.startswith(start):
             return text
-    if b"saved_model" in head or (b"serve" in head[:64] and head[:1] == b"\x08"):
+    if b"saved_model" in head or head.startswith(b"\x08\x01\x12"):
         return "perhaps a SavedModel of TensorFlow: convert it to ONNX"
+    if head[:1] == b"\x08" and head[2:3] == b"\x12":
+        return "perhaps a Core ML model: export the model to ONNX"
     if all(32 <= byte < 127 or byte in b"\t\r\n\f" for byte in head):
         return "a text file, not a model, perhaps a server's error: download it again"
     return None

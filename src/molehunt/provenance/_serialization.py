@@ -25,7 +25,7 @@ from molehunt.provenance._judgement import (
     unsafe,
     worst,
 )
-from molehunt.provenance._no_models import describe_no_model
+from molehunt.provenance._no_models import describe_archive, describe_no_model
 from molehunt.provenance._onnx_file import judge_onnx, may_be_onnx, parse_onnx
 from molehunt.provenance._pickle_machine import read_pickle
 from molehunt.provenance._pickles import (
@@ -115,7 +115,7 @@ def _judge_archive(archive: Archive, root: str, names: set[str]) -> tuple[FileFo
     if "serialized_exported_program.json" in names:
         older = unread("written by torch.export before 2.8: save it again")
         return FileFormat.TORCH_EXPORT, worst([judged], otherwise=older)
-    kind, detail = FileFormat.ZIP, "an archive of no model format known here"
+    kind, detail = FileFormat.ZIP, describe_archive(names)
     if {"config.json", "metadata.json"} <= names:
         kind, detail = FileFormat.KERAS, "a model of Keras, which cannot be loaded here"
     elif any(name.endswith(".npy") for name in names):

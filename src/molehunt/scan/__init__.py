@@ -1,5 +1,6 @@
 """The scan: subjects from files and endpoints, checks, findings, and the verdict."""
 
+from molehunt.scan._claims import read_claimed_card
 from molehunt.scan._contract import StatedContract, numbers, read_contract, stated
 from molehunt.scan._contract_check import check_contract
 from molehunt.scan._endpoint import Endpoint, open_endpoint
@@ -44,6 +45,7 @@ __all__ = [
     "numbers",
     "open_endpoint",
     "open_subject",
+    "read_claimed_card",
     "read_contract",
     "scan_subjects",
     "shards_of",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.networks import ModelCard, read_card
 from molehunt.scan._architecture import is_imported
 
 _LARGEST_NUMBER = 1_000_000
@@ -55,6 +57,27 @@ def check_claims(
     if len(longest) > _LONGEST_TEXT:
         allowed = f"at most {_LONGEST_TEXT} characters each"
         raise InvalidRequestError(refused(f"{where}: class_names", allowed, len(longest)))
+
+
+def read_claimed_card(path: Path) -> ModelCard:
+    """Read the card of a model file of ours, as far as a file may claim what it says.
+
+    Raises
+    ------
+    UnreadableFileError
+        If there is no card, or no safetensors file.
+    InvalidRequestError
+        If it asks for more than a file may.
+    """
+    card = read_card(path)
+    check_claims(
+        f"{path}: model card",
+        architecture=card.architecture,
+        arguments=card.arguments,
+        input_shape=card.input_shape,
+        class_names=card.class_names,
+    )
+    return card
 
 
 def _check_arguments(where: str, arguments: Mapping[str, Any]) -> None:

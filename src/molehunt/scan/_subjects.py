@@ -14,11 +14,11 @@ from molehunt.errors import (
     printable,
     refused,
 )
-from molehunt.networks import CARD_KEY, Classifier, ModelCard, read_card, read_header
+from molehunt.networks import CARD_KEY, Classifier, ModelCard, read_header
 from molehunt.provenance import FileFormat, Serialization, SerializationState
 from molehunt.scan._architecture import ALLOWED
 from molehunt.scan._checkpoints import Node
-from molehunt.scan._claims import check_claims
+from molehunt.scan._claims import read_claimed_card
 from molehunt.scan._contract import StatedContract
 from molehunt.scan._found_contract import (
     claims_beside,
@@ -168,14 +168,7 @@ def _open_code(path: Path, form: FileFormat, opening: Opening) -> Opened:
 
 def _open_with_card(path: Path, opening: Opening) -> Opened:
     """Open weights with a card of ours: it names the network, whatever the user states."""
-    own = read_card(path)
-    check_claims(
-        f"{path}: model card",
-        architecture=own.architecture,
-        arguments=own.arguments,
-        input_shape=own.input_shape,
-        class_names=own.class_names,
-    )
+    own = read_claimed_card(path)
     card = opening.contract.card(own)
     tensors = read_tensors(path, safetensors=True)
     models, remarks, unjudged = open_weights(path, tensors, own, weights=opening.weights)
