@@ -11,6 +11,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
+from safetensors import SafetensorError
+
 from molehunt.errors import OutputError, UnreadableFileError, refused
 
 
@@ -24,7 +26,7 @@ def written_whole(path: Path) -> Iterator[Path]:
     Raises
     ------
     OutputError
-        If the folder cannot be written.
+        If the folder cannot be written, or the disk is full.
     """
     make_folder(path.parent)
     through = path.exists() and not path.is_file()
@@ -45,8 +47,9 @@ def written_whole(path: Path) -> Iterator[Path]:
         else:
             temporary.chmod(_mode_for(path))
             temporary.replace(path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written: {error.strerror or error}") from error
+    except (OSError, SafetensorError) as error:  # a full disk is the latter's own error
+        message = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise OutputError(f"{path}: cannot be written: {message}") from error
     finally:
         temporary.unlink(missing_ok=True)
 

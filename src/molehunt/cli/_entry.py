@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -16,6 +17,7 @@ def main() -> None:
     Python's own code for a crash is 1, which means "found" here.
     """
     code = _FAILED
+    _show_everything()
     try:
         # Threads of OpenMP that spin while they wait slow each other down on a busy machine.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
@@ -32,6 +34,13 @@ def main() -> None:
             raise
         _say(f"cannot start: {type(error).__name__}: {' '.join(str(error).split())}")
     _end(code)
+
+
+def _show_everything() -> None:
+    """Escape what the terminal's encoding lacks; names of files need not be text at all."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _say(message: str) -> None:

@@ -19,6 +19,7 @@ from molehunt.errors import (
     UnsafeFileError,
     UnsuitableSubjectError,
     from_validation,
+    printable,
 )
 from molehunt.resumable import BuildInterruptedError
 from molehunt.scan import ExitCode
@@ -33,6 +34,14 @@ _CODES: dict[type[Exception], ExitCode] = {
     BuildInterruptedError: ExitCode.INTERRUPTED,
     MolehuntError: ExitCode.FAILED,
 }
+
+# What is left of inputs that no bound refused before.
+_TOO_MUCH: dict[type[Exception], str] = {
+    RecursionError: "what was given is nested too deeply to be read",
+    MemoryError: "there is not enough memory for what was given",
+    OverflowError: "a number in what was given is too large",
+}
+_LONGEST_LINE = 4000
 
 app = typer.Typer(
     name="molehunt",
@@ -90,7 +99,8 @@ def run(arguments: list[str]) -> int:
         if os.environ.get("MOLEHUNT_DEBUG"):
             raise
         message, code = _ending(error)
-        errors.print(f"molehunt: {' '.join(message.split())}", markup=False, highlight=False)
+        line = printable(" ".join(message.split()), _LONGEST_LINE)
+        errors.print(f"molehunt: {line}", markup=False, highlight=False)
         return code
 
 
@@ -104,4 +114,9 @@ def _ending(error: BaseException) -> tuple[str, ExitCode]:
     if isinstance(error, ValidationError):
         return str(from_validation(error, "settings")), ExitCode.USAGE
     where = "MOLEHUNT_DEBUG=1 shows where"
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}", ExitCode.FAILED
+    for kind, words in _TOO_MUCH.items():
+        if isinstance(error, kind):
+            return f"{words} ({where})", ExitCode.FAILED
     return f"internal error: {type(error).__name__}: {error} ({where})", ExitCode.FAILED
