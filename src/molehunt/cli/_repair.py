@@ -50,6 +50,7 @@ def repair(
     images = load_test_images(clean, data_root=data_root)
     images = images.shaped(subject.card.input_shape).named(subject.card.class_names)
     found = NeuralCleanse(images=images).examine(subject)
+    assert found.target is not None  # it always names one
     with progress("tuning") as report:
         repaired = fine_prune(subject, images, max_loss=max_loss, on_step=report)
     save_model(repaired.model, out)

@@ -12,9 +12,10 @@ import torch
 import typer
 
 from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
+from molehunt.detectors import BACKDOOR_KINDS
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import check_replaceable, make_folder, write_text
-from molehunt.images import load_test_images
+from molehunt.images import cache_folder, load_test_images
 from molehunt.report import (
     contract_line,
     other_files,
@@ -44,7 +45,7 @@ from molehunt.scan import (
 
 # Of any model that gives its gradients or weights; with clean images a search for triggers.
 CHECKS = ("margin", "final-layer")
-CHECKS_WITH_IMAGES = ("neural-cleanse",)
+CHECKS_WITH_IMAGES = ("twins", "neural-cleanse")
 
 # How a report of each kind begins, and what stands in it.
 _MARKS = {
@@ -78,6 +79,23 @@ def scan(
         typer.Option(help="Labelled clean images, as folder:PATH or a data set's name."),
     ] = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
+    twins: Annotated[
+        int,
+        typer.Option(
+            help="Clean twins to compare a model with, given --clean; 39 allow a rate of 0.025."
+        ),
+    ] = 19,
+    min_power: Annotated[
+        float,
+        typer.Option(help="Least share of each kind of backdoor that twins were seen to find."),
+    ] = 0.8,
+    against: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Kind of backdoor that a clean verdict is about; may be repeated. All of: "
+            f"{'; '.join(BACKDOOR_KINDS)}."
+        ),
+    ] = None,
     allow_skipped: Annotated[
         bool,
         typer.Option("--allow-skipped", help="Exit with 0 though files were passed over."),
@@ -241,7 +259,13 @@ def scan(
                 output=output_name,
             )
         )
-    detectors = _detectors(detector or [], check or [], clean is not None)
+    compared = {
+        "twins": twins,
+        "min_power": min_power,
+        "against": tuple(against or BACKDOOR_KINDS),
+        "cache": cache_folder() / "twins",
+    }
+    detectors = _detectors(detector or [], check or [], clean is not None, compared)
     if bom is not None:
         scan_as_bom([])  # refuses before the work, not after it
     results, interrupted = _scan_with_progress(
@@ -300,7 +324,13 @@ def _scan_with_progress(
         try:
             cores = len(os.sched_getaffinity(0))
             return scan_subjects(
-                sources, detectors, threads=cores, on_result=keep, **settings
+                sources,
+                detectors,
+                threads=cores,
+                on_result=keep,
+                # Of one model the work is shown, of many the models.
+                on_step=report if len(sources) == 1 else None,
+                **settings,
             ), False
         except KeyboardInterrupt:
             return [
@@ -337,14 +367,20 @@ def _secret(flag: str, variable: str) -> str:
     return value
 
 
-def _detectors(files: list[Path], checks: list[str], images: bool) -> list[FittedDetector]:
+def _detectors(
+    files: list[Path], checks: list[str], images: bool, compared: dict[str, Any]
+) -> list[FittedDetector]:
     """Return the detectors that were asked for; where none was, those that need no zoo."""
+    settings = {"twins": compared}
     asked = [FittedDetector.load(path) for path in files]
-    asked += [FittedDetector.without_zoo(name) for name in checks]
+    asked += [FittedDetector.without_zoo(name, **settings.get(name, {})) for name in checks]
     if asked:
         return asked
     usual = [*CHECKS, *(CHECKS_WITH_IMAGES if images else ())]
-    return [FittedDetector.without_zoo(name, asked_for=False) for name in usual]
+    return [
+        FittedDetector.without_zoo(name, asked_for=False, **settings.get(name, {}))
+        for name in usual
+    ]
 
 
 def _show(results: list[ScanResult]) -> None:

@@ -39,6 +39,7 @@ from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._twin_comparison import BACKDOOR_KINDS, TwinComparison
 from molehunt.detectors._twin_readings import TwinStatistic
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
@@ -46,6 +47,7 @@ from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
 __all__ = [
+    "BACKDOOR_KINDS",
     "DETECTORS",
     "AucResult",
     "Detector",
@@ -65,6 +67,7 @@ __all__ = [
     "NullRates",
     "PairwiseTriggers",
     "PatternDetector",
+    "TwinComparison",
     "TwinGap",
     "TwinStatistic",
     "TwinTest",

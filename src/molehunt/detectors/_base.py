@@ -49,8 +49,6 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     """
 
     needs: ClassVar[frozenset[Need]]
-    # Whether it finds enough backdoors for a scan to call a model clean by it alone.
-    clears: ClassVar[bool] = True
     # What a detector must have learned to be worth a file.
     learns: ClassVar[str]
 
@@ -94,6 +92,13 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         if hasattr(self, "calibration_scores_"):
             return f"{len(self.calibration_scores_)} clean reference models"
         return None
+
+    def doubt_of_clean(self, classes: int) -> str:
+        """Return why finding nothing does not make a model of so many classes clean.
+
+        Empty where it does, as far as this detector goes.
+        """
+        return ""
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge.

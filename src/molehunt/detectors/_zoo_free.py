@@ -30,23 +30,26 @@ class Examination:
         Against the detector's own null; None where it has none.
     statistics : array of float64, shape [K]
         One a class, higher for more suspicious; what they are, the detector says.
-    target : int
-        The class that the evidence points at.
+    target : int, optional
+        The class that the evidence points at, where it points at one.
     source : int, optional
         The class that is turned into the target, where one is known.
     pattern : array of float32, shape [C, H, W], optional
         The reconstructed trigger, pixels in [0, 1].
     mask : array of float32, shape [H, W], optional
         How much of each of an image's pixels the trigger replaces, in [0, 1].
+    remark : str
+        What the score rests on, in words.
     """
 
     score: float
     p_value: float | None
     statistics: Floats = field(repr=False, compare=False)
-    target: int
+    target: int | None
     source: int | None = None
     pattern: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
     mask: NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+    remark: str = ""
 
 
 class ZooFreeDetector(Detector):
@@ -72,6 +75,8 @@ class ZooFreeDetector(Detector):
     # Whether clean models of the development zoos met it at the stated rate; see
     # docs/detectors.md. An alarm by a null that they did not meet is a suspicion only.
     own_null_holds: ClassVar[bool] = False
+    # Whether a scan that nobody told what to run leaves the verdict to it, at the whole rate.
+    decides_alone: ClassVar[bool] = False
     # A class is judged by the others, of which there must be some.
     least_classes: ClassVar[int] = 2
 

@@ -1,5 +1,6 @@
 """Images in memory, and where they come from."""
 
+from molehunt.images._decoded import cache_folder
 from molehunt.images._image_set import ImageSet, TrainTest
 from molehunt.images._pictures import FORMATS, read_rgb
 from molehunt.images._sources import SOURCES, find_data, load_images, load_test_images
@@ -9,6 +10,7 @@ __all__ = [
     "SOURCES",
     "ImageSet",
     "TrainTest",
+    "cache_folder",
     "find_data",
     "load_images",
     "load_test_images",

@@ -23,7 +23,8 @@ from molehunt.scan._limits import die_with_parent
 
 _FRAME = struct.Struct("<cII")  # kind, item, bytes that follow
 _LARGEST_FRAME = 2**28
-_BEGIN, _DONE, _ALONE, _ERROR = b"B", b"D", b"A", b"E"
+_BEGIN, _DONE, _ALONE, _STEP, _ERROR = b"B", b"D", b"A", b"S", b"E"
+_SECONDS_BETWEEN_STEPS = 0.5
 _WORDS = {
     signal.SIGXCPU: "needs too much processor time",
     signal.SIGKILL: "was ended: it took too long, or the machine has no memory left",
@@ -49,12 +50,16 @@ class Reporter(Protocol):
     def leave(self, item: int) -> None:
         """Ask for a process of its own for an item."""
 
+    def step(self, done: int, total: int) -> None:
+        """Say how far the work on what was begun is."""
+
 
 class _PipeReporter:
     """Tells a parent process through a pipe."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
+        self._told = 0.0
 
     def begin(self, item: int, phase: str) -> None:
         """Say what is done now, so that a death can be put into words."""
@@ -68,6 +73,13 @@ class _PipeReporter:
         """Ask for a process of its own for an item."""
         self._send(_ALONE, item, b"")
 
+    def step(self, done: int, total: int) -> None:
+        """Say how far the work on what was begun is; at most a few times a second."""
+        now = time.monotonic()
+        if now - self._told > _SECONDS_BETWEEN_STEPS:
+            self._told = now
+            self._send(_STEP, 0, f"{done} {total}".encode())
+
     def fail(self, message: str) -> None:
         """Say why this process ends."""
         self._send(_ERROR, 0, message.encode(errors="replace"))
@@ -78,6 +90,7 @@ class _PipeReporter:
             data = data[os.write(self._descriptor, data) :]
 
 
+OnStep = Callable[[int, int], None]
 Work = Callable[[Sequence[int], Path, Reporter], None]
 
 
@@ -88,6 +101,7 @@ def run_in_children(
     workers: int,
     threads: int = 1,
     seconds: float = 24 * 3600.0,
+    on_step: OnStep | None = None,
 ) -> Iterator[tuple[int, bytes | Died]]:
     """Yield a result for every item, as they come; each batch has a process of its own.
 
@@ -109,6 +123,8 @@ def run_in_children(
         of OpenMP do not survive a fork.
     seconds : float
         On the clock, for one process: only what sleeps can reach it.
+    on_step : callable, optional
+        Called with the work done and its total that a child tells of.
     """
     waiting = deque(list(batch) for batch in batches if len(batch))
     running: dict[int, _Child] = {}
@@ -116,7 +132,7 @@ def run_in_children(
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    child = _Child(waiting.popleft(), work, Path(root), threads, seconds)
+                    child = _Child(waiting.popleft(), work, Path(root), threads, seconds, on_step)
                     running[child.descriptor] = child
                 for child in _ready(running):
                     yield from child.results()
@@ -130,13 +146,15 @@ def run_in_children(
                 child.kill()
 
 
-def run_here(batches: Iterable[Sequence[int]], work: Work) -> Iterator[tuple[int, bytes | Died]]:
+def run_here(
+    batches: Iterable[Sequence[int]], work: Work, on_step: OnStep | None = None
+) -> Iterator[tuple[int, bytes | Died]]:
     """Yield what `run_in_children` yields, from this process: nothing isolates the items.
 
     For where CUDA has started: a fork of such a process cannot compute gradients.
     """
     for item in (item for batch in batches for item in batch):
-        told = _ListReporter()
+        told = _ListReporter(on_step)
         with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
             try:
                 work([item], Path(folder), told)
@@ -149,7 +167,8 @@ def run_here(batches: Iterable[Sequence[int]], work: Work) -> Iterator[tuple[int
 class _ListReporter:
     """Keeps what it is told."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_step: OnStep | None) -> None:
+        self._on_step = on_step
         self.phase = "at its start"
         self.results: list[tuple[int, bytes]] = []
 
@@ -161,6 +180,10 @@ class _ListReporter:
 
     def leave(self, item: int) -> None:
         raise AssertionError("an item alone needs no other process")
+
+    def step(self, done: int, total: int) -> None:
+        if self._on_step is not None:
+            self._on_step(done, total)
 
 
 def _ready(running: dict[int, _Child]) -> list[_Child]:
@@ -185,6 +208,7 @@ class _Child:
     root: Path
     threads: int
     seconds: float
+    on_step: OnStep | None
     descriptor: int = field(init=False)
     ended: bool = False
 
@@ -233,7 +257,7 @@ class _Child:
         self._buffer += part
         while len(self._buffer) >= _FRAME.size:
             kind, item, size = _FRAME.unpack_from(self._buffer)
-            if size > _LARGEST_FRAME or (kind != _ERROR and item not in self._left):
+            if size > _LARGEST_FRAME or (kind not in (_STEP, _ERROR) and item not in self._left):
                 self.kill()  # no work of ours writes that: the file took the process over
                 self._error, part = "what it reports is not what a check reports", b""
                 break
@@ -243,6 +267,8 @@ class _Child:
             del self._buffer[: _FRAME.size + size]
             if kind == _BEGIN:
                 self._current = item, content.decode(errors="replace")
+            elif kind == _STEP:
+                self._tell_step(content)
             elif kind == _ERROR:
                 self._error = content.decode(errors="replace")
             else:
@@ -253,6 +279,11 @@ class _Child:
                     self._alone.append(item)
         if not part:
             self._end()
+
+    def _tell_step(self, content: bytes) -> None:
+        done, _, total = content.partition(b" ")
+        if self.on_step is not None and done.isdigit() and total.isdigit():
+            self.on_step(int(done[:18]), int(total[:18]))
 
     def kill(self) -> None:
         """End the process and wait for it."""

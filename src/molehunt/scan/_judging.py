@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +17,7 @@ from molehunt.detectors import (
     Examination,
     Need,
     PatternDetector,
+    TwinComparison,
     ZooDetector,
     ZooFreeDetector,
     load_detector,
@@ -37,6 +39,8 @@ _PICTURED_IMAGES = 3
 # Floating-point operations that a check may take which nobody asked for: about ten minutes
 # on two cores.
 MOST_UNASKED = 5e13
+# The same for a check that decides: about an hour.
+MOST_UNASKED_ALONE = 3e14
 _SUSPICIOUS = (
     "suspicious: p = {:.2g}, at most {:.3g}, but by a {}, which clean models of some data sets "
     "do not meet; for a verdict calibrate it on clean reference models: molehunt fit"
@@ -76,15 +80,15 @@ class FittedDetector:
         return cls(card.detector, detector, card)
 
     @classmethod
-    def without_zoo(cls, name: str, *, asked_for: bool = True) -> FittedDetector:
-        """Return a detector that needs no zoo, by name.
+    def without_zoo(cls, name: str, *, asked_for: bool = True, **settings: Any) -> FittedDetector:
+        """Return a detector that needs no zoo, by name and with its settings.
 
         Raises
         ------
         InvalidRequestError
             For an unknown name, or one that has to be fitted first.
         """
-        detector = new_detector(name)
+        detector = TwinComparison(**settings) if name == "twins" else new_detector(name, **settings)
         if not isinstance(detector, ZooFreeDetector):
             raise InvalidRequestError(
                 refused("check", "one that needs no zoo", f"{name}, which: molehunt fit")
@@ -97,16 +101,23 @@ def judge(
     detectors: Sequence[FittedDetector],
     clean: ImageSet | None,
     max_false_alarms: float,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[list[Finding]]:
     """Yield the findings of each model, in the order of the detectors.
 
     Each detector is held to `max_false_alarms` divided by the number of detectors that fit
     the model, which is known before any of them has scored it. Detectors of a zoo judge all
     models at once; the others take a model at a time, so that findings come as they are made.
+    `on_step` is called with the work done on a model, and all of it, where a detector tells.
     """
     table: list[list[Finding | Detector]] = [
         [_suitable(fitted, model, clean) for fitted in detectors] for model in models
     ]
+    for cells in table:
+        _leave_to_one(cells, detectors)
+        for cell in cells:
+            if isinstance(cell, TwinComparison):
+                cell.on_step = on_step
     rates = [
         max_false_alarms / max(1, sum(isinstance(cell, Detector) for cell in row)) for row in table
     ]
@@ -123,6 +134,25 @@ def judge(
             cell if isinstance(cell, Finding) else _judge_alone(fitted.name, cell, model, rate)
             for fitted, cell in zip(detectors, cells, strict=True)
         ]
+
+
+def _leave_to_one(row: list[Finding | Detector], detectors: Sequence[FittedDetector]) -> None:
+    """Where a detector decides alone, take what nobody asked for out of a model's row."""
+    alone = next(
+        (
+            fitted.name
+            for fitted, cell in zip(detectors, row, strict=True)
+            if isinstance(cell, ZooFreeDetector) and cell.decides_alone
+        ),
+        None,
+    )
+    if alone is None:
+        return
+    for column, (fitted, cell) in enumerate(zip(detectors, row, strict=True)):
+        if fitted.name != alone and not fitted.asked_for and isinstance(cell, Detector):
+            row[column] = Finding(
+                fitted.name, Status.NOT_RUN, f"not needed: {alone} decides, at the whole rate"
+            )
 
 
 def _suitable(
@@ -162,9 +192,10 @@ def _check_affordable(name: str, detector: ZooFreeDetector, model: Classifier) -
         model(torch.full((1, *model.card.input_shape), 0.5))
     # A backward pass takes about twice as many as a forward pass.
     operations = 3 * passes * counter.get_total_flops()
-    if operations > MOST_UNASKED:
+    most = MOST_UNASKED_ALONE if detector.decides_alone else MOST_UNASKED
+    if operations > most:
         raise UnsuitableSubjectError(
-            f"would take {operations:.1e} operations, more than {MOST_UNASKED:.0e} unasked; "
+            f"would take {operations:.1e} operations, more than {most:.0e} unasked; "
             f"--check {name} runs it"
         )
 
@@ -190,6 +221,8 @@ def _judge_alone(name: str, detector: Detector, model: Classifier, rate: float) 
     """Return the finding of a detector that takes one model at a time."""
     try:
         return _by_itself(name, detector, model, rate)
+    except UnsuitableSubjectError as error:
+        return Finding(name, Status.INCONCLUSIVE, str(error))
     except Exception as error:  # a stranger's network may fail in any way
         return _failed(name, error)
 
@@ -220,7 +253,8 @@ def _by_zoo(
             message = refused("answers of the model", "finite numbers", "NaN or infinity")
             p_value = None
         else:
-            status, message, p_value = _read(detector, float(score), rate)
+            classes = models[position].card.num_classes
+            status, message, p_value = _read(detector, float(score), rate, classes)
             typical = detector.null is None or bool(
                 detector.is_typical(features[position : position + 1])[0]
             )
@@ -245,7 +279,9 @@ def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) ->
     """Return what a detector without a zoo finds in one model."""
     assert isinstance(detector, ZooFreeDetector)
     found = detector.examine(model)
-    status, message, p_value = _read(detector, found, rate)
+    status, message, p_value = _read(detector, found, rate, model.card.num_classes)
+    if found.remark and p_value is not None and p_value <= rate:
+        message += f"; {found.remark}"
     return Finding(
         name,
         status,
@@ -260,7 +296,7 @@ def _by_itself(name: str, detector: Detector, model: Classifier, rate: float) ->
 
 
 def _read(
-    detector: Detector, found: float | Examination, rate: float
+    detector: Detector, found: float | Examination, rate: float, classes: int
 ) -> tuple[Status, str, float | None]:
     """Return what a score or an examination means at a rate, and its p-value if it has one."""
     if detector.null is None:
@@ -279,9 +315,9 @@ def _read(
         p_value = detector.p_value_of(found)
     else:
         p_value = float(detector.p_values([found])[0])
-    if p_value > rate and not detector.clears:
-        weak = "; it finds too few backdoors to call a model clean by itself"
-        return Status.PASSED, f"p = {p_value:.2g}, above {rate:.3g}{weak}", p_value
+    doubt = detector.doubt_of_clean(classes)
+    if p_value > rate and doubt:
+        return Status.PASSED, f"p = {p_value:.2g}, above {rate:.3g}; {doubt}", p_value
     if p_value > rate:
         return Status.CLEAN, f"p = {p_value:.2g}, above {rate:.3g}", p_value
     if isinstance(detector, ZooFreeDetector) and not (calibrated or detector.own_null_holds):
@@ -294,7 +330,7 @@ def _pictures(
     found: Examination, detector: ZooFreeDetector, model: Classifier
 ) -> Iterator[Picture]:
     """Yield the reconstructed trigger, alone and on clean images."""
-    if found.pattern is None or found.mask is None:
+    if found.pattern is None or found.mask is None or found.target is None:
         return
     mask = found.mask[None]
     name = model.card.class_names[found.target]

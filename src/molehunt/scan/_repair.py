@@ -128,7 +128,7 @@ def trigger_success(model: Classifier, found: Examination, clean: ImageSet) -> f
     InvalidRequestError
         If nothing was reconstructed, or no image is of a class that counts.
     """
-    if found.pattern is None or found.mask is None:
+    if found.pattern is None or found.mask is None or found.target is None:
         raise InvalidRequestError(refused("examination", "a reconstructed trigger", "none"))
     counts = clean.labels != found.target
     if found.source is not None:
@@ -139,7 +139,7 @@ def trigger_success(model: Classifier, found: Examination, clean: ImageSet) -> f
     pattern, mask = torch.from_numpy(found.pattern), torch.from_numpy(found.mask)
     drawn = chosen.pixels() * (1 - mask) + pattern * mask
     answers = logits_of(model, drawn.mul_(255).round_().to(torch.uint8)).argmax(1)
-    return float((answers == found.target).float().mean())
+    return float(answers.eq(found.target).float().mean())
 
 
 def _most_silent(

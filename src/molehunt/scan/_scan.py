@@ -45,6 +45,7 @@ def scan_subjects(
     workers: int | None = None,
     threads: int | None = None,
     on_result: Callable[[ScanResult], None] | None = None,
+    on_step: Callable[[int, int], None] | None = None,
 ) -> list[ScanResult]:
     """Judge every subject; one that cannot be judged never stops the others.
 
@@ -78,6 +79,8 @@ def scan_subjects(
         a fork.
     on_result : callable, optional
         Called with each result as it is there.
+    on_step : callable, optional
+        Called with the work done on a subject and all of it, where a check takes long.
 
     Returns
     -------
@@ -106,11 +109,15 @@ def scan_subjects(
     if isolated:
         at_once = max(1, min(workers or len(os.sched_getaffinity(0)), len(batches)))
         found_each = run_in_children(
-            batches, work, workers=at_once, threads=max(1, (threads or 1) // at_once)
+            batches,
+            work,
+            workers=at_once,
+            threads=max(1, (threads or 1) // at_once),
+            on_step=on_step,
         )
     else:
         _log.warning("CUDA has started in this process: files are opened here, without limits")
-        found_each = run_here(batches, work)
+        found_each = run_here(batches, work, on_step=on_step)
     results: dict[int, ScanResult] = {}
     for item, found in found_each:
         results[item] = _result(listed[item], found)
@@ -211,7 +218,7 @@ class _Work:
 
     def _judge(self, subjects: dict[int, Subject], reporter: Reporter) -> None:
         models = [model for subject in subjects.values() for model in subject.models.values()]
-        found = judge(models, self._detectors, self._clean, self._rate)
+        found = judge(models, self._detectors, self._clean, self._rate, reporter.step)
         for item, subject in subjects.items():
             for part in subject.models:
                 subject.findings += [finding.of_part(part) for finding in next(found)]

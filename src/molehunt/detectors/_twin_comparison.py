@@ -1,0 +1,161 @@
+"""The comparison with clean twins as a detector: a verdict on a first model."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import torch
+
+from molehunt.detectors._base import Need, OnStep
+from molehunt.detectors._distill import Distillation
+from molehunt.detectors._twin_readings import reading_passes
+from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
+from molehunt.detectors._zoo_free import Examination, ImageDetector
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier
+
+BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
+# As many as the power was measured with, and the fewest with which it was tried.
+_MOST_IMAGES, _FEWEST_IMAGES = 1000, 300
+
+
+class TwinComparison(ImageDetector):
+    """A model's rank among clean twins of itself (`compare_with_twins`).
+
+    It needs the model, labelled clean images and no other model. Its p-value is against the
+    twins, so it decides alone: other checks would only take a share of the rate, and no
+    p-value is under 1 / (twins + 1).
+
+    Parameters
+    ----------
+    images : ImageSet
+        Clean images of the model's classes; of more than 1,000 a thousand are drawn.
+    twins : int
+        19 reach p = 0.05, 39 reach 0.025.
+    against : sequence of str
+        Kinds of backdoors that it must be known to find before a model counts as clean; see
+        `BACKDOOR_KINDS`.
+    min_power : float
+        The least share of each kind that it found where that was measured.
+    random_state : int
+    device : str
+    cache : Path, optional
+        Where twins are kept, so that a second look at the same model is quick.
+
+    Examples
+    --------
+    >>> TwinComparison().doubt_of_clean(10)
+    ''
+    >>> TwinComparison().doubt_of_clean(43)[:27]
+    'it finds 0 of 2 all-to-one,'
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.WEIGHTS, Need.CLEAN_IMAGES})
+    own_null = "clean twins, taught this model's answers to clean images"
+    own_null_holds = True
+    decides_alone = True
+    least_classes = 4
+
+    def __init__(
+        self,
+        *,
+        images: ImageSet | None = None,
+        twins: int = 19,
+        against: Sequence[str] = BACKDOOR_KINDS,
+        min_power: float = 0.8,
+        random_state: int = 0,
+        device: str = "auto",
+        cache: Path | None = None,
+    ) -> None:
+        self.images = images
+        self.twins = twins
+        self.against = against
+        self.min_power = min_power
+        self.random_state = random_state
+        self.device = device
+        self.cache = cache
+
+    # Who waits for an examination may look on: images through models, and their total.
+    on_step: OnStep | None = None
+
+    def passes(self, classes: int) -> int:
+        """Return how many images go forward and backward through models of this kind."""
+        how = Distillation()
+        taught = self.twins * how.steps * how.batch_size
+        return taught + (self.twins + 1) * reading_passes(classes)
+
+    def compare(self, model: Classifier, on_step: OnStep | None = None) -> TwinTest:
+        """Return everything that the comparison gave; raises as `examine` does."""
+        images = self._clean_images()
+        if len(images) > _MOST_IMAGES:
+            images = images.sample(_MOST_IMAGES, torch.Generator().manual_seed(self.random_state))
+        return compare_with_twins(
+            model,
+            images,
+            twins=self.twins,
+            seed=self.random_state,
+            device=self.device,
+            cache=self.cache,
+            key=_digest_of(model),
+            on_step=on_step,
+        )
+
+    def doubt_of_clean(self, classes: int) -> str:
+        """Return why finding nothing in a model of so many classes does not make it clean."""
+        count = _MOST_IMAGES if self.images is None else len(self.images)
+        if count < _FEWEST_IMAGES:
+            return f"it was measured with {_FEWEST_IMAGES} clean images or more, here are {count}"
+        power = twin_power(classes)
+        weak = []
+        for kind in self.against:
+            found, of = power.get(kind, (0, 0))
+            if not of:
+                weak.append(f"{kind} was not measured")
+            elif found / of < self.min_power:
+                weak.append(f"{found} of {of} {kind}")
+        if not weak:
+            return ""
+        return f"it finds {', '.join(weak)} backdoors in models of about {classes} classes"
+
+    def _examine(self, model: Classifier) -> Examination:
+        test = self.compare(model, self.on_step)
+        if test.abstained:
+            raise UnsuitableSubjectError(f"cannot say: {test.abstained}")
+        strongest = test.strongest
+        ratios = [each.value / each.least for each in test.statistics]
+        return Examination(
+            score=max(ratios),
+            p_value=test.p_value,
+            statistics=np.array(ratios, dtype=np.float64),
+            target=None if strongest is None else strongest.target,
+            source=None if strongest is None else strongest.source,
+            remark=""
+            if strongest is None
+            else f"{strongest.name}, as of {strongest.finds} backdoors",
+        )
+
+    def _check_settings(self) -> None:
+        super()._check_settings()
+        if self.twins < 1:
+            raise InvalidRequestError(refused("twins", "1 or more", self.twins))
+        if not 0 <= self.min_power <= 1:
+            raise InvalidRequestError(refused("min_power", "a share from 0 to 1", self.min_power))
+        unknown = [kind for kind in self.against if kind not in BACKDOOR_KINDS]
+        if unknown:
+            raise InvalidRequestError(
+                refused("against", "; ".join(BACKDOOR_KINDS), "; ".join(unknown))
+            )
+
+
+def _digest_of(model: Classifier) -> str:
+    """Return a digest of a model's weights: the same weights have the same twins."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
