@@ -276,3 +276,45 @@ def test_a_member_that_is_no_array_is_unreadable(content: bytes, tmp_path: Path)
             archive.writestr(name, inside)
     with pytest.raises(UnreadableFileError, match="npz"):
         load_images(f"npz:{path}")
+
+
+def _npy(shape: str, kind: str = "|u1") -> bytes:
+    header = f"{{'descr': '{kind}', 'fortran_order': False, 'shape': {shape}}}\n".encode()
+    return b"\x93NUMPY\x01\0" + len(header).to_bytes(2, "little") + header
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("x_train.npy", _npy("(1000000, 1000000, 3)")),
+        ("x_test.npy", _npy("(-1, 9, 9)")),
+        ("y_train.npy", _npy("(1099511627776,)", "|V0")),
+        ("x_train", _npy("(40000000000, 1, 1)")),
+        ("y_test.npy", _npy("()", "<i8") + bytes(8)),
+        ("x_train.npy", _npy("(6, 0, 9)")),
+        ("y_train.npy", _npy("(2, 3)", "<i8") + bytes(48)),
+        ("x_test.npy", b"hello"),
+    ],
+)
+def test_headers_of_an_npz_are_judged_before_any_array_is_read(
+    name: str, content: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _write_npz(tmp_path / "set.npz")
+    with zipfile.ZipFile(path) as archive:
+        members = {item: archive.read(item) for item in archive.namelist()}
+    with zipfile.ZipFile(path, "w") as archive:
+        for member, whole in members.items():
+            if member != name:
+                archive.writestr(member, whole)
+        archive.writestr(name, content)
+    read: list[object] = []
+    monkeypatch.setattr(np.lib.format, "read_array", lambda *a, **_: read.append(a))
+    with pytest.raises((InvalidRequestError, UnreadableFileError), match=r"set\.npz") as caught:
+        load_images(f"npz:{path}")
+    assert not read and "\n" not in str(caught.value)
+
+
+def test_labels_below_zero_alone_are_refused(tmp_path: Path) -> None:
+    path = _write_npz(tmp_path / "set.npz", y_train=np.full(6, -3), y_test=np.full(3, -3))
+    with pytest.raises(InvalidRequestError, match="expected 0 to 99999, got -3"):
+        load_images(f"npz:{path}")

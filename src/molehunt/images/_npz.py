@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,39 +15,53 @@ from molehunt.errors import (
     DataNotFoundError,
     InvalidRequestError,
     UnreadableFileError,
+    printable,
     reason_of,
     refused,
 )
+from molehunt.files import open_regular
 from molehunt.images._image_set import ImageSet, TrainTest
 
 _KEYS = ("x_train", "y_train", "x_test", "y_test")
-_LARGEST = 2**33  # bytes of all arrays: ten times CIFAR-10 in 224 x 224
+_LARGEST = 2**32  # bytes of all arrays: 28,000 colour images of 224x224
 _MOST_CLASSES = 100_000
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """An array that was not read yet, as its header describes it."""
+
+    member: zipfile.ZipInfo
+    shape: tuple[int, ...]
+    kind: np.dtype
+
+    def read(self, archive: zipfile.ZipFile) -> np.ndarray:
+        with archive.open(self.member) as stream:
+            found: np.ndarray = np.lib.format.read_array(stream, allow_pickle=False)
+            return found
 
 
 def read_npz(path: Path) -> TrainTest:
     """Load ``x_train``, ``y_train``, ``x_test`` and ``y_test``; pickled objects are refused.
+
+    Nothing is read before all headers were checked.
 
     Raises
     ------
     DataNotFoundError
         If there is no file.
     UnreadableFileError
-        If it is no npz file, or its arrays take more than 8 GiB or more than they say.
+        If it is no npz file, or its arrays take more than 4 GiB or more than they say.
     InvalidRequestError
         If arrays are missing, or are no images and labels.
     """
     if not path.is_file():
         raise DataNotFoundError(f"npz: no file {path.resolve()}")
     try:
-        with zipfile.ZipFile(path) as archive:
-            _check_sizes(archive, path)
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = [key for key in _KEYS if key not in arrays]
-            if missing:
-                got = ", ".join(list(arrays)[:10])
-                raise InvalidRequestError(refused(f"arrays in {path}", ", ".join(_KEYS), got))
-            x_train, y_train, x_test, y_test = (arrays[key] for key in _KEYS)
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+            stored = _headers(archive, path)
+            _check(stored, path)
+            x_train, y_train, x_test, y_test = (stored[key].read(archive) for key in _KEYS)
     except (InvalidRequestError, UnreadableFileError):
         raise
     except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
@@ -54,22 +70,24 @@ def read_npz(path: Path) -> TrainTest:
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     names = tuple(str(number) for number in range(classes))
     return TrainTest(
-        ImageSet(_channels_first(x_train, path), train_labels, names),
-        ImageSet(_channels_first(x_test, path), test_labels, names),
+        ImageSet(_channels_first(x_train), train_labels, names),
+        ImageSet(_channels_first(x_test), test_labels, names),
     )
 
 
-def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
-    """Refuse arrays that are huge, or whose headers ask for more than is stored."""
-    members = {item.filename: item for item in archive.infolist()}
-    total = sum(item.file_size for item in members.values())
+def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Stored]:
+    """Return the arrays' headers; those that are huge, or ask for more than is stored, refuse."""
+    # NumPy finds an array with and without the suffix.
+    members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
+    if any(key not in members for key in _KEYS):
+        got = printable(", ".join(list(members)[:10]))
+        raise InvalidRequestError(refused(f"arrays in {path}", ", ".join(_KEYS), got))
+    total = sum(members[key].file_size for key in _KEYS)
     if total > _LARGEST:
         raise UnreadableFileError(refused(f"arrays in {path}", f"at most {_LARGEST} bytes", total))
+    found = {}
     for key in _KEYS:
-        item = members.get(f"{key}.npy")
-        if item is None:
-            continue
-        with archive.open(item) as stream:
+        with archive.open(members[key]) as stream:
             version = np.lib.format.read_magic(stream)
             read = (
                 np.lib.format.read_array_header_1_0
@@ -77,29 +95,43 @@ def _check_sizes(archive: zipfile.ZipFile, path: Path) -> None:
                 else np.lib.format.read_array_header_2_0
             )
             shape, _, kind = read(stream)
-        needed = kind.itemsize
-        for side in shape:
-            needed *= side
-        if not 0 <= needed <= item.file_size:
-            what = f"{key} in {path}"
-            raise UnreadableFileError(refused(what, f"{item.file_size} bytes", needed))
+        if kind.hasobject:
+            got = "Python objects, which are never loaded"
+            raise UnreadableFileError(refused(f"{key} in {path}", "an array of numbers", got))
+        needed, there = math.prod(shape) * kind.itemsize, members[key].file_size
+        if min(shape, default=0) < 0 or needed > there:
+            raise UnreadableFileError(refused(f"{key} in {path}", f"{there} bytes", needed))
+        found[key] = _Stored(members[key], shape, kind)
+    return found
 
 
-def _channels_first(array: np.ndarray, path: Path) -> Tensor:
-    if array.dtype != np.uint8 or array.ndim not in (3, 4):
-        got = f"{array.dtype} of shape {array.shape}"
-        allowed = "uint8 of shape [N, H, W] or [N, H, W, C]"
-        raise InvalidRequestError(refused(f"images in {path}", allowed, got))
+def _check(stored: dict[str, _Stored], path: Path) -> None:
+    """Refuse what is not images, labels, and as many of one as of the other."""
+    for part in ("train", "test"):
+        images, labels = stored[f"x_{part}"], stored[f"y_{part}"]
+        if images.kind != np.uint8 or len(images.shape) not in (3, 4) or 0 in images.shape:
+            got = f"{images.kind} of shape {images.shape}"
+            allowed = "uint8 of shape [N, H, W] or [N, H, W, C]"
+            raise InvalidRequestError(refused(f"images in {path}", allowed, got))
+        count = math.prod(labels.shape)
+        if labels.kind.kind not in "iu" or not 0 < count == max(labels.shape[:1], default=0):
+            got = f"{labels.kind} of shape {labels.shape}"
+            raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
+        if count != images.shape[0]:
+            got = f"{labels.kind} of shape {labels.shape}"
+            allowed = f"int64 of shape [{images.shape[0]}]"
+            raise InvalidRequestError(refused(f"labels in {path}", allowed, got))
+
+
+def _channels_first(array: np.ndarray) -> Tensor:
     images = torch.from_numpy(array)
     images = images[:, None] if array.ndim == 3 else images.permute(0, 3, 1, 2)
     return images.contiguous()
 
 
 def _labels(array: np.ndarray, path: Path) -> Tensor:
-    if not np.issubdtype(array.dtype, np.integer) or not 0 < array.size == len(array):
-        got = f"{array.dtype} of shape {array.shape}"
-        raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
-    if int(array.max()) >= _MOST_CLASSES:  # each class gets a name
+    highest = int(array.max())
+    if not 0 <= highest < _MOST_CLASSES:  # each class gets a name
         allowed = f"0 to {_MOST_CLASSES - 1}"
-        raise InvalidRequestError(refused(f"labels in {path}", allowed, int(array.max())))
+        raise InvalidRequestError(refused(f"labels in {path}", allowed, highest))
     return torch.from_numpy(array.reshape(-1).astype(np.int64))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import struct
 import threading
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,8 +26,9 @@ _UNDECODABLE = (
     SyntaxError,
     struct.error,
     Image.DecompressionBombError,
-    Image.DecompressionBombWarning,  # an error where warnings are errors
 )
+# Pillow warns of half of what it refuses; what it refuses is refused here in one line.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 # Larger images take their turn: several threads decode, and one of these takes 0.7 GB.
 _LARGE_PIXELS = 2**24
 _one_large = threading.Lock()
@@ -47,7 +49,7 @@ def read_rgb(path: Path) -> Image.Image:
     """
     with _opened(path) as image:
         # A copy, since the file behind the image is closed.
-        return _as_rgb(image, path).convert("RGB")
+        return _plain(image, path).convert("RGB")
 
 
 def read_resized(path: Path, height: int, width: int) -> np.ndarray:
@@ -65,8 +67,8 @@ def read_resized(path: Path, height: int, width: int) -> np.ndarray:
         As `read_rgb`.
     """
     with _opened(path) as image:
-        rgb = _as_rgb(image, path)
-        return np.asarray(rgb.resize((width, height), Image.Resampling.BILINEAR))
+        small = _plain(image, path).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(small.convert("RGB"))
 
 
 @contextlib.contextmanager
@@ -95,13 +97,13 @@ def _opened(path: Path) -> Iterator[Image.Image]:
             ) from error
 
 
-def _as_rgb(image: Image.Image, path: Path) -> Image.Image:
-    """Return the image itself where it is RGB: a copy of the largest takes 0.7 GB."""
-    if image.mode == "RGB":
+def _plain(image: Image.Image, path: Path) -> Image.Image:
+    """Return an image as grey or RGB of 8 bits: itself where it can be, as copies are large."""
+    if image.mode in ("L", "RGB"):
         return image
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format in _WIDE):
         values = np.asarray(image).astype(np.uint32).clip(0, 65535)
-        return Image.fromarray(((values + 128) // 257).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(((values + 128) // 257).astype(np.uint8))
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         allowed = "8 or 16 bits a channel"
         got = f"{image.format} with pixels of 32 bits, whose black and white are not known"
