@@ -24,6 +24,7 @@ from molehunt.networks import (
     logits_in,
     recognise,
 )
+from molehunt.networks._answers import reason_to_doubt
 
 SHAPE = (3, 8, 8)
 
@@ -272,3 +273,14 @@ def test_hostile_outputs_are_bounded() -> None:
     with pytest.raises(UnsuitableSubjectError) as refusal:
         logits_in({f"\x1b{n}" * 1000: FEATURES for n in range(1000)}, 5)
     assert len(str(refusal.value)) < 2000 and str(refusal.value).isprintable()
+
+
+@pytest.mark.parametrize("scale", [1.0, 3.0, 8.0])
+def test_squashed_numbers_that_no_function_shows_are_doubted(scale: float) -> None:
+    logits = scale * torch.randn(16, 10, generator=torch.Generator().manual_seed(1))
+    normal = torch.nn.functional.normalize(logits, dim=1)
+    assert "equal length" in reason_to_doubt(normal)
+    assert "equal length" in reason_to_doubt(10 * normal)
+    assert not reason_to_doubt(logits) and not reason_to_doubt(0.05 * logits)
+    if scale > 1:
+        assert "tanh" in reason_to_doubt(logits.tanh())

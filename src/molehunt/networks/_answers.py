@@ -99,6 +99,9 @@ _TOTALS = (1.0, 100.0, 255.0)  # of a row of probabilities; in percent, as bytes
 _OFF_ONE = 5e-3
 # More zeros than this share of the other classes' probabilities: their order is lost.
 _MOST_ZEROS = 0.1
+# Honest logits this small are spread around 0.
+_NEAR_BORDER, _MOST_NEAR_BORDER = 0.9, 0.2
+_ALIKE_LENGTHS = 1e-3
 # A rounding that hides what lies under it: probabilities to four decimals, logits to a tenth
 # of their spread.
 _COARSE_PROBABILITIES = 0.9e-4
@@ -151,6 +154,24 @@ def loses_order(probabilities: Tensor) -> bool:
 def on_border(reached: Tensor, answers: Tensor) -> bool:
     """Tell whether more than half of the answers [N, K], none above 1, `reached` their border."""
     return bool((answers.abs() <= 1).all()) and float(reached.float().mean()) > 0.5
+
+
+def reason_to_doubt(logits: Tensor) -> str:
+    """Return how numbers [N, K] that look like logits were squashed; empty if it does not show.
+
+    Examples
+    --------
+    >>> logits = 4 * torch.randn(16, 10, generator=torch.Generator().manual_seed(0))
+    >>> reason_to_doubt(logits), bool(reason_to_doubt(logits.tanh()))
+    ('', True)
+    """
+    sizes = logits.detach().double().abs()
+    if float(sizes.max()) <= 1 and float((sizes > _NEAR_BORDER).float().mean()) > _MOST_NEAR_BORDER:
+        return "between -1 and 1 and often close to them, as behind a tanh that is not seen"
+    lengths = sizes.norm(dim=1)
+    if len(lengths) > 1 and float(lengths.std() / lengths.mean().clamp_min(_TINY)) < _ALIKE_LENGTHS:
+        return "rows of equal length, so that their size says nothing"
+    return ""
 
 
 def step_of(values: Tensor) -> float:

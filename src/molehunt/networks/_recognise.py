@@ -15,6 +15,7 @@ from molehunt.networks._answers import (
     kind_of,
     loses_order,
     on_border,
+    reason_to_doubt,
 )
 from molehunt.networks._classifier import Access, Classifier
 from molehunt.networks._squashes import squashed
@@ -123,6 +124,8 @@ def _converted(model: Classifier, answers: Answers, given: Tensor) -> Answers:
     kind, lost = answers.kind, _DOUBTS.get(answers.kind, "")
     if kind is AnswerKind.LOGITS and on_border(given.abs() >= 1, given):
         lost = "mostly exactly 1 or -1, so that their order is lost"
+    elif kind is AnswerKind.LOGITS:
+        lost = reason_to_doubt(given)
     elif kind is AnswerKind.SIGMOIDS:
         answers = dataclasses.replace(answers, taken=Taken.LOG_ODDS)
         if Access.GRADIENTS in model.gives:

@@ -10,8 +10,11 @@ from molehunt.errors import printable, refused
 
 _SEPARATORS = ",;\t|"
 _SYNONYMS = {
-    "name": ("name", "model", "title", "id"),
-    "location": ("location", "file", "filename", "file_name", "path", "url", "link", "uri"),
+    "name": ("name", "model_name", "model", "title", "id"),
+    "location": (
+        *("location", "file", "filename", "file_name", "path"),
+        *("url", "link", "uri", "download_url", "model_url"),
+    ),
     "hash": ("hash", "sha256", "sha_256", "sha1", "sha512", "md5", "checksum", "digest"),
     "signature": ("signature", "sig"),
 }

@@ -43,6 +43,7 @@ def _below(module: str, names: str) -> list[str]:
 # attributes, a dict, a list. Their own constructors only store what they are given.
 OBJECTS = {
     *("argparse.Namespace", "types.SimpleNamespace", "decimal.Decimal", "typing.Any"),
+    *("uuid.UUID", "uuid.SafeUUID"),
     *_below("datetime", "date datetime time timedelta timezone"),
     *_below("pathlib", "Path PosixPath WindowsPath PurePath PurePosixPath PureWindowsPath"),
     *_below("pathlib._local", "Path PosixPath WindowsPath"),
@@ -81,7 +82,7 @@ _COMPUTING = {
     *("abc", "array", "bisect", "calendar", "cmath", "collections", "colorsys", "copy"),
     *("datetime", "decimal", "difflib", "enum", "fractions", "hashlib", "heapq", "itertools"),
     *("json", "math", "numbers", "random", "re", "statistics", "string", "struct", "textwrap"),
-    *("time", "_collections", "_datetime", "_decimal", "_random", "_struct"),
+    *("time", "uuid", "_collections", "_datetime", "_decimal", "_random", "_struct"),
 }
 _COMPUTING_NAMES = {"logging.getLogger", "logging.Logger", "collections.abc"}
 # Beyond Python itself, packages, modules and names below which everything is dangerous: what runs
