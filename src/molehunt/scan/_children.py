@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import select
 import shutil
@@ -320,6 +321,7 @@ class _Child:
 
 def _silence() -> None:
     """Let nothing that libraries print reach the terminal: findings say what there is to say."""
+    faulthandler.disable()
     with Path(os.devnull).open("r+b") as nothing:
         for descriptor in (0, 1, 2):
             os.dup2(nothing.fileno(), descriptor)
