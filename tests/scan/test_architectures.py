@@ -167,7 +167,10 @@ CARDS: dict[str, tuple[dict[str, Any], str]] = {
         {**MOBILE, "arguments": {"inverted_residual_setting": [[1, 16, 1, 1]] * 900}},
         "at most 1000 values",
     ),
-    "wide": ({**MOBILE, "arguments": {"width_mult": 1e5}}, "at most 10000 parts and 1073741824 numbers"),
+    "wide": (
+        {**MOBILE, "arguments": {"width_mult": 1e5}},
+        "at most 10000 parts and 1073741824 numbers",
+    ),
     "a name of five megabytes": ({"class_names": ["A" * 5_000_000, *"bcd"]}, "at most 200"),
     "code": ({"architecture": "subprocess:run"}, "is code, which a file may not name"),
     "another file": (
