@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -170,3 +172,28 @@ def test_without_children_the_results_are_the_same(
     assert [result.verdict for result in here] == [result.verdict for result in apart]
     assert [result.sha256 for result in here] == [result.sha256 for result in apart]
     assert before == [resource.getrlimit(kind) for kind in kinds]
+
+
+def test_threads_that_the_parent_has_used_are_not_waited_for(zoo: Zoo, detector_file: Path) -> None:
+    """scikit-learn and torch bring an OpenMP each, whose threads do not survive a fork."""
+    program = f"""
+import numpy as np, torch
+from sklearn.neighbors import NearestNeighbors
+from molehunt.scan import FittedDetector, scan_subjects
+torch.set_num_threads(4)
+torch.ones(2000, 2000) @ torch.ones(2000, 2000)
+points = np.random.default_rng(0).random((4000, 20))
+NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points).kneighbors(points)
+fitted = FittedDetector.load({str(detector_file)!r})
+(result,) = scan_subjects([{str(zoo.path_of(zoo.records[0]))!r}], [fitted])
+print(result.verdict.value)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "OMP_NUM_THREADS": "4"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    assert done.stdout.strip() in ("clean", "backdoored", "inconclusive")

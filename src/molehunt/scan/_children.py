@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from molehunt.scan._limits import die_with_parent
 
@@ -242,6 +243,9 @@ class _Child:
                 _silence()
             # CUDA takes more address space than the limits leave.
             os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            # The pools of all OpenMP libraries stayed behind in the parent: who waits for one
+            # of their threads waits for ever.
+            threadpool_limits(limits=1)
             torch.set_num_threads(self.threads)
             reporter = _PipeReporter(descriptor)
             try:
