@@ -19,8 +19,6 @@ def main() -> None:
     code = _FAILED
     _show_everything()
     try:
-        # Threads of OpenMP that spin while they wait slow each other down on a busy machine.
-        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         from molehunt.cli._main import run  # noqa: PLC0415  it may fail, or be interrupted
 
         code = run(sys.argv[1:])
