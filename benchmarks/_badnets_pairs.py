@@ -15,8 +15,15 @@ from torchvision import datasets, transforms
 from molehunt.backdoors import Backdoor, BadNetsPattern, SingleTarget
 from molehunt.errors import DataNotFoundError
 from molehunt.images import ImageSet, TrainTest, load_images
-from molehunt.networks import Classifier, build_classifier, build_network, load_model, save_model
-from molehunt.training import logits_of, train
+from molehunt.networks import (
+    Classifier,
+    build_classifier,
+    build_network,
+    load_model,
+    logits_of,
+    save_model,
+)
+from molehunt.training import train
 from molehunt_studies.badnets import BADNETS_MNIST
 
 IMAGES = 12_000

@@ -9,8 +9,8 @@ import torch
 
 from molehunt.backdoors import Backdoor, RandomPatch, SingleTarget, Treatment
 from molehunt.images import load_images
-from molehunt.networks import Classifier, build_classifier
-from molehunt.training import Recipe, clean_accuracy, pick_device, train, train_many
+from molehunt.networks import Classifier, build_classifier, pick_device
+from molehunt.training import Recipe, clean_accuracy, train, train_many
 
 ARGUMENTS = {"width": 16, "stages": [1, 1, 1]}
 RECIPE = Recipe(epochs=4, batch_size=64, shift=1)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import reprlib
+from enum import IntEnum
 from types import ModuleType
 
 from pydantic import ValidationError
@@ -28,6 +29,17 @@ _OWN_PREFIX = re.compile(r"\[ONNXRuntimeError\] : \d+ : \w+ : ")
 _MOST_PROBLEMS = 20
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = 80
+
+
+class ExitCode(IntEnum):
+    """Exit codes of the command line; 130 is the shells' code for Ctrl-C."""
+
+    CLEAN = 0
+    FOUND = 1
+    FAILED = 2
+    INCONCLUSIVE = 3
+    USAGE = 4
+    INTERRUPTED = 130
 
 
 class MolehuntError(Exception):
@@ -56,6 +68,10 @@ class CodeNotTrustedError(MolehuntError):
 
 class UnsuitableSubjectError(MolehuntError):
     """A model that a detector cannot judge: other input shape, other classes, not finite."""
+
+
+class BuildInterruptedError(MolehuntError):
+    """A build was interrupted; what was finished is on disk and the same call goes on."""
 
 
 class OutputError(MolehuntError):

@@ -13,9 +13,9 @@ import torch
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import load_detector
+from molehunt.errors import ExitCode
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, save_model
-from molehunt.scan import ExitCode
 from molehunt.zoo import Split, Zoo
 
 Make = Callable[[Path, Zoo, Path, TrainTest], Path]

@@ -16,7 +16,7 @@ from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
 from molehunt.networks import Classifier, save_model
 from molehunt.zoo import build_zoo
 from tests.conftest import tiny_plan
-from tests.scan import formats
+from tests.subjects import formats
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import (
+    bfloat16_helps,
     blocked_layout,
     build_classifier,
     build_network,
@@ -22,7 +23,6 @@ from molehunt.networks import (
 )
 from molehunt.networks._vgg import _affine_grid
 from molehunt.networks._zf import LocalResponseNorm
-from molehunt.training import bfloat16_helps
 
 ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 import yaml
 
+from molehunt.errors import ExitCode
 from molehunt.report._rules import ALL_RULES
 from molehunt.report._words import EXIT_MEANINGS
-from molehunt.scan import MODEL_SUFFIXES, ExitCode
+from molehunt.scan import MODEL_SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

@@ -14,11 +14,10 @@ from molehunt.detectors import (
     load_detector,
     save_detector,
 )
-from molehunt.errors import InvalidRequestError, UnreadableFileError
+from molehunt.errors import ExitCode, InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
 from molehunt.scan import (
-    ExitCode,
     Finding,
     FittedDetector,
     ScanResult,

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from molehunt.cli._main import run
-from molehunt.scan import ExitCode, Status, exit_code_of, find_candidates, scan_subjects
+from molehunt.errors import ExitCode
+from molehunt.scan import Status, exit_code_of, find_candidates, scan_subjects
 from molehunt.scan._judging import FittedDetector
 from molehunt.zoo import Split, Zoo
 

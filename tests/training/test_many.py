@@ -11,8 +11,8 @@ import torch
 from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, TrainingSet, Treatment
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
-from molehunt.networks import Classifier, build_classifier
-from molehunt.training import Recipe, logits_of, train, train_many
+from molehunt.networks import Classifier, build_classifier, logits_of
+from molehunt.training import Recipe, train, train_many
 
 RECIPE = Recipe(
     epochs=0.2,

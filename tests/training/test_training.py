@@ -6,8 +6,8 @@ import torch
 from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, Treatment
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
-from molehunt.networks import build_classifier
-from molehunt.training import Recipe, attack_success, clean_accuracy, pick_device, train
+from molehunt.networks import build_classifier, pick_device
+from molehunt.training import Recipe, attack_success, clean_accuracy, train
 from molehunt.training._augment import augmented
 from molehunt.training._course import course_of
 

@@ -8,8 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from molehunt.errors import InvalidRequestError
-from molehunt.resumable import BuildInterruptedError
+from molehunt.errors import BuildInterruptedError, InvalidRequestError
 from molehunt.training import Recipe
 from molehunt.zoo import ModelCounts, RecipeSpread, Split, Zoo, build_zoo
 from tests.conftest import tiny_plan

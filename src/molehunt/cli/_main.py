@@ -13,7 +13,9 @@ from molehunt import __version__
 from molehunt.cli import _detect, _poison, _provenance, _repair, _scan, _scenes, _study, _zoo
 from molehunt.cli._shared import errors
 from molehunt.errors import (
+    BuildInterruptedError,
     DataNotFoundError,
+    ExitCode,
     InvalidRequestError,
     MolehuntError,
     UnsafeFileError,
@@ -21,8 +23,6 @@ from molehunt.errors import (
     from_validation,
     printable,
 )
-from molehunt.resumable import BuildInterruptedError
-from molehunt.scan import ExitCode
 
 # The first that fits counts.
 _CODES: dict[type[Exception], ExitCode] = {

@@ -13,7 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from molehunt.cli._shared import output
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import ExitCode, InvalidRequestError, printable, refused
 from molehunt.files import make_folder, write_text
 from molehunt.provenance import (
     MANIFEST_NAME,
@@ -29,7 +29,6 @@ from molehunt.provenance import (
     verify_signature,
     write_manifest,
 )
-from molehunt.scan import ExitCode
 
 _STATES = {
     ProvenanceState.OK: ExitCode.CLEAN,

@@ -9,19 +9,14 @@ import typer
 from rich.table import Table
 
 from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
+from molehunt.defences import fine_prune, trigger_success
 from molehunt.detectors import NeuralCleanse
 from molehunt.files import make_folder
 from molehunt.images import load_test_images
 from molehunt.networks import load_model, save_model
 from molehunt.report import scan_table
-from molehunt.scan import (
-    FittedDetector,
-    exit_code_of,
-    fine_prune,
-    read_claimed_card,
-    scan_subjects,
-    trigger_success,
-)
+from molehunt.scan import FittedDetector, exit_code_of, scan_subjects
+from molehunt.subjects import read_claimed_card
 
 
 def repair(

@@ -28,20 +28,15 @@ from molehunt.report import (
 from molehunt.scan import (
     MODEL_SUFFIXES,
     Candidate,
-    Endpoint,
     FittedDetector,
-    Opening,
     ScanResult,
-    StatedContract,
     exit_code_of,
     find_candidates,
     name_of,
-    numbers,
-    read_contract,
     scan_subjects,
-    stated,
     unfinished,
 )
+from molehunt.subjects import Endpoint, Opening, StatedContract, numbers, read_contract, stated
 
 # Of any model that gives its gradients or weights; with clean images a search for triggers.
 CHECKS = ("margin", "final-layer")

@@ -1,12 +1,7 @@
 """Detectors: they decide about a model, not about an image."""
 
 from molehunt.detectors._base import Detector, Need, ZooDetector
-from molehunt.detectors._calibration import (
-    Floats,
-    conformal_p_values,
-    conformal_threshold,
-    models_needed,
-)
+from molehunt.detectors._calibration import conformal_p_values, conformal_threshold, models_needed
 from molehunt.detectors._detector_file import (
     DETECTORS,
     DetectorCard,
@@ -17,7 +12,6 @@ from molehunt.detectors._detector_file import (
     save_detector,
 )
 from molehunt.detectors._distill import Distillation
-from molehunt.detectors._dormant import DormantUnits, UnitKind, dormant_units, mean_activations
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
@@ -53,11 +47,9 @@ __all__ = [
     "Detector",
     "DetectorCard",
     "Distillation",
-    "DormantUnits",
     "Evaluation",
     "Examination",
     "FinalLayer",
-    "Floats",
     "ImageDetector",
     "LitmusPatterns",
     "MaximumMargin",
@@ -72,7 +64,6 @@ __all__ = [
     "TwinStatistic",
     "TwinTest",
     "Twins",
-    "UnitKind",
     "WeightStatistics",
     "ZooContract",
     "ZooDetector",
@@ -82,13 +73,11 @@ __all__ = [
     "compare_with_twins",
     "conformal_p_values",
     "conformal_threshold",
-    "dormant_units",
     "draw_fresh",
     "evaluate",
     "fit_on_zoo",
     "load_detector",
     "make_twins",
-    "mean_activations",
     "memory_limit",
     "models_needed",
     "name_of",

@@ -13,7 +13,8 @@ from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
 
-from molehunt.detectors._calibration import Floats, conformal_p_values, conformal_threshold
+from molehunt.arrays import Floats
+from molehunt.detectors._calibration import conformal_p_values, conformal_threshold
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, InputContract

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
+from molehunt.arrays import Floats
 
 
 def conformal_p_values(scores: ArrayLike, clean_scores: ArrayLike) -> Floats:

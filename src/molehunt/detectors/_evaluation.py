@@ -12,9 +12,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import clone
 from sklearn.metrics import roc_curve
 
+from molehunt.arrays import Floats
 from molehunt.backdoors import Treatment
 from molehunt.detectors._base import Detector, OnStep
-from molehunt.detectors._calibration import Floats
 from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused

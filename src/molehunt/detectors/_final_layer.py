@@ -9,8 +9,8 @@ import numpy as np
 from scipy import stats
 from torch import nn
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import Need
-from molehunt.detectors._calibration import Floats
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier

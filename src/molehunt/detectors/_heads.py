@@ -8,7 +8,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from molehunt.detectors._calibration import Floats
+from molehunt.arrays import Floats
 
 
 def fit_linear_head(

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import OnStep
-from molehunt.detectors._calibration import Floats
 from molehunt.detectors._memory import memory_of_stacks
 from molehunt.detectors._patterns import (
     FeatureKind,
@@ -23,8 +23,8 @@ from molehunt.detectors._patterns import (
 )
 from molehunt.detectors._stacking import SingleModel, Stack, stacks_of
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
-from molehunt.networks import Access, Classifier
-from molehunt.training import one_cycle, pick_device
+from molehunt.networks import Access, Classifier, pick_device
+from molehunt.training import one_cycle
 
 
 class LitmusPatterns(PatternDetector):

@@ -12,13 +12,11 @@ from scipy.special import gammaln
 from torch import Tensor
 from torch.nn import functional
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import Need
-from molehunt.detectors._calibration import Floats
-from molehunt.detectors._fast import Answers, fast_answers
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, LogitsOfPixels, fast_logits, pick_device
 
 
 class MaximumMargin(ZooFreeDetector):
@@ -90,7 +88,7 @@ class MaximumMargin(ZooFreeDetector):
 
     def _examine(self, model: Classifier) -> Examination:
         device = pick_device(self.device)
-        answers = fast_answers(model, device)
+        answers = fast_logits(model, device)
         generator = torch.Generator().manual_seed(self.random_state)
         classes = model.card.num_classes
         count = classes * self.starts
@@ -118,7 +116,7 @@ class MaximumMargin(ZooFreeDetector):
             target=int(statistics.argmax()),
         )
 
-    def _largest(self, answers: Answers, images: Tensor, goals: Tensor) -> Tensor:
+    def _largest(self, answers: LogitsOfPixels, images: Tensor, goals: Tensor) -> Tensor:
         """Return the largest margins [N] that were found for goals [N] from images."""
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
         optimizer = torch.optim.Adam([images], lr=self.lr)

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor
 
 from molehunt.detectors._stacking import chunk_on
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, pick_device
 
 GIB = 2**30
 _LIMIT_ON_CPU = 4 * GIB

@@ -8,15 +8,13 @@ import numpy as np
 import torch
 from scipy import stats
 
+from molehunt.arrays import Floats
+from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
 from molehunt.detectors._base import Need
-from molehunt.detectors._calibration import Floats
-from molehunt.detectors._fast import fast_answers
-from molehunt.detectors._trigger_search import Tasks, check_search_settings, pools_of, search_masks
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, fast_logits, pick_device
 
 
 class NeuralCleanse(ImageDetector):
@@ -111,7 +109,7 @@ class NeuralCleanse(ImageDetector):
             raise InvalidRequestError(refused("images", "images of two classes at least", "one"))
         drawn = [o[torch.randperm(len(o), generator=generator)][:shortest] for o in others]
         found = search_masks(
-            fast_answers(model, device),
+            fast_logits(model, device),
             Tasks(
                 used.pixels().to(device),
                 torch.stack(drawn).to(device),

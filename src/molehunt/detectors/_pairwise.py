@@ -9,20 +9,13 @@ import torch
 from numpy.typing import NDArray
 from pydantic import TypeAdapter, ValidationError
 
+from molehunt.attacks import Tasks, check_search_settings, pools_of, search_patches
 from molehunt.backdoors import Placement, top_left_pixels
 from molehunt.detectors._base import Need
-from molehunt.detectors._fast import fast_answers
-from molehunt.detectors._trigger_search import (
-    Tasks,
-    check_search_settings,
-    pools_of,
-    search_patches,
-)
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, fast_logits, pick_device
 
 
 class PairwiseTriggers(ImageDetector):
@@ -116,7 +109,7 @@ class PairwiseTriggers(ImageDetector):
             torch.tensor([target for _, target in pairs], device=device),
         )
         found = search_patches(
-            fast_answers(model, device),
+            fast_logits(model, device),
             tasks,
             size=self.size,
             placement=self.placement,

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state
 
-from molehunt.detectors._fast import Answers, fast_answers
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, LogitsOfPixels, fast_logits
 
 
 class Panel:
@@ -32,7 +31,7 @@ class Panel:
         self.skeleton = self.models[0]
         self.parameters: dict[str, Tensor] = dict(self.skeleton.named_parameters())
         self.buffers: dict[str, Tensor] = {}
-        self.fast: Answers | None = None
+        self.fast: LogitsOfPixels | None = None
         if len(self.models) > 1:
             self.parameters, self.buffers = stack_module_state(list(self.models))
             self.skeleton = copy.deepcopy(self.skeleton)
@@ -70,7 +69,7 @@ class Panel:
     def quicken(self) -> None:
         """Let a model alone answer as fast as the CPU can; its weights must not change after."""
         if len(self.models) == 1 and self.device.type == "cpu":
-            self.fast = fast_answers(copy.deepcopy(self.skeleton), self.device)
+            self.fast = fast_logits(copy.deepcopy(self.skeleton), self.device)
 
     def hand_back(self) -> None:
         """Put the panel's weights into its models."""

@@ -8,12 +8,11 @@ from typing import ClassVar, Literal, get_args
 import torch
 from torch import Tensor
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import Need, ZooDetector
-from molehunt.detectors._calibration import Floats
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, pick_device
 
 FeatureKind = Literal["log_softmax", "logits"]
 Pooling = Literal["concatenate", "max", "mean"]

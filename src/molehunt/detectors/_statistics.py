@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import Need, OnStep, ZooDetector
-from molehunt.detectors._calibration import Floats
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Classifier, architecture_key

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from molehunt.detectors._calibration import Floats
+from molehunt.arrays import Floats
 from molehunt.detectors._panel import Panel
 from molehunt.detectors._read_margins import largest_margins
 from molehunt.detectors._read_masks import all_to_next, all_to_one, pairs, smallest_masks

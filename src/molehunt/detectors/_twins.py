@@ -19,8 +19,7 @@ from molehunt.detectors._panel import panels_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
-from molehunt.training import pick_device
+from molehunt.networks import Classifier, pick_device
 
 OnStep = Callable[[int, int], None]
 

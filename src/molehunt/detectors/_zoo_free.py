@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 
+from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, OnStep, clean_among, truth_of
-from molehunt.detectors._calibration import Floats, conformal_threshold
+from molehunt.detectors._calibration import conformal_threshold
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier

@@ -1,5 +1,6 @@
 """Architectures, and the model file that loads by itself."""
 
+from molehunt.networks._activations import DormantUnits, UnitKind, dormant_units, mean_activations
 from molehunt.networks._answers import AnswerKind, Answers, Taken
 from molehunt.networks._bounded import bounded_building
 from molehunt.networks._card_file import load_network, read_card_as, read_header, save_with_card
@@ -11,7 +12,10 @@ from molehunt.networks._classifier import (
     ModelCard,
 )
 from molehunt.networks._conv_stack import blocked_layout
+from molehunt.networks._device import Precision, autocast_of, bfloat16_helps, pick_device
+from molehunt.networks._fast import LogitsOfPixels, fast_logits
 from molehunt.networks._folding import folded
+from molehunt.networks._logits import logits_of
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._outputs import choose_output, logits_in
 from molehunt.networks._recognise import recognise
@@ -27,21 +31,32 @@ __all__ = [
     "Answers",
     "BlackBox",
     "Classifier",
+    "DormantUnits",
     "InputContract",
+    "LogitsOfPixels",
     "ModelCard",
+    "Precision",
     "StackedState",
     "Taken",
+    "UnitKind",
     "architecture_key",
+    "autocast_of",
+    "bfloat16_helps",
     "blocked_layout",
     "bounded_building",
     "build_classifier",
     "build_network",
     "check_buildable",
     "choose_output",
+    "dormant_units",
+    "fast_logits",
     "folded",
     "load_model",
     "load_network",
     "logits_in",
+    "logits_of",
+    "mean_activations",
+    "pick_device",
     "read_card",
     "read_card_as",
     "read_header",

@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
 from markupsafe import Markup
 
-from molehunt import __version__
+from molehunt import __version__, plotting
 from molehunt.detectors import Evaluation
-from molehunt.errors import printable
+from molehunt.errors import ExitCode, printable
 from molehunt.files import write_text
-from molehunt.report import figures
+from molehunt.report import _figures as figures
 from molehunt.report._scan_context import scan_context
 from molehunt.report._words import (
     EXIT_MEANINGS,
@@ -23,7 +23,7 @@ from molehunt.report._words import (
     verdict_of,
     without_others,
 )
-from molehunt.scan import ExitCode, FittedDetector, ScanResult, exit_code_of
+from molehunt.scan import FittedDetector, ScanResult, exit_code_of
 from molehunt.zoo import Split, Zoo
 
 
@@ -79,7 +79,7 @@ def write_demo_page(
     shape = zoo.models(zoo.records[:1])[0].card.input_shape
     triggers = {
         split.value: [
-            figures.picture_uri(figures.trigger_on_grey(trigger, shape), 64)
+            plotting.picture_uri(figures.trigger_on_grey(trigger, shape), 64)
             for trigger in triggers_of(zoo, split)[:10]
         ]
         for split in Split
@@ -88,7 +88,7 @@ def write_demo_page(
         version=__version__,
         results=results,
         evaluations=evaluations,
-        roc=Markup(figures.as_svg(figures.roc_figure(evaluations), "ROC curves")),
+        roc=Markup(plotting.as_svg(figures.roc_figure(evaluations), "ROC curves")),
         triggers=triggers,
         trigger_counts={split.value: len(triggers_of(zoo, split)) for split in Split},
         plan=zoo.plan,

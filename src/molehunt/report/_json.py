@@ -10,9 +10,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, Field
 
 from molehunt import __version__
+from molehunt.errors import ExitCode
 from molehunt.networks import ModelCard
 from molehunt.report._words import class_name, counted, verdict_of, without_others
-from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
+from molehunt.scan import Finding, ScanResult, Status, exit_code_of
 
 # A finding has one of all statuses, a verdict only one of these.
 Verdict = Literal[

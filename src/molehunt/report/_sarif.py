@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from molehunt import __version__
-from molehunt.errors import printable
+from molehunt.errors import ExitCode, printable
 from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import (
     EXIT_MEANINGS,
@@ -19,7 +19,7 @@ from molehunt.report._words import (
     said,
     without_others,
 )
-from molehunt.scan import ExitCode, Finding, ScanResult, Status, exit_code_of
+from molehunt.scan import Finding, ScanResult, Status, exit_code_of
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from molehunt.detectors import Floats, PatternDetector
+from molehunt import plotting
+from molehunt.arrays import Floats
+from molehunt.detectors import PatternDetector
 from molehunt.errors import printable
-from molehunt.report import figures
+from molehunt.report import _figures as figures
 from molehunt.report._words import (
     MEANINGS,
     counting,
@@ -67,7 +69,7 @@ def _finding_context(
         "p_value": None if finding.p_value is None else p_text(finding.p_value),
         "target": target_text(result, finding),
         "pictures": [
-            {"caption": picture.caption, "uri": figures.picture_uri(picture.pixels)}
+            {"caption": picture.caption, "uri": plotting.picture_uri(picture.pixels)}
             for picture in finding.pictures
         ],
         "score": None,
@@ -80,7 +82,7 @@ def _finding_context(
     clean_scores = getattr(detector, "calibration_scores_", None)
     if clean_scores is not None and len(clean_scores):
         context["score"] = Markup(
-            figures.as_svg(
+            plotting.as_svg(
                 figures.score_figure(finding.score, clean_scores),
                 f"The score is {finding.score:.2f}; those of {len(clean_scores)} clean models "
                 f"reach from {min(clean_scores):.2f} to {max(clean_scores):.2f}.",
@@ -105,9 +107,9 @@ def _responses(
     return [
         {
             "number": int(m) + 1,
-            "picture": figures.picture_uri(detector.patterns_[m]),
+            "picture": plotting.picture_uri(detector.patterns_[m]),
             "figure": Markup(
-                figures.as_svg(
+                plotting.as_svg(
                     figures.response_figure(answers[m], clean[:, m], result.class_names),
                     f"Answers to pattern {m + 1}; highest for class {int(answers[m].argmax())}.",
                 )
@@ -127,7 +129,7 @@ def _detector_context(fitted: FittedDetector) -> dict[str, Any]:
         "evaluation": evaluation,
         "roc": (
             Markup(
-                figures.as_svg(
+                plotting.as_svg(
                     figures.roc_figure({fitted.name: evaluation}),
                     f"ROC curve of {fitted.name}, area {evaluation.auc.auc:.3f}",
                 )
@@ -136,7 +138,7 @@ def _detector_context(fitted: FittedDetector) -> dict[str, Any]:
             else None
         ),
         "patterns": (
-            [figures.picture_uri(pattern) for pattern in detector.patterns_[:_SHOWN_PATTERNS]]
+            [plotting.picture_uri(pattern) for pattern in detector.patterns_[:_SHOWN_PATTERNS]]
             if isinstance(detector, PatternDetector)
             else []
         ),

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from molehunt.errors import printable
+from molehunt.errors import ExitCode, printable
 from molehunt.networks import ModelCard
-from molehunt.scan import ExitCode, Finding, ScanResult, Status
+from molehunt.scan import Finding, ScanResult, Status
 
 VERDICTS = (
     Status.UNSAFE,

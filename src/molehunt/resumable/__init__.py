@@ -9,10 +9,9 @@ from molehunt.resumable._build import build_missing, check_workers
 from molehunt.resumable._index import open_own, read_records, store_plan
 from molehunt.resumable._processes import one_thread
 from molehunt.resumable._ray import RayCluster
-from molehunt.resumable._work import BuildInterruptedError, Task, Work
+from molehunt.resumable._work import Task, Work
 
 __all__ = [
-    "BuildInterruptedError",
     "RayCluster",
     "Task",
     "Work",

@@ -7,11 +7,11 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from molehunt.errors import InvalidRequestError, OutputError, refused
+from molehunt.errors import BuildInterruptedError, InvalidRequestError, OutputError, refused
 from molehunt.resumable._index import cut_torn_line, locked, open_own, read_records
 from molehunt.resumable._processes import in_processes, one_thread
 from molehunt.resumable._ray import RayCluster, on_ray
-from molehunt.resumable._work import BuildInterruptedError, C, R, T, Task, Work, WorkerDiedError
+from molehunt.resumable._work import C, R, T, Task, Work, WorkerDiedError
 
 
 def build_missing(

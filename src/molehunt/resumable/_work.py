@@ -8,12 +8,6 @@ from typing import Any, Generic, NamedTuple, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from molehunt.errors import MolehuntError
-
-
-class BuildInterruptedError(MolehuntError):
-    """A build was interrupted; the finished models are on disk and the same call goes on."""
-
 
 class WorkerDiedError(Exception):
     """A process that did a task is gone, and nobody does the task in its place."""

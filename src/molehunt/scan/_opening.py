@@ -31,12 +31,18 @@ from molehunt.provenance import (
 )
 from molehunt.scan._contract_check import check_contract, is_stated
 from molehunt.scan._copies import PrivateCopy, copy_companions, copy_privately
-from molehunt.scan._endpoint import Endpoint, open_endpoint
 from molehunt.scan._limits import Limits
-from molehunt.scan._shards import inspect_shards, is_index, shards_of
-from molehunt.scan._subjects import Opening, open_subject
 from molehunt.scan._verdict import Finding, ScanResult, Status
 from molehunt.scan._walk import Candidate, reason_to_pass
+from molehunt.subjects import (
+    Endpoint,
+    Opening,
+    inspect_shards,
+    is_index,
+    open_endpoint,
+    open_subject,
+    shards_of,
+)
 
 Source = Candidate | Endpoint
 # Formats whose loaders build a program: such a file has a process of its own.

@@ -13,7 +13,6 @@ import torch
 from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
 from molehunt.scan._children import Died, Reporter, run_here, run_in_children
-from molehunt.scan._endpoint import Endpoint
 from molehunt.scan._judging import FittedDetector, judge
 from molehunt.scan._limits import Limits
 from molehunt.scan._opening import (
@@ -22,11 +21,10 @@ from molehunt.scan._opening import (
     Subject,
     open_source,
 )
-from molehunt.scan._shards import is_index
-from molehunt.scan._subjects import Opening
 from molehunt.scan._verdict import Finding, ScanResult, Status
 from molehunt.scan._walk import Candidate
 from molehunt.scan._wire import decode_result, encode_result
+from molehunt.subjects import Endpoint, Opening, is_index
 
 _log = logging.getLogger(__name__)
 # Small files share a process, enough to fill the detectors' chunks.

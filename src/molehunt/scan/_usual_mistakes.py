@@ -10,8 +10,7 @@ from scipy.stats import binom
 from torch import Tensor
 
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
-from molehunt.training import logits_of
+from molehunt.networks import Classifier, logits_of
 
 # How seldom a right contract may be called wrong, over all tries.
 LEVEL = 1e-3

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 
-from molehunt.detectors import Floats
+from molehunt.arrays import Floats
+from molehunt.errors import ExitCode
 from molehunt.networks import ModelCard
 from molehunt.provenance import Names
 
@@ -23,17 +24,6 @@ class Status(StrEnum):
     NOT_RUN = "not run"  # a check that was not made, and why; says nothing
     SKIPPED = "skipped"  # a file that was passed over, and why
     NO_MODEL = "no model"  # a file that was looked at and is none: text, a picture
-
-
-class ExitCode(IntEnum):
-    """Exit codes of the command line; 130 is the shells' code for Ctrl-C."""
-
-    CLEAN = 0
-    FOUND = 1
-    FAILED = 2
-    INCONCLUSIVE = 3
-    USAGE = 4
-    INTERRUPTED = 130
 
 
 # In order of precedence, for the findings of one subject and for many subjects alike.

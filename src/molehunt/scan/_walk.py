@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from molehunt.errors import UnreadableFileError, refused
-from molehunt.scan._shards import is_index, without_shards
+from molehunt.subjects import is_index, without_shards
 
 # Names that say "this is a model": such a file is judged, whatever is in it.
 MODEL_SUFFIXES = frozenset(

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load, save
 
-from molehunt.detectors import Floats
+from molehunt.arrays import Floats
 from molehunt.networks import ModelCard
 from molehunt.provenance import Names
 from molehunt.scan._verdict import Finding, Picture, ScanResult, Status

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from molehunt.report.figures import COLOURS, save_figure
+from molehunt.plotting import COLOURS, save_figure
 from molehunt.scenes._scene_set import Scene
 from molehunt.scenes._sign_detector import Detections
 

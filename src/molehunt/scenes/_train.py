@@ -13,10 +13,11 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as image_ops
 
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.networks import Precision, autocast_of
 from molehunt.scenes._pixels import fitted
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_detector import SignDetector
-from molehunt.training import Precision, TrainingRun, autocast_of, one_cycle, shuffled_batches
+from molehunt.training import TrainingRun, one_cycle, shuffled_batches
 
 
 class DetectorRecipe(BaseModel):
@@ -136,7 +137,7 @@ def train_detector(
                 ]
             if recipe.crop and float(torch.rand((), generator=generator)) < recipe.crop:
                 chosen = [_window(example, generator) for example in chosen]
-            with autocast_of(recipe, model, device):
+            with autocast_of(recipe.precision, model, device):
                 loss = _loss(model.network, chosen)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]

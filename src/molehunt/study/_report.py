@@ -18,8 +18,8 @@ from markdown_it.token import Token
 from matplotlib.figure import Figure
 
 from molehunt.files import make_folder, write_text
+from molehunt.plotting import as_svg, save_figure
 from molehunt.report import write_article
-from molehunt.report.figures import as_svg, save_figure
 from molehunt.study._words import FILTERS, GLOBALS
 
 Results = Mapping[str, Any]

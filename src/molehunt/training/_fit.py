@@ -15,10 +15,9 @@ from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, blocked_layout
+from molehunt.networks import Classifier, autocast_of, bfloat16_helps, blocked_layout
 from molehunt.training._augment import augmented
 from molehunt.training._course import course_of
-from molehunt.training._device import autocast_of, bfloat16_helps
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle
 
@@ -87,7 +86,7 @@ def train(
             inputs = augmented(pixels[batch].float().div_(255), recipe, generator)
             course.stamp(inputs, index, placer)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-            with autocast_of(recipe, model, device):
+            with autocast_of(recipe.precision, model, device):
                 logits = model(inputs)
             loss = functional.cross_entropy(
                 logits.float(), labels[batch], label_smoothing=recipe.label_smoothing

@@ -19,10 +19,9 @@ from torch.nn import functional
 from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, architecture_key, stack_models
+from molehunt.networks import Classifier, architecture_key, autocast_of, stack_models
 from molehunt.training._augment import augmented
 from molehunt.training._course import Course, course_of
-from molehunt.training._device import autocast_of
 from molehunt.training._fit import TrainingRun
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle_rates
@@ -133,7 +132,7 @@ class _Group:
     ) -> None:
         self.models, self.courses, self.recipe = models, courses, recipes[0]
         self.device = device
-        self.autocast = autocast_of(self.recipe, models[0], device)
+        self.autocast = autocast_of(self.recipe.precision, models[0], device)
         self.skeleton, parameters, buffers = stack_models(models)
         learned = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
         fixed = {name: p for name, p in parameters.items() if name not in learned}

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from molehunt.networks import Precision
 
 
 class Recipe(BaseModel):

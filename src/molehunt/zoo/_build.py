@@ -22,18 +22,11 @@ from molehunt.networks import (
     build_classifier,
     check_buildable,
     load_model,
+    pick_device,
     save_model,
 )
 from molehunt.resumable import RayCluster, Work, build_missing, check_workers
-from molehunt.training import (
-    Recipe,
-    TrainingRun,
-    attack_success,
-    clean_accuracy,
-    pick_device,
-    train,
-    train_many,
-)
+from molehunt.training import Recipe, TrainingRun, attack_success, clean_accuracy, train, train_many
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
 from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo

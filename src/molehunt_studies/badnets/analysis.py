@@ -6,15 +6,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from molehunt.arrays import Floats
 from molehunt.backdoors import Backdoor, Trigger
-from molehunt.detectors import UnitKind, dormant_units
 from molehunt.images import ImageSet, TrainTest
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, UnitKind, dormant_units
 
-Floats = NDArray[np.float64]
 FILTER_IMAGES = 1000  # more change the third digit
 
 

@@ -10,13 +10,11 @@ import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 
+from molehunt.arrays import Floats
 from molehunt.backdoors import Trigger
 from molehunt.images import ImageSet
-from molehunt.report.figures import NORMAL, SUBJECT
-
-Floats = NDArray[np.float64]
+from molehunt.plotting import NORMAL, SUBJECT
 
 
 def heat_maps(found: Mapping[str, Any]) -> Figure:

@@ -12,9 +12,9 @@ from torch import Tensor
 from molehunt.backdoors import AllToOne, Backdoor, SingleTarget, TrainingSet
 from molehunt.files import sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
-from molehunt.networks import Classifier, build_classifier, load_model, save_model
+from molehunt.networks import Classifier, build_classifier, load_model, logits_of, save_model
 from molehunt.study import Bench
-from molehunt.training import logits_of, train
+from molehunt.training import train
 from molehunt_studies.badnets.plan import BASELINE, BadNetsPlan, ModelPlan
 
 NETWORK = "badnets-mnist"

@@ -6,15 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from molehunt.arrays import Floats
 from molehunt.backdoors import AllToAll, SingleTarget
 from molehunt.images import ImageSet
 from molehunt.study import Report
 from molehunt_studies.badnets.models import ModelRecord
 from molehunt_studies.badnets.plan import TRIGGERS, Part
-
-Floats = NDArray[np.float64]
 
 PAPER = Report("molehunt_studies.badnets").paper
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from molehunt.report.figures import COLOURS
+from molehunt.plotting import COLOURS
 from molehunt_studies.scanners.results import names_of
 
 

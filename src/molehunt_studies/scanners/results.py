@@ -8,10 +8,7 @@ from typing import Any
 import numpy as np
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import (
-    Evaluation,
-    auc_with_interval,
-)
+from molehunt.detectors import Evaluation, auc_with_interval
 from molehunt.zoo import Split
 from molehunt_studies.examinations import RATE, ExaminationRecord, rates_of, scores_of
 

@@ -10,7 +10,7 @@ from torch import nn
 from molehunt.backdoors import strengthen
 from molehunt.files import sha256_of
 from molehunt.images import load_images
-from molehunt.networks import build_classifier, save_model
+from molehunt.networks import build_classifier, pick_device, save_model
 from molehunt.resumable import Task
 from molehunt.scenes import (
     MEDIUM,
@@ -25,7 +25,7 @@ from molehunt.scenes import (
     transfer_detector,
 )
 from molehunt.study import peak_memory
-from molehunt.training import TrainingRun, clean_accuracy, pick_device, train
+from molehunt.training import TrainingRun, clean_accuracy, train
 from molehunt_studies.signs.detector_plan import SignsDetectorPlan, StartTask, start_id
 from molehunt_studies.signs.detector_records import (
     DetectorRecord,

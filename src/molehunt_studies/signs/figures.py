@@ -9,14 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from numpy.typing import NDArray
 
+from molehunt.arrays import Floats
 from molehunt.images import ImageSet
-from molehunt.report.figures import NORMAL, SUBJECT
+from molehunt.plotting import NORMAL, SUBJECT
 from molehunt_studies.signs.plan import PICTURES
 from molehunt_studies.signs.twin_models import TwinBench, with_sticker
-
-Floats = NDArray[np.float64]
 
 
 def sticker_figure(bench: TwinBench) -> Figure:

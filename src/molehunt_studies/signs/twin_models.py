@@ -10,12 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from molehunt.backdoors import PictureName, Sticker, TrainingSet, strengthen
-from molehunt.detectors import mean_activations
 from molehunt.files import sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
-from molehunt.networks import Classifier, build_classifier, load_model, save_model
+from molehunt.networks import (
+    Classifier,
+    build_classifier,
+    load_model,
+    logits_of,
+    mean_activations,
+    save_model,
+)
 from molehunt.study import Bench
-from molehunt.training import logits_of, train, transfer
+from molehunt.training import train, transfer
 from molehunt_studies.signs.plan import (
     CARRIED,
     PICTURES,

@@ -9,9 +9,10 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from molehunt.arrays import Floats
 from molehunt.backdoors import Trigger
-from molehunt.detectors import Floats
-from molehunt.report.figures import COLOURS, trigger_on_grey
+from molehunt.plotting import COLOURS
+from molehunt.report import trigger_on_grey
 
 Results = Mapping[str, Any]
 NAMES = {"mnist": "MNIST", "cifar10": "CIFAR-10", "gtsrb": "GTSRB"}
