@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks._litmus import PLAN
 from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
-from molehunt.scan import FittedDetector, model_files_in, scan_subjects
+from molehunt.scanning import FittedDetector, model_files_in, scan_subjects
 from molehunt.zoo import ModelCounts, Split, build_zoo
 
 COUNTS = {

@@ -13,7 +13,7 @@ from torch import nn
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet, load_images, load_test_images
 from molehunt.networks import Classifier, ModelCard
-from molehunt.scan import Status, check_contract
+from molehunt.scanning import Status, check_contract
 
 EACH = 30  # images a class
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from molehunt.networks import ModelCard
-from molehunt.scan import Finding, Picture, ScanResult, Status
+from molehunt.scanning import Finding, Picture, ScanResult, Status
 
 NULL = "50 clean calibration models of the zoo “mnist”"
 CARD = ModelCard(

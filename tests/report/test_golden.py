@@ -31,7 +31,7 @@ from molehunt.report import (
     scan_table,
     write_scan_page,
 )
-from molehunt.scan import Status
+from molehunt.scanning import Status
 from tests.report.examples import RESULTS
 
 GOLDEN = Path(__file__).parent / "golden"

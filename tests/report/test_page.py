@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from molehunt.report import write_scan_page
-from molehunt.scan import FittedDetector, scan_subjects
+from molehunt.scanning import FittedDetector, scan_subjects
 from molehunt.zoo import Split, Zoo
 from tests.report.chromium import BROWSERS, Page, browser_page, find_browser
 from tests.report.examples import RESULTS

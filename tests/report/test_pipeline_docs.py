@@ -13,7 +13,7 @@ import yaml
 from molehunt.errors import ExitCode
 from molehunt.report._rules import ALL_RULES
 from molehunt.report._words import EXIT_MEANINGS
-from molehunt.scan import MODEL_SUFFIXES
+from molehunt.scanning import MODEL_SUFFIXES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "ci.md").read_text(encoding="utf-8")

@@ -10,7 +10,7 @@ from PIL import Image
 
 from molehunt.backdoors import RandomPatch
 from molehunt.report import save_triggers, scan_as_json, scan_table, write_scan_page, zoo_tables
-from molehunt.scan import FittedDetector, scan_subjects
+from molehunt.scanning import FittedDetector, scan_subjects
 from molehunt.zoo import Split, Zoo
 
 

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from molehunt.cli._shared import progress
-from molehunt.scan import Status
+from molehunt.scanning import Status
 from molehunt.study import DEMO_PLAN, run_demo
 from molehunt.zoo import Split
 from tests.conftest import tiny_plan

@@ -13,7 +13,7 @@ from safetensors.torch import save_file, save_model
 from torch import Tensor
 
 from molehunt.provenance import inspect_serialization
-from molehunt.scan import (
+from molehunt.scanning import (
     Finding,
     FittedDetector,
     ScanResult,

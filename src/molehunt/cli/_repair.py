@@ -15,7 +15,7 @@ from molehunt.files import make_folder
 from molehunt.images import load_test_images
 from molehunt.networks import load_model, save_model
 from molehunt.report import scan_table
-from molehunt.scan import FittedDetector, exit_code_of, scan_subjects
+from molehunt.scanning import FittedDetector, exit_code_of, scan_subjects
 from molehunt.subjects import read_claimed_card
 
 

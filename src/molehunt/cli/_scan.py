@@ -25,7 +25,7 @@ from molehunt.report import (
     scan_table,
     write_scan_page,
 )
-from molehunt.scan import (
+from molehunt.scanning import (
     MODEL_SUFFIXES,
     Candidate,
     FittedDetector,

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from molehunt.errors import need_extra
 from molehunt.report._words import without_others
-from molehunt.scan import ScanResult
+from molehunt.scanning import ScanResult
 
 
 def scan_as_bom(

@@ -29,7 +29,7 @@ from molehunt.errors import printable
 from molehunt.networks import ModelCard
 from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import contract_line, counting, said
-from molehunt.scan import Finding, ScanResult, Status
+from molehunt.scanning import Finding, ScanResult, Status
 
 # What could not be judged is no weakness that is known of the model.
 _WEAKNESSES = (Status.UNSAFE, Status.BACKDOORED)

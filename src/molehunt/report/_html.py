@@ -23,7 +23,7 @@ from molehunt.report._words import (
     verdict_of,
     without_others,
 )
-from molehunt.scan import FittedDetector, ScanResult, exit_code_of
+from molehunt.scanning import FittedDetector, ScanResult, exit_code_of
 from molehunt.zoo import Split, Zoo
 
 

@@ -13,7 +13,7 @@ from molehunt import __version__
 from molehunt.errors import ExitCode
 from molehunt.networks import ModelCard
 from molehunt.report._words import class_name, counted, verdict_of, without_others
-from molehunt.scan import Finding, ScanResult, Status, exit_code_of
+from molehunt.scanning import Finding, ScanResult, Status, exit_code_of
 
 # A finding has one of all statuses, a verdict only one of these.
 Verdict = Literal[

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from molehunt.scan import Finding, Status
+from molehunt.scanning import Finding, Status
 
 
 @dataclass(frozen=True)

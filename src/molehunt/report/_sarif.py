@@ -19,7 +19,7 @@ from molehunt.report._words import (
     said,
     without_others,
 )
-from molehunt.scan import Finding, ScanResult, Status, exit_code_of
+from molehunt.scanning import Finding, ScanResult, Status, exit_code_of
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

@@ -21,7 +21,7 @@ from molehunt.report._words import (
     said,
     target_text,
 )
-from molehunt.scan import Finding, FittedDetector, ScanResult, Status
+from molehunt.scanning import Finding, FittedDetector, ScanResult, Status
 
 # Beyond this many subjects only the list is written: a page must open.
 _DETAILED_SUBJECTS = 30

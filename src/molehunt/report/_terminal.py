@@ -13,7 +13,7 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
 from molehunt.errors import printable
 from molehunt.report._words import counting, p_text, target_text, without_others
-from molehunt.scan import Finding, ScanResult, Status
+from molehunt.scanning import Finding, ScanResult, Status
 from molehunt.zoo import Split, Zoo
 
 STYLES = {

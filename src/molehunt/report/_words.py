@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from molehunt.errors import ExitCode, printable
 from molehunt.networks import ModelCard
-from molehunt.scan import Finding, ScanResult, Status
+from molehunt.scanning import Finding, ScanResult, Status
 
 VERDICTS = (
     Status.UNSAFE,

@@ -24,7 +24,7 @@ from molehunt.detectors import (
 )
 from molehunt.files import make_folder, write_text
 from molehunt.report import write_demo_page
-from molehunt.scan import FittedDetector, ScanResult, scan_subjects
+from molehunt.scanning import FittedDetector, ScanResult, scan_subjects
 from molehunt.study._hardware import hardware
 from molehunt.study._run import Progress, silent
 from molehunt.study._zoos import zoo_figures

@@ -8,8 +8,8 @@ from scipy.stats import binom
 from molehunt.errors import MolehuntError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, ModelCard, logits_of
-from molehunt.scan._usual_mistakes import find_better
-from molehunt.scan._verdict import Finding, Status
+from molehunt.scanning._usual_mistakes import find_better
+from molehunt.scanning._verdict import Finding, Status
 from molehunt.subjects import StatedContract
 
 # How seldom a model that guesses may pass for one that knows.

@@ -16,7 +16,7 @@ from safetensors.numpy import load, save
 from molehunt.arrays import Floats
 from molehunt.networks import ModelCard
 from molehunt.provenance import Names
-from molehunt.scan._verdict import Finding, Picture, ScanResult, Status
+from molehunt.scanning._verdict import Finding, Picture, ScanResult, Status
 
 _LENGTH = struct.Struct("<Q")
 

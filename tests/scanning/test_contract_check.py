@@ -8,7 +8,7 @@ from torch import nn
 
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, ModelCard
-from molehunt.scan import Status, check_contract
+from molehunt.scanning import Status, check_contract
 
 CLASSES = 12
 

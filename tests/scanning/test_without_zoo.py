@@ -15,8 +15,8 @@ from molehunt.detectors import FinalLayer, MaximumMargin, NeuralCleanse, fit_on_
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, load_model, save_model
-from molehunt.scan import FittedDetector, Status, scan_subjects
-from molehunt.scan._judging import judge
+from molehunt.scanning import FittedDetector, Status, scan_subjects
+from molehunt.scanning._judging import judge
 from molehunt.zoo import Split, Zoo
 
 
@@ -110,7 +110,7 @@ def test_a_black_box_leaves_nothing_to_look_at(path: Path) -> None:
 
 
 def test_what_nobody_asked_for_does_not_run_for_hours(path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("molehunt.scan._judging.MOST_UNASKED", 0.0)
+    monkeypatch.setattr("molehunt.scanning._judging.MOST_UNASKED", 0.0)
     model = load_model(path)
     usual = FittedDetector.without_zoo("margin", asked_for=False)
     asked = FittedDetector.without_zoo("margin")

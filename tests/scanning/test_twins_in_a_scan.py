@@ -11,8 +11,8 @@ from molehunt.detectors import BACKDOOR_KINDS, TwinComparison
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import load_model
-from molehunt.scan import FittedDetector, Status
-from molehunt.scan._judging import judge
+from molehunt.scanning import FittedDetector, Status
+from molehunt.scanning._judging import judge
 from molehunt.zoo import Zoo
 
 

@@ -12,18 +12,18 @@ import torch
 
 from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
-from molehunt.scan._children import Died, Reporter, run_here, run_in_children
-from molehunt.scan._judging import FittedDetector, judge
-from molehunt.scan._limits import Limits
-from molehunt.scan._opening import (
+from molehunt.scanning._children import Died, Reporter, run_here, run_in_children
+from molehunt.scanning._judging import FittedDetector, judge
+from molehunt.scanning._limits import Limits
+from molehunt.scanning._opening import (
     NeedsOwnProcessError,
     Source,
     Subject,
     open_source,
 )
-from molehunt.scan._verdict import Finding, ScanResult, Status
-from molehunt.scan._walk import Candidate
-from molehunt.scan._wire import decode_result, encode_result
+from molehunt.scanning._verdict import Finding, ScanResult, Status
+from molehunt.scanning._walk import Candidate
+from molehunt.scanning._wire import decode_result, encode_result
 from molehunt.subjects import Endpoint, Opening, is_index
 
 _log = logging.getLogger(__name__)

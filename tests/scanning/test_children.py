@@ -15,9 +15,9 @@ import numpy as np
 import pytest
 import torch
 
-from molehunt.scan import FittedDetector, scan_subjects
-from molehunt.scan._children import Died, Reporter, run_in_children
-from molehunt.scan._limits import Limits
+from molehunt.scanning import FittedDetector, scan_subjects
+from molehunt.scanning._children import Died, Reporter, run_in_children
+from molehunt.scanning._limits import Limits
 from molehunt.zoo import Split, Zoo
 
 Deed = Callable[[], object]
@@ -179,7 +179,7 @@ def test_threads_that_the_parent_has_used_are_not_waited_for(zoo: Zoo, detector_
     program = f"""
 import numpy as np, torch
 from sklearn.neighbors import NearestNeighbors
-from molehunt.scan import FittedDetector, scan_subjects
+from molehunt.scanning import FittedDetector, scan_subjects
 torch.set_num_threads(4)
 torch.ones(2000, 2000) @ torch.ones(2000, 2000)
 points = np.random.default_rng(0).random((4000, 20))

@@ -21,7 +21,7 @@ from typing import Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
-from molehunt.scan._limits import die_with_parent
+from molehunt.scanning._limits import die_with_parent
 
 _FRAME = struct.Struct("<cII")  # kind, item, bytes that follow
 _LARGEST_FRAME = 2**28

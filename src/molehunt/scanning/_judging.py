@@ -33,7 +33,7 @@ from molehunt.errors import (
 )
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
-from molehunt.scan._verdict import Finding, Picture, Status
+from molehunt.scanning._verdict import Finding, Picture, Status
 
 _PICTURED_IMAGES = 3
 # Floating-point operations that a check may take which nobody asked for: about ten minutes

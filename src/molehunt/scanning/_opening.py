@@ -29,11 +29,11 @@ from molehunt.provenance import (
     external_files,
     inspect_serialization,
 )
-from molehunt.scan._contract_check import check_contract, is_stated
-from molehunt.scan._copies import PrivateCopy, copy_companions, copy_privately
-from molehunt.scan._limits import Limits
-from molehunt.scan._verdict import Finding, ScanResult, Status
-from molehunt.scan._walk import Candidate, reason_to_pass
+from molehunt.scanning._contract_check import check_contract, is_stated
+from molehunt.scanning._copies import PrivateCopy, copy_companions, copy_privately
+from molehunt.scanning._limits import Limits
+from molehunt.scanning._verdict import Finding, ScanResult, Status
+from molehunt.scanning._walk import Candidate, reason_to_pass
 from molehunt.subjects import (
     Endpoint,
     Opening,

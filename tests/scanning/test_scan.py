@@ -17,7 +17,7 @@ from molehunt.detectors import (
 from molehunt.errors import ExitCode, InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
-from molehunt.scan import (
+from molehunt.scanning import (
     Finding,
     FittedDetector,
     ScanResult,

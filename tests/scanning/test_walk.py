@@ -14,8 +14,8 @@ import pytest
 
 from molehunt.cli._main import run
 from molehunt.errors import ExitCode
-from molehunt.scan import Status, exit_code_of, find_candidates, scan_subjects
-from molehunt.scan._judging import FittedDetector
+from molehunt.scanning import Status, exit_code_of, find_candidates, scan_subjects
+from molehunt.scanning._judging import FittedDetector
 from molehunt.zoo import Split, Zoo
 
 
@@ -137,7 +137,7 @@ def test_a_file_that_is_swapped_while_it_is_scanned_changes_nothing(
     folder: Path, detector_file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What is hashed, inspected and loaded is one copy."""
-    from molehunt.scan import _opening  # noqa: PLC0415
+    from molehunt.scanning import _opening  # noqa: PLC0415
 
     path = folder / "good.safetensors"
     before = scan_subjects([path], [FittedDetector.load(detector_file)])[0]
