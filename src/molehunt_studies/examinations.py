@@ -13,7 +13,7 @@ import torch
 from pydantic import BaseModel, Field
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import Need, ZooFreeDetector, conformal_p_values, new_detector
+from molehunt.detectors import ZooFreeDetector, conformal_p_values, new_detector
 from molehunt.images import ImageSet
 from molehunt.networks import load_model
 from molehunt.resumable import Task
@@ -107,7 +107,7 @@ def examine(task: ExaminationTask, bench: ZooBench[Any]) -> ExaminationRecord:
     record = next(item for item in zoo.records if item.id == task.model)
     detector = new_detector(task.detector, **task.settings)
     assert isinstance(detector, ZooFreeDetector)
-    if Need.CLEAN_IMAGES in detector.needs:
+    if detector.needs_images:
         detector.set_params(images=bench.clean_images(task.zoo))
     started = time.perf_counter()
     found = detector.examine(load_model(zoo.path_of(record)))

@@ -14,8 +14,7 @@ from sklearn.exceptions import NotFittedError
 from molehunt.detectors import (
     DETECTORS,
     Detector,
-    Need,
-    ZooDetector,
+    MetaClassifier,
     evaluate,
     fit_on_zoo,
     load_detector,
@@ -25,7 +24,7 @@ from molehunt.detectors import (
 )
 from molehunt.errors import InvalidRequestError, UnreadableFileError, UnsuitableSubjectError
 from molehunt.images import ImageSet, TrainTest, load_images
-from molehunt.networks import BlackBox, Classifier, build_classifier
+from molehunt.networks import Access, BlackBox, Classifier, build_classifier
 from molehunt.zoo import Split, Zoo
 
 # Settings that keep the suite short; the rest are the defaults.
@@ -39,13 +38,13 @@ QUICK = {
     "pairwise": {"images_per_class": 2, "images_per_step": 2, "steps": 2, "size": 4},
 }
 CLEAN = load_images("digits", size=12).test
-ZOO_KINDS = [name for name, kind in DETECTORS.items() if issubclass(kind, ZooDetector)]
+ZOO_KINDS = [name for name, kind in DETECTORS.items() if issubclass(kind, MetaClassifier)]
 every_detector = pytest.mark.parametrize("name", DETECTORS)
 every_zoo_detector = pytest.mark.parametrize("name", ZOO_KINDS)
 
 
 def quick(name: str) -> Detector:
-    images = {"images": CLEAN} if Need.CLEAN_IMAGES in DETECTORS[name].needs else {}
+    images = {"images": CLEAN} if DETECTORS[name].needs_images else {}
     return new_detector(name, **QUICK.get(name, {}), **images)
 
 
@@ -240,7 +239,7 @@ def test_it_says_what_its_p_values_are_against(name, fitted, zoo: Zoo) -> None:
 def test_a_model_that_only_answers_is_judged_or_refused(name, fitted, zoo: Zoo) -> None:
     model = zoo.models(zoo.records)[0]
     hidden = asked_only(model)
-    if fitted[name].needs & {Need.GRADIENTS, Need.WEIGHTS}:
+    if fitted[name].needs & {Access.GRADIENTS, Access.WEIGHTS}:
         with pytest.raises(UnsuitableSubjectError, match="access to the model: expected"):
             fitted[name].decision_function([hidden])
     else:

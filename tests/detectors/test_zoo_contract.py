@@ -9,10 +9,10 @@ import pytest
 from molehunt.detectors import (
     LitmusPatterns,
     MaximumMargin,
+    MetaClassifier,
     NoisePatterns,
     WeightStatistics,
     ZooContract,
-    ZooDetector,
     fit_on_zoo,
     load_detector,
     save_detector,
@@ -67,7 +67,7 @@ def test_files_of_before_judge_as_they_did(zoo: Zoo, tmp_path: Path) -> None:
     del detector.contract_
     save_detector(detector, tmp_path / "old.safetensors")
     old, card = load_detector(tmp_path / "old.safetensors")
-    assert isinstance(old, ZooDetector) and card.contract is None
+    assert isinstance(old, MetaClassifier) and card.contract is None
     old.check_subject(claimed(zoo, mean=(0.7,)))
 
 

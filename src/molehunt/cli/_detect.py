@@ -15,7 +15,6 @@ from molehunt.detectors import (
     DETECTORS,
     Detector,
     Evaluation,
-    Need,
     evaluate,
     fit_on_zoo,
     load_detector,
@@ -100,7 +99,7 @@ def evaluate_command(
                 controls[name] = shuffled_control(fitted, opened, repeats=shuffled)
         elif os.path.lexists(name):
             fitted, _ = load_detector(name)
-            if Need.CLEAN_IMAGES in fitted.needs:
+            if fitted.needs_images:
                 fitted.set_params(images=_images_of(opened, data_root))
         else:
             raise InvalidRequestError(

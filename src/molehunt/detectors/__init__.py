@@ -1,6 +1,6 @@
 """Detectors: they decide about a model, not about an image."""
 
-from molehunt.detectors._base import Detector, Need, ZooDetector
+from molehunt.detectors._base import Detector
 from molehunt.detectors._calibration import conformal_p_values, conformal_threshold, models_needed
 from molehunt.detectors._detector_file import (
     DETECTORS,
@@ -28,6 +28,7 @@ from molehunt.detectors._fresh import draw_fresh
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
 from molehunt.detectors._memory import memory_limit
+from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
@@ -53,7 +54,7 @@ __all__ = [
     "ImageDetector",
     "LitmusPatterns",
     "MaximumMargin",
-    "Need",
+    "MetaClassifier",
     "NeuralCleanse",
     "NoisePatterns",
     "NullRates",
@@ -66,7 +67,6 @@ __all__ = [
     "Twins",
     "WeightStatistics",
     "ZooContract",
-    "ZooDetector",
     "ZooFreeDetector",
     "auc_over_shuffles",
     "auc_with_interval",

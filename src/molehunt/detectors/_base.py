@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from enum import StrEnum
 from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
-from sklearn.neighbors import NearestNeighbors
 
 from molehunt.arrays import Floats
-from molehunt.detectors._calibration import conformal_p_values, conformal_threshold
+from molehunt.detectors._calibration import conformal_p_values
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, InputContract
@@ -22,21 +20,11 @@ from molehunt.networks import Access, Classifier, InputContract
 OnStep = Callable[[int, int], None]
 
 
-class Need(StrEnum):
-    """What a detector takes from a subject, or must have learned from."""
-
-    LOGITS = "logits"
-    GRADIENTS = "gradients"
-    WEIGHTS = "weights"
-    CLEAN_IMAGES = "clean images"
-    ZOO = "zoo"
-
-
 class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
-    """Decides about models: 1 backdoored, 0 clean.
+    """Decides about models: 1 where one has what is looked for, such as a backdoor, else 0.
 
     ``__init__`` only stores keyword settings; learned attributes end in ``_``. There are
-    two kinds: `ZooDetector` learns from a zoo, `ZooFreeDetector` judges at once.
+    two kinds: `MetaClassifier` learns from many models, `ZooFreeDetector` judges at once.
 
     Attributes
     ----------
@@ -49,7 +37,10 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         What the models that it learned from do to pixels.
     """
 
-    needs: ClassVar[frozenset[Need]]
+    # What it must have of a subject.
+    needs: ClassVar[frozenset[Access]]
+    # Whether it is given clean images, as the setting `images`.
+    needs_images: ClassVar[bool] = False
     # What a detector must have learned to be worth a file.
     learns: ClassVar[str]
 
@@ -67,7 +58,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     def calibrate(
         self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
     ) -> Self:
-        """Learn what is normal from clean models that were not fitted on."""
+        """Learn what is normal from models of label 0 that were not fitted on."""
 
     @abstractmethod
     def decision_function(self, models: Sequence[Classifier]) -> Floats:
@@ -75,7 +66,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
 
     @abstractmethod
     def predict_proba(self, models: Sequence[Classifier]) -> Floats:
-        """Return the probabilities [N, 2] of clean and backdoored."""
+        """Return the probabilities [N, 2] of the labels 0 and 1."""
 
     def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
         """Return 1 where the score is above `threshold_`, else 0."""
@@ -109,8 +100,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         UnsuitableSubjectError
             With the property that does not fit.
         """
-        wanted = {Access(need.value) for need in self.needs if need.value in set(Access)}
-        missing = sorted(wanted - model.gives)
+        missing = sorted(self.needs - model.gives)
         if missing:
             given = ", ".join(sorted(model.gives))
             raise UnsuitableSubjectError(
@@ -129,14 +119,14 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
             raise UnsuitableSubjectError(
                 refused("weights of the model", "finite numbers", "NaN or infinity")
             )
-        if model.answers.doubt and self.needs & {Need.LOGITS, Need.GRADIENTS}:
+        if model.answers.doubt and self.needs & {Access.LOGITS, Access.GRADIENTS}:
             raise UnsuitableSubjectError(model.answers.doubt)
         self._check_claim(model)
 
     def _check_claim(self, model: Classifier) -> None:
         """Refuse a contract that only the model's file states, and that is not the zoo's."""
         contract: ZooContract | None = getattr(self, "contract_", None)
-        if model.vouched or contract is None or not self.needs & {Need.LOGITS, Need.GRADIENTS}:
+        if model.vouched or contract is None or not self.needs & {Access.LOGITS, Access.GRADIENTS}:
             return
         difference = contract.difference(model.card)
         if difference:
@@ -161,140 +151,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
             raise NotFittedError(f"{type(self).__name__}: call {step} first")
 
 
-class ZooDetector(Detector):
-    """A detector that learned a linear head over what it looks at, from a zoo.
-
-    A subclass gives `_learn` and `_features`, and sets `weights_`, `bias_`: the score is
-    linear in the features and is the log odds of a backdoor on the fitting zoo.
-
-    Attributes
-    ----------
-    weights_, bias_ : linear head over the features, [F] and []
-    threshold_ : float
-        0 after `fit`, the conformal one after `calibrate`.
-    calibration_features_ : array [n, F], features of the clean calibration models
-    fitted_features_ : array [N, F], features of all fitting models
-    typical_distance_ : float
-        Largest distance of a calibration model's features from the fitting models'.
-    """
-
-    learns = "weights_"
-
-    # ---- what a detector gives
-
-    @abstractmethod
-    def _learn(
-        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
-    ) -> None:
-        """Learn everything but the checks and the calibration."""
-
-    @abstractmethod
-    def _features(self, models: Sequence[Classifier]) -> Floats:
-        """Return the features [N, F] of models that were checked."""
-
-    # ---- what every detector does with it
-
-    def fit(
-        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
-    ) -> Self:
-        """Learn from models and their truth.
-
-        Parameters
-        ----------
-        models : sequence of Classifier, length N
-            All with the same input shape and number of classes.
-        y : array of int, shape [N]
-            1 for backdoored, 0 for clean; both must occur.
-        on_step : callable, optional
-            Called with the steps done and their total, by detectors that take their time.
-
-        Raises
-        ------
-        InvalidRequestError
-            If `y` does not fit the models.
-        UnsuitableSubjectError
-            If a model differs in shape or classes from the first, or is not finite.
-        """
-        truth = truth_of(models, y)
-        if len(np.unique(truth)) < 2:
-            raise InvalidRequestError(refused("y", "clean and backdoored models", truth.tolist()))
-        card = models[0].card
-        self.input_shape_ = card.input_shape
-        self.num_classes_ = card.num_classes
-        self.__dict__.pop("contract_", None)
-        # One plan builds a zoo, so that the first model stands for all that are fitted on.
-        self._take_contract([card])
-        self._learn(models, truth, on_step)
-        self.threshold_ = 0.0
-        return self
-
-    def calibrate(
-        self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
-    ) -> Self:
-        """Learn what is normal from models that were not fitted on.
-
-        Scores of the clean ones become the null of the p-values. Distances of all of them
-        from the fitting models tell what is typical of the zoo.
-
-        Raises
-        ------
-        InvalidRequestError
-            If there is no clean model, or the rate is outside (0, 1).
-        """
-        clean = clean_among(models, y, max_false_alarms)
-        features = self.transform(models)
-        self._take_contract(models[position].card for position in range(len(models)))
-        self.calibration_features_ = features[clean]
-        self.calibration_scores_ = self.score_features(self.calibration_features_)
-        self.typical_distance_ = float(self._distance(features).max())
-        self.threshold_ = conformal_threshold(self.calibration_scores_, max_false_alarms)
-        return self
-
-    def transform(self, models: Sequence[Classifier]) -> Floats:
-        """Return what the detector looks at, [N, F]; raises as `decision_function` does."""
-        self._check_is_fitted("weights_")
-        return self._features(self._checked(models))
-
-    def decision_function(self, models: Sequence[Classifier]) -> Floats:
-        """Return a score for each model, higher for more suspicious: the head's log odds.
-
-        Raises
-        ------
-        sklearn.exceptions.NotFittedError
-        UnsuitableSubjectError
-            If a model has another input shape or number of classes, or is not finite.
-        """
-        return self.score_features(self.transform(models))
-
-    def predict_proba(self, models: Sequence[Classifier]) -> Floats:
-        """Return the probabilities [N, 2] of clean and backdoored, for a balanced zoo."""
-        backdoored = 0.5 * (1 + np.tanh(self.decision_function(models) / 2))
-        return np.stack([1 - backdoored, backdoored], axis=1)
-
-    def is_typical(self, features: Floats) -> NDArray[np.bool_]:
-        """Tell which features [N, F] are no farther from the zoo than calibration models are.
-
-        A model that is as typical as the n calibration models fails with a chance of at
-        most 1 / (n + 1).
-        """
-        self._check_is_fitted("typical_distance_")
-        return self._distance(features) <= self.typical_distance_
-
-    def score_features(self, features: Floats) -> Floats:
-        """Return the scores [N] of features [N, F] that `transform` gave."""
-        scores: Floats = features @ np.asarray(self.weights_, dtype=np.float64) + float(self.bias_)
-        return scores
-
-    def _distance(self, features: Floats) -> Floats:
-        """Return the distance to the nearest fitting model, features scaled to unit spread."""
-        reference = np.asarray(self.fitted_features_, dtype=np.float64)
-        spread = reference.std(axis=0) + 1e-6
-        neighbours = NearestNeighbors(n_neighbors=1).fit(reference / spread)
-        distances: Floats = neighbours.kneighbors(features / spread)[0][:, 0]
-        return distances
-
-
-def truth_of(models: Sequence[Classifier], y: ArrayLike) -> NDArray[np.int64]:
+def check_labels(models: Sequence[Classifier], y: ArrayLike) -> NDArray[np.int64]:
     """Return labels as int64 [N], one a model.
 
     Raises
@@ -309,10 +166,10 @@ def truth_of(models: Sequence[Classifier], y: ArrayLike) -> NDArray[np.int64]:
     return truth.astype(np.int64)
 
 
-def clean_among(
+def find_null(
     models: Sequence[Classifier], y: ArrayLike, max_false_alarms: float
 ) -> NDArray[np.bool_]:
-    """Return which calibration models are clean, bool [N].
+    """Return which calibration models have label 0, bool [N]: the null of the p-values.
 
     Raises
     ------
@@ -323,12 +180,11 @@ def clean_among(
         raise InvalidRequestError(
             refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
         )
-    clean: NDArray[np.bool_] = np.asarray(y) == 0
-    if clean.shape != (len(models),) or not clean.any():
-        raise InvalidRequestError(
-            refused("calibration", "some clean models", np.asarray(y).tolist())
-        )
-    return clean
+    null: NDArray[np.bool_] = np.asarray(y) == 0
+    if null.shape != (len(models),) or not null.any():
+        allowed = "some clean models (label 0)"
+        raise InvalidRequestError(refused("calibration", allowed, np.asarray(y).tolist()))
+    return null
 
 
 class _Checked(Sequence[Classifier]):

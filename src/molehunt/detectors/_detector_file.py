@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import PydanticSerializationError
 from safetensors.numpy import load_file, save_file
 
-from molehunt.detectors._base import Detector, Need
+from molehunt.detectors._base import Detector
 from molehunt.detectors._evaluation import Evaluation
 from molehunt.detectors._file_checks import check_learned, check_settings
 from molehunt.detectors._final_layer import FinalLayer
@@ -112,7 +112,7 @@ def register_detector(name: str, kind: type[Detector]) -> None:
     name : str
         Letters, digits and hyphens, as in files and on the command line.
     kind : type
-        A subclass of `ZooDetector` or `ZooFreeDetector`; its settings are plain values.
+        A subclass of `MetaClassifier` or `ZooFreeDetector`; its settings are plain values.
 
     Raises
     ------
@@ -229,7 +229,7 @@ def load_detector(
         if card.detector in DETECTORS:
             check_settings(DETECTORS[card.detector], card.settings)
         detector = new_detector(card.detector, **card.settings)
-        if Need.CLEAN_IMAGES in detector.needs:
+        if detector.needs_images:
             detector.set_params(images=images)
     except InvalidRequestError as error:
         raise UnreadableFileError(f"{path}: not a readable detector: {error}") from error

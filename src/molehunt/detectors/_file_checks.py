@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.detectors._base import Detector, ZooDetector
+from molehunt.detectors._base import Detector
+from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.detectors._patterns import PatternDetector
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.errors import InvalidRequestError, printable, refused
@@ -82,13 +83,13 @@ def check_learned(detector: Detector) -> None:
 def _wanted(detector: Detector) -> set[str]:
     """Return what a detector of that kind cannot judge without."""
     wanted = {"threshold_", "input_shape_", "num_classes_", detector.learns}
-    if isinstance(detector, ZooDetector):
+    if isinstance(detector, MetaClassifier):
         wanted |= {"bias_", "fitted_features_"}
     if isinstance(detector, PatternDetector):
         wanted.add("patterns_")
     if isinstance(detector, WeightStatistics):
         wanted.add("architecture_")
-    if "calibration_scores_" in vars(detector) and isinstance(detector, ZooDetector):
+    if "calibration_scores_" in vars(detector) and isinstance(detector, MetaClassifier):
         wanted.add("typical_distance_")
     return wanted
 

@@ -10,10 +10,9 @@ from scipy import stats
 from torch import nn
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Need
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import UnsuitableSubjectError, refused
-from molehunt.networks import Classifier
+from molehunt.networks import Access, Classifier
 
 _CELLS_AT_ONCE = 2**22  # of the matrix of cosines
 
@@ -46,7 +45,7 @@ class FinalLayer(ZooFreeDetector):
     arXiv 2605.18907, 2026.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.WEIGHTS})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
     own_null_holds = True
     own_null = "normal law of the classes (our own null, not a published one)"
     least_classes = 4

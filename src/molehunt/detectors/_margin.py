@@ -13,10 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Need
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
-from molehunt.networks import Classifier, LogitsOfPixels, fast_logits, pick_device
+from molehunt.networks import Access, Classifier, LogitsOfPixels, fast_logits, pick_device
 
 
 class MaximumMargin(ZooFreeDetector):
@@ -61,7 +60,7 @@ class MaximumMargin(ZooFreeDetector):
     Arbitrary Backdoor Pattern Types Using a Maximum Margin Statistic, IEEE S&P 2024.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
     own_null = "published null of MM-BD: a gamma law of the other classes' margins"
     least_classes = 4
 

@@ -10,11 +10,10 @@ from scipy import stats
 
 from molehunt.arrays import Floats
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
-from molehunt.detectors._base import Need
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, fast_logits, pick_device
+from molehunt.networks import Access, Classifier, fast_logits, pick_device
 
 
 class NeuralCleanse(ImageDetector):
@@ -66,7 +65,7 @@ class NeuralCleanse(ImageDetector):
     Backdoor Attacks in Neural Networks, IEEE S&P 2019.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.CLEAN_IMAGES})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
     own_null = "published null of Neural Cleanse: a normal law of the masks' norms"
     least_classes = 4
 

@@ -11,11 +11,10 @@ from pydantic import TypeAdapter, ValidationError
 
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_patches
 from molehunt.backdoors import Placement, top_left_pixels
-from molehunt.detectors._base import Need
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, fast_logits, pick_device
+from molehunt.networks import Access, Classifier, fast_logits, pick_device
 
 
 class PairwiseTriggers(ImageDetector):
@@ -63,7 +62,7 @@ class PairwiseTriggers(ImageDetector):
     Kolouri, Saha, Pirsiavash, Hoffmann: Universal Litmus Patterns, section 3.4.2.
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.CLEAN_IMAGES})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
 
     def __init__(
         self,

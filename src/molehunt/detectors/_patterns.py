@@ -9,16 +9,16 @@ import torch
 from torch import Tensor
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Need, ZooDetector
+from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.networks import Classifier, pick_device
+from molehunt.networks import Access, Classifier, pick_device
 
 FeatureKind = Literal["log_softmax", "logits"]
 Pooling = Literal["concatenate", "max", "mean"]
 
 
-class PatternDetector(ZooDetector):
+class PatternDetector(MetaClassifier):
     """A detector that feeds M patterns to a model and classifies its pooled answers.
 
     Attributes
@@ -27,7 +27,7 @@ class PatternDetector(ZooDetector):
         Pixels in [0, 1].
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.LOGITS, Need.ZOO})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
 
     n_patterns: int
     features: FeatureKind

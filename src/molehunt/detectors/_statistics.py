@@ -10,13 +10,14 @@ import torch
 from numpy.typing import NDArray
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Need, OnStep, ZooDetector
+from molehunt.detectors._base import OnStep
 from molehunt.detectors._heads import fit_linear_head
+from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.errors import UnsuitableSubjectError, refused
-from molehunt.networks import Classifier, architecture_key
+from molehunt.networks import Access, Classifier, architecture_key
 
 
-class WeightStatistics(ZooDetector):
+class WeightStatistics(MetaClassifier):
     """A linear classifier over each tensor's norm, mean, deviation, extremes and kurtosis.
 
     A baseline and a control: what it scores on a zoo is no merit of litmus patterns,
@@ -34,7 +35,7 @@ class WeightStatistics(ZooDetector):
     architecture_ : str
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.WEIGHTS, Need.ZOO})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
 
     def __init__(self, *, inverse_strength: float = 0.1) -> None:
         self.inverse_strength = inverse_strength

@@ -10,14 +10,14 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from molehunt.detectors._base import Need, OnStep
+from molehunt.detectors._base import OnStep
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Access, Classifier
 
 BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
 # As many as the power was measured with, and the fewest with which it was tried.
@@ -55,7 +55,7 @@ class TwinComparison(ImageDetector):
     'it finds 0 of 2 all-to-one,'
     """
 
-    needs: ClassVar[frozenset[Need]] = frozenset({Need.GRADIENTS, Need.WEIGHTS, Need.CLEAN_IMAGES})
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS, Access.WEIGHTS})
     own_null = "clean twins, taught this model's answers to clean images"
     own_null_holds = True
     decides_alone = True

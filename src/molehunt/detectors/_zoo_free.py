@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Detector, OnStep, clean_among, truth_of
+from molehunt.detectors._base import Detector, OnStep, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
@@ -146,7 +146,7 @@ class ZooFreeDetector(Detector):
         """
         self._check_settings()
         if y is not None:
-            truth_of(models, y)
+            check_labels(models, y)
         if not len(models):
             raise InvalidRequestError(refused("models", "at least one", "none"))
         self._take_kind_of(models[0])
@@ -168,7 +168,7 @@ class ZooFreeDetector(Detector):
             If a reference model cannot be judged.
         """
         self._check_settings()
-        clean = np.flatnonzero(clean_among(models, y, max_false_alarms)).tolist()
+        clean = np.flatnonzero(find_null(models, y, max_false_alarms)).tolist()
         self._take_kind_of(models[clean[0]])
         self.calibration_scores_ = np.array([self.examine(models[n]).score for n in clean])
         self.__dict__.pop("contract_", None)
@@ -246,6 +246,8 @@ class ImageDetector(ZooFreeDetector):
     images : ImageSet
         Clean images with their labels; kept out of the detector's file.
     """
+
+    needs_images: ClassVar[bool] = True
 
     images: ImageSet | None
 

@@ -22,7 +22,7 @@ Answer = Callable[[NDArray[np.float32]], NDArray[Any]]
 
 
 class Access(StrEnum):
-    """What a model lets a detector have."""
+    """What a model gives: what a detector can ask for."""
 
     LOGITS = "logits"
     GRADIENTS = "gradients"

@@ -15,10 +15,9 @@ from molehunt.detectors import (
     Detector,
     DetectorCard,
     Examination,
-    Need,
+    MetaClassifier,
     PatternDetector,
     TwinComparison,
-    ZooDetector,
     ZooFreeDetector,
     load_detector,
     models_needed,
@@ -71,7 +70,7 @@ class FittedDetector:
     @property
     def judges_many(self) -> bool:
         """Whether it judges many models at once, in milliseconds each."""
-        return isinstance(self.detector, ZooDetector)
+        return isinstance(self.detector, MetaClassifier)
 
     @classmethod
     def load(cls, path: str | Path) -> FittedDetector:
@@ -122,7 +121,7 @@ def judge(
         max_false_alarms / max(1, sum(isinstance(cell, Detector) for cell in row)) for row in table
     ]
     for column, fitted in enumerate(detectors):
-        if isinstance(fitted.detector, ZooDetector):
+        if isinstance(fitted.detector, MetaClassifier):
             rows = [n for n, row in enumerate(table) if isinstance(row[column], Detector)]
             found = _judge_by_zoo(
                 fitted.name, fitted.detector, [models[n] for n in rows], [rates[n] for n in rows]
@@ -161,7 +160,7 @@ def _suitable(
     """Return the detector, with images if it needs any, or why it cannot judge the model."""
     detector = fitted.detector
     try:
-        if Need.CLEAN_IMAGES in detector.needs:
+        if detector.needs_images:
             if clean is None:
                 raise InvalidRequestError("needs labelled clean images: --clean folder:PATH")
             images = clean.shaped(model.card.input_shape).named(model.card.class_names)
@@ -201,7 +200,7 @@ def _check_affordable(name: str, detector: ZooFreeDetector, model: Classifier) -
 
 
 def _judge_by_zoo(
-    name: str, detector: ZooDetector, models: Sequence[Classifier], rates: Sequence[float]
+    name: str, detector: MetaClassifier, models: Sequence[Classifier], rates: Sequence[float]
 ) -> list[Finding]:
     """Return a finding a model, also when one of them breaks the computation for all."""
     if not models:
@@ -237,7 +236,7 @@ def _failed(name: str, error: Exception) -> Finding:
 
 
 def _by_zoo(
-    name: str, detector: ZooDetector, models: Sequence[Classifier], rates: Sequence[float]
+    name: str, detector: MetaClassifier, models: Sequence[Classifier], rates: Sequence[float]
 ) -> Iterator[Finding]:
     """Yield what a detector that learned from a zoo finds, all models at once."""
     responses = None
@@ -307,7 +306,7 @@ def _read(
         )
     calibrated = len(getattr(detector, "calibration_scores_", ()))
     needed = models_needed(rate)
-    if (calibrated or isinstance(detector, ZooDetector)) and calibrated < needed:
+    if (calibrated or isinstance(detector, MetaClassifier)) and calibrated < needed:
         what = f"clean calibration models for a false-alarm rate of {rate:.3g}"
         return Status.INCONCLUSIVE, refused(what, f"at least {needed}", calibrated), None
     if isinstance(found, Examination):

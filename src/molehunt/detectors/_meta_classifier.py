@@ -1,0 +1,153 @@
+"""A meta-classifier: it learns from many models what their labels say of them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.neighbors import NearestNeighbors
+
+from molehunt.arrays import Floats
+from molehunt.detectors._base import Detector, OnStep, check_labels, find_null
+from molehunt.detectors._calibration import conformal_threshold
+from molehunt.errors import InvalidRequestError, refused
+from molehunt.networks import Classifier
+
+
+class MetaClassifier(Detector):
+    """A linear head over features of models, learned from many models and their labels.
+
+    It learns whatever the labels say of the models: whether one is backdoored, was trained
+    on a record, or on data with a property. A population hands models and labels.
+
+    A subclass gives `_learn` and `_features`, and sets `weights_`, `bias_`: the score is
+    linear in the features and is the log odds of label 1 among the fitting models.
+
+    Attributes
+    ----------
+    weights_, bias_ : linear head over the features, [F] and []
+    threshold_ : float
+        0 after `fit`, the conformal one after `calibrate`.
+    calibration_features_ : array [n, F], features of the calibration models of label 0
+    fitted_features_ : array [N, F], features of all fitting models
+    typical_distance_ : float
+        Largest distance of a calibration model's features from the fitting models'.
+    """
+
+    learns = "weights_"
+
+    # ---- what a subclass gives
+
+    @abstractmethod
+    def _learn(
+        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+    ) -> None:
+        """Learn everything but the checks and the calibration."""
+
+    @abstractmethod
+    def _features(self, models: Sequence[Classifier]) -> Floats:
+        """Return the features [N, F] of models that were checked."""
+
+    # ---- what is done with it
+
+    def fit(
+        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
+    ) -> Self:
+        """Learn from models and their truth.
+
+        Parameters
+        ----------
+        models : sequence of Classifier, length N
+            All with the same input shape and number of classes.
+        y : array of int, shape [N]
+            Labels, 0 or 1; both must occur.
+        on_step : callable, optional
+            Called with the steps done and their total, by detectors that take their time.
+
+        Raises
+        ------
+        InvalidRequestError
+            If `y` does not fit the models.
+        UnsuitableSubjectError
+            If a model differs in shape or classes from the first, or is not finite.
+        """
+        truth = check_labels(models, y)
+        if len(np.unique(truth)) < 2:
+            raise InvalidRequestError(refused("y", "labels of both kinds, 0 and 1", truth.tolist()))
+        card = models[0].card
+        self.input_shape_ = card.input_shape
+        self.num_classes_ = card.num_classes
+        self.__dict__.pop("contract_", None)
+        # One plan trains them, so that the first model stands for all that are fitted on.
+        self._take_contract([card])
+        self._learn(models, truth, on_step)
+        self.threshold_ = 0.0
+        return self
+
+    def calibrate(
+        self, models: Sequence[Classifier], y: ArrayLike, *, max_false_alarms: float = 0.05
+    ) -> Self:
+        """Learn what is normal from models that were not fitted on.
+
+        Scores of those of label 0 become the null of the p-values. Distances of all of them
+        from the fitting models tell what is typical.
+
+        Raises
+        ------
+        InvalidRequestError
+            If there is no model of label 0, or the rate is outside (0, 1).
+        """
+        null = find_null(models, y, max_false_alarms)
+        features = self.transform(models)
+        self._take_contract(models[position].card for position in range(len(models)))
+        self.calibration_features_ = features[null]
+        self.calibration_scores_ = self.score_features(self.calibration_features_)
+        self.typical_distance_ = float(self._distance(features).max())
+        self.threshold_ = conformal_threshold(self.calibration_scores_, max_false_alarms)
+        return self
+
+    def transform(self, models: Sequence[Classifier]) -> Floats:
+        """Return what the detector looks at, [N, F]; raises as `decision_function` does."""
+        self._check_is_fitted("weights_")
+        return self._features(self._checked(models))
+
+    def decision_function(self, models: Sequence[Classifier]) -> Floats:
+        """Return a score for each model, higher for more suspicious: the head's log odds.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+        UnsuitableSubjectError
+            If a model has another input shape or number of classes, or is not finite.
+        """
+        return self.score_features(self.transform(models))
+
+    def predict_proba(self, models: Sequence[Classifier]) -> Floats:
+        """Return the probabilities [N, 2] of the labels 0 and 1, for balanced fitting models."""
+        ones = 0.5 * (1 + np.tanh(self.decision_function(models) / 2))
+        return np.stack([1 - ones, ones], axis=1)
+
+    def is_typical(self, features: Floats) -> NDArray[np.bool_]:
+        """Tell which features [N, F] are no farther from fitting models than calibration ones are.
+
+        A model that is as typical as the n calibration models fails with a chance of at
+        most 1 / (n + 1).
+        """
+        self._check_is_fitted("typical_distance_")
+        return self._distance(features) <= self.typical_distance_
+
+    def score_features(self, features: Floats) -> Floats:
+        """Return the scores [N] of features [N, F] that `transform` gave."""
+        scores: Floats = features @ np.asarray(self.weights_, dtype=np.float64) + float(self.bias_)
+        return scores
+
+    def _distance(self, features: Floats) -> Floats:
+        """Return the distance to the nearest fitting model, features scaled to unit spread."""
+        reference = np.asarray(self.fitted_features_, dtype=np.float64)
+        spread = reference.std(axis=0) + 1e-6
+        neighbours = NearestNeighbors(n_neighbors=1).fit(reference / spread)
+        distances: Floats = neighbours.kneighbors(features / spread)[0][:, 0]
+        return distances
