@@ -27,7 +27,7 @@ def test_pruned_channels_stay_silent_and_accuracy_is_kept(
     before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     steps = []
     repair = fine_prune(
-        model, digits.test, max_loss=0.2, on_step=lambda done, total: steps.append((done, total))
+        model, digits.test, max_loss=0.2, progress=lambda done, total: steps.append((done, total))
     )
     assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
     assert 0 < repair.pruned < repair.channels

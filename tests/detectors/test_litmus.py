@@ -119,7 +119,7 @@ def test_total_variation_makes_smoother_patterns(zoo: Zoo) -> None:
 def test_steps_are_reported_to_the_end(zoo: Zoo) -> None:
     models, truth = zoo.labelled(Split.FIT)
     seen = []
-    LitmusPatterns(n_patterns=1, epochs=4).fit(models, truth, on_step=lambda *s: seen.append(s))
+    LitmusPatterns(n_patterns=1, epochs=4).fit(models, truth, progress=lambda *s: seen.append(s))
     assert seen[-1] == (len(seen), len(seen))
 
 

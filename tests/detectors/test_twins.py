@@ -172,7 +172,7 @@ class TestTwins:
                 how=how,
                 device="cpu",
                 cache=tmp_path,
-                on_step=lambda done, _total: seen.append(done),
+                progress=lambda done, _total: seen.append(done),
             )
             return twins, seen
 
@@ -218,7 +218,7 @@ class TestTwins:
             device="cpu",
             cache=tmp_path,
             key=key,
-            on_step=lambda done, _total: seen.append(done),
+            progress=lambda done, _total: seen.append(done),
         )
         assert seen == [1, 2]
 
@@ -412,7 +412,7 @@ class TestWhole:
                 device="cpu",
                 cache=tmp_path,
                 key="a hash",
-                on_step=lambda done, total: seen.append((done, total)),
+                progress=lambda done, total: seen.append((done, total)),
             )
             return found, seen
 

@@ -22,7 +22,7 @@ class Known(TwinComparison):
     p = 0.05
     reason = ""
 
-    def compare(self, model, on_step=None):  # type: ignore[no-untyped-def]
+    def compare(self, model, progress=None):  # type: ignore[no-untyped-def]
         import numpy as np  # noqa: PLC0415
 
         from molehunt.detectors._twin_readings import TwinStatistic  # noqa: PLC0415

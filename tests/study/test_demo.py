@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from molehunt.cli._shared import progress
+from molehunt.cli._shared import progress_of
 from molehunt.scanning import Status
 from molehunt.study import DEMO_PLAN, run_demo
 from molehunt.zoo import Split
@@ -11,7 +11,7 @@ from tests.conftest import tiny_plan
 
 
 def test_the_demo_writes_what_it_says(tmp_path: Path) -> None:
-    result = run_demo(tmp_path / "demo", workers=1, progress=progress, plan=tiny_plan())
+    result = run_demo(tmp_path / "demo", workers=1, progress_of=progress_of, plan=tiny_plan())
     figures = json.loads((tmp_path / "demo" / "results.json").read_text())
     assert figures["zoo"]["models"] == tiny_plan().total
     for key in ("clean_accuracy", "attack_success"):

@@ -66,7 +66,7 @@ def test_the_model_file_does_not_tell_what_is_true_of_it(zoo: Zoo) -> None:
 
 def test_building_again_builds_nothing(zoo: Zoo) -> None:
     built = []
-    build_zoo(zoo.plan, zoo.folder, workers=1, on_model=lambda *record: built.append(record))
+    build_zoo(zoo.plan, zoo.folder, workers=1, progress=lambda *at: built.append(at))
     assert built == []
 
 
@@ -104,17 +104,18 @@ def test_a_killed_build_goes_on_where_it_stopped(tmp_path: Path, signal_number: 
         assert "interrupted" in errors and "Traceback" not in errors
     finished = {record.id: record.sha256 for record in Zoo(folder).records}
     assert 3 <= len(finished) < plan.total
-    built = []
-    zoo = _build_when_free(plan, folder, built)
-    assert len(built) == plan.total - len(finished)
-    assert not finished.keys() & {record.id for record in built}
+    zoo, built = _build_when_free(plan, folder)
+    assert built == [(done, plan.total) for done in range(len(finished) + 1, plan.total + 1)]
+    ids = [record.id for record in zoo.records]
+    assert len(ids) == len(set(ids))
     assert not zoo.changed() and len(zoo.records) == plan.total
     assert {r.id: r.sha256 for r in zoo.records if r.id in finished} == finished
 
 
-def _build_when_free(plan, folder: Path, built: list) -> Zoo:
+def _build_when_free(plan, folder: Path) -> tuple[Zoo, list[tuple[int, int]]]:
     """Workers of a killed build notice within a second; the lock is the parent's alone."""
-    return build_zoo(plan, folder, workers=1, on_model=lambda record, *_: built.append(record))
+    built = []
+    return build_zoo(plan, folder, workers=1, progress=lambda *at: built.append(at)), built
 
 
 def test_workers_end_with_their_parent(tmp_path: Path) -> None:
@@ -148,12 +149,12 @@ def test_a_torn_last_line_is_dropped_and_its_model_built_again(zoo: Zoo, tmp_pat
     (folder / "index.jsonl").write_bytes(b"".join(lines[:-1]) + lines[-1][: len(lines[-1]) // 2])
     assert len(Zoo(folder).records) == len(lines) - 1
     built = []
-    rebuilt = build_zoo(
-        zoo.plan, folder, workers=1, on_model=lambda record, *_: built.append(record)
-    )
-    assert [record.id for record in built] == [json.loads(lines[-1])["id"]]
+    rebuilt = build_zoo(zoo.plan, folder, workers=1, progress=lambda *at: built.append(at))
+    assert built == [(len(lines), len(lines))]
+    last = rebuilt.records[-1]
+    assert last.id == json.loads(lines[-1])["id"]
     # The same plan gives the same model, to the byte.
-    assert built[0].sha256 == json.loads(lines[-1])["sha256"]
+    assert last.sha256 == json.loads(lines[-1])["sha256"]
     assert len(rebuilt.records) == len(lines)
 
 

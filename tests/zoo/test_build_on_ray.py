@@ -17,7 +17,7 @@ import torch
 from molehunt.cli._main import run
 from molehunt.errors import InvalidRequestError
 from molehunt.resumable import RayCluster
-from molehunt.zoo import ModelCounts, Record, Split, Zoo, build_model, build_zoo, entries_of
+from molehunt.zoo import ModelCounts, Split, Zoo, build_model, build_zoo, entries_of
 from tests.conftest import tiny_plan
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra ray is not installed")
@@ -67,19 +67,18 @@ def test_a_build_outlives_ctrl_c_and_the_death_of_a_node(
     folder = tmp_path / "zoo"
     finished = interrupted_build(folder, cluster.address)
     doomed = add_node(cluster)
-    built: list[Record] = []
+    built: list[int] = []
 
-    def kill_a_node(record: Record, done: int, total: int) -> None:
-        built.append(record)
+    def kill_a_node(done: int, total: int) -> None:
+        built.append(done)
         assert (done, total) == (len(finished) + len(built), PLAN.total)
         assert not Zoo(folder).changed()  # what is recorded is whole on disk
         if len(built) == 4:
             cluster.remove_node(doomed, allow_graceful=False)
 
-    zoo = build_zoo(PLAN, folder, workers=RayCluster(cluster.address), on_model=kill_a_node)
+    zoo = build_zoo(PLAN, folder, workers=RayCluster(cluster.address), progress=kill_a_node)
     recorded = [json.loads(line)["id"] for line in index_of(folder)]
-    assert len(recorded) == len(set(recorded)) == PLAN.total
-    assert not finished.keys() & {record.id for record in built}
+    assert len(recorded) == len(set(recorded)) == PLAN.total == len(finished) + len(built)
     digests = {record.id: record.sha256 for record in zoo.records}
     assert finished.items() <= digests.items()
     assert not zoo.changed()

@@ -24,18 +24,16 @@ PLAN = tiny_plan(
 def test_an_interrupted_build_in_groups_ends_as_one_by_one(tmp_path: Path) -> None:
     alone = build_zoo(PLAN, tmp_path / "alone", workers=1)
 
-    def interrupt(_record: object, done: int, _total: int) -> None:
+    def interrupt(done: int, _total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     folder, built = tmp_path / "together", []
     with pytest.raises(BuildInterruptedError, match="3 of 5"):
-        build_zoo(PLAN, folder, models_at_once=3, on_model=interrupt)
+        build_zoo(PLAN, folder, models_at_once=3, progress=interrupt)
     assert len(Zoo(folder).records) == 3
-    together = build_zoo(
-        PLAN, folder, models_at_once=3, on_model=lambda record, *_: built.append(record.id)
-    )
-    assert len(built) == 2 and not together.changed()
+    together = build_zoo(PLAN, folder, models_at_once=3, progress=lambda *at: built.append(at))
+    assert built == [(4, 5), (5, 5)] and not together.changed()
     for one, other in zip(alone.records, together.records, strict=True):
         measured = {"clean_accuracy", "attack_success", "seconds", "sha256"}
         assert other.model_dump(exclude=measured) == one.model_dump(exclude=measured)

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from molehunt.cli._shared import DataRoot, Device, MaxFalseAlarms, errors, output, progress
+from molehunt.cli._shared import DataRoot, Device, MaxFalseAlarms, errors, output, progress_of
 from molehunt.detectors import (
     DETECTORS,
     Detector,
@@ -140,9 +140,9 @@ def _fitted(
     detector = new_detector(name, **settings)
     chosen = getattr(detector, "device", "cpu")
     limit = _in_bytes(max_memory) if max_memory else memory_limit(chosen)
-    with progress(f"fitting {name}") as report:
+    with progress_of(f"fitting {name}") as progress:
         return fit_on_zoo(
-            detector, zoo, max_false_alarms=max_false_alarms, max_memory=limit, on_step=report
+            detector, zoo, max_false_alarms=max_false_alarms, max_memory=limit, progress=progress
         )
 
 

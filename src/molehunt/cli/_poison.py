@@ -11,7 +11,7 @@ import typer
 
 from molehunt import __version__
 from molehunt.backdoors import AnyLabelMap, PictureName, PoisonBase, RandomTarget, SingleTarget
-from molehunt.cli._shared import DataRoot, output, progress
+from molehunt.cli._shared import DataRoot, output, progress_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.scenes import (
     SceneBackdoor,
@@ -69,9 +69,9 @@ def poison(
     check_empty(out)
     sets = {}
     for split in ("train", "test"):
-        with progress(f"checking {split}") as report:
+        with progress_of(f"checking {split}") as progress:
             sets[split] = load_scenes(
-                source, split, data_root=data_root, skip_bad=skip_bad, on_image=report
+                source, split, data_root=data_root, skip_bad=skip_bad, progress=progress
             )
     train, test = sets.values()
     if train.class_names != test.class_names:
@@ -97,12 +97,12 @@ def poison(
         "left_out": {split: scenes.left_out for split, scenes in sets.items()},
         "copies": {copy.image_id: copy.copy_of for copy in copies},
     }
-    with progress("writing") as report:
+    with progress_of("writing") as progress:
         write_scenes(
             out,
             {"train": poisoned, "test": test, "triggered": triggered},
             record=record,
-            on_image=report,
+            progress=progress,
         )
     if pictures is not None:
         save_signs({sticker: copies[:6]}, train.class_names, pictures)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
+from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress_of
 from molehunt.defences import fine_prune, trigger_success
 from molehunt.detectors import NeuralCleanse
 from molehunt.files import make_folder
@@ -46,8 +46,8 @@ def repair(
     images = images.shaped(subject.card.input_shape).named(subject.card.class_names)
     found = NeuralCleanse(images=images).examine(subject)
     assert found.target is not None  # it always names one
-    with progress("tuning") as report:
-        repaired = fine_prune(subject, images, max_loss=max_loss, on_step=report)
+    with progress_of("tuning") as progress:
+        repaired = fine_prune(subject, images, max_loss=max_loss, progress=progress)
     save_model(repaired.model, out)
     before, pruned, tuned = repaired.accuracies
     table = Table("", "before", "pruned and tuned", title="Repair", title_justify="left")

@@ -11,11 +11,12 @@ from typing import Annotated, Any
 import torch
 import typer
 
-from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress
+from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress_of
 from molehunt.detectors import BACKDOOR_KINDS
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import check_replaceable, make_folder, write_text
 from molehunt.images import cache_folder, load_test_images
+from molehunt.progress import silent
 from molehunt.report import (
     contract_line,
     other_files,
@@ -313,9 +314,10 @@ def _scan_with_progress(
 
     def keep(result: ScanResult) -> None:
         found[result.source] = result
-        report(len(found), len(sources))
+        if len(sources) > 1:
+            progress(len(found), len(sources))
 
-    with progress("scanning") as report:
+    with progress_of("scanning") as progress:
         try:
             cores = len(os.sched_getaffinity(0))
             return scan_subjects(
@@ -324,7 +326,7 @@ def _scan_with_progress(
                 threads=cores,
                 on_result=keep,
                 # Of one model the work is shown, of many the models.
-                on_step=report if len(sources) == 1 else None,
+                progress=progress if len(sources) == 1 else silent,
                 **settings,
             ), False
         except KeyboardInterrupt:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, TextIO
@@ -15,11 +15,13 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
-    Progress,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.progress import Progress as Bar
+
+from molehunt.progress import Progress
 
 
 class _Terminal(Console):
@@ -51,18 +53,17 @@ MaxFalseAlarms = Annotated[
     float, typer.Option(help="Share of clean models that may be called backdoored.")
 ]
 
-Report = Callable[[int, int], None]
 _SECONDS_BETWEEN_LINES = 10
 
 
 @contextmanager
-def progress(title: str) -> Iterator[Report]:
+def progress_of(title: str) -> Iterator[Progress]:
     """Yield a function of (done, total) that shows progress and the time left.
 
     A bar where a person looks; elsewhere a line every ten seconds.
     """
     if errors.is_terminal:
-        with Progress(
+        with Bar(
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from molehunt.cli._shared import DataRoot, Workers, output, progress
+from molehunt.cli._shared import DataRoot, Workers, output, progress_of
 from molehunt.report import evaluation_table, scan_table
 from molehunt.study import load_study, run, run_demo, study_names
 
@@ -36,7 +36,7 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Plant, hunt and report on real digits, in a few minutes."""
-    result = run_demo(folder, workers=workers, progress=progress)
+    result = run_demo(folder, workers=workers, progress_of=progress_of)
     output.print(evaluation_table(result.evaluations))
     shuffled = result.shuffled
     output.print(f"litmus on shuffled labels: AUC {shuffled}", highlight=False)
@@ -77,7 +77,7 @@ def _command(name: str) -> Callable[..., None]:
             docs=docs,
             data_root=data_root,
             workers=workers,
-            progress=progress,
+            progress_of=progress_of,
         )
         head, *others = result.summary.head
         table = Table(head)

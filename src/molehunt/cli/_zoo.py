@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from pydantic import ValidationError
 
-from molehunt.cli._shared import DataRoot, Device, Download, Workers, output, progress
+from molehunt.cli._shared import DataRoot, Device, Download, Workers, output, progress_of
 from molehunt.errors import InvalidRequestError, from_validation, refused
 from molehunt.report import save_triggers, triggers_of, zoo_tables
 from molehunt.resumable import RayCluster
@@ -113,7 +113,7 @@ def build(
         asked = ZooPlan.model_validate_json(json.dumps(content))
     except ValidationError as error:
         raise from_validation(error, "zoo build") from error
-    with progress("building models") as report:
+    with progress_of("building models") as progress:
         zoo = build_zoo(
             asked,
             folder,
@@ -122,7 +122,7 @@ def build(
             models_at_once=models_at_once,
             data_root=data_root,
             download=download,
-            on_model=lambda _record, done, total: report(done, total),
+            progress=progress,
         )
     for table in zoo_tables(zoo):
         output.print(table)

@@ -13,6 +13,7 @@ from molehunt.detectors import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, logits_of, mean_activations
+from molehunt.progress import Progress, silent
 from molehunt.training import Recipe, clean_accuracy, train
 
 # Small steps from weights that are good already.
@@ -50,7 +51,7 @@ def fine_prune(
     max_loss: float = 0.04,
     tuning: Recipe = TUNING,
     seed: int = 0,
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Repair:
     """Silence channels that clean images do not use, then train a little on clean images.
 
@@ -73,7 +74,7 @@ def fine_prune(
         Of the training that follows.
     seed : int
         Of the order of images in tuning.
-    on_step : callable, optional
+    progress : callable
         Called with the tuning steps done and their total.
 
     Raises
@@ -97,20 +98,19 @@ def fine_prune(
     layer, means = mean_activations(repaired, known.images)
     before = clean_accuracy(repaired, held_out)
     order = means.argsort()
-    silent = _most_silent(repaired, layer, order, held_out, before - max_loss)
-    silence = _silencer(repaired, layer, silent)
+    silenced = _most_silent(repaired, layer, order, held_out, before - max_loss)
+    silence = _silencer(repaired, layer, silenced)
     silence()
     pruned = clean_accuracy(repaired, held_out)
     repaired.requires_grad_(True)
 
     def after_step(done: int, total: int) -> None:
         silence()
-        if on_step is not None:
-            on_step(done, total)
+        progress(done, total)
 
-    train(repaired, known, tuning, seed=seed, device=model.mean.device, on_step=after_step)
+    train(repaired, known, tuning, seed=seed, device=model.mean.device, progress=after_step)
     tuned = clean_accuracy(repaired.frozen(), held_out)
-    return Repair(repaired, layer, len(silent), len(means), (before, pruned, tuned))
+    return Repair(repaired, layer, len(silenced), len(means), (before, pruned, tuned))
 
 
 def trigger_success(model: Classifier, found: Examination, clean: ImageSet) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import ClassVar, Self
 
 import numpy as np
@@ -16,8 +16,7 @@ from molehunt.detectors._calibration import conformal_p_values
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, InputContract
-
-OnStep = Callable[[int, int], None]
+from molehunt.progress import Progress, silent
 
 
 class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is untyped
@@ -46,7 +45,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
 
     @abstractmethod
     def fit(
-        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
+        self, models: Sequence[Classifier], y: ArrayLike, *, progress: Progress = silent
     ) -> Self:
         """Learn from models and their truth."""
 

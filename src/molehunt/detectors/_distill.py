@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,6 +13,7 @@ from molehunt.detectors._panel import Panel, first_layer
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ def distill(
     how: Distillation,
     *,
     seeds: list[int],
-    on_step: Callable[[int], None] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Train the students in place; each sees the images in an order of its own.
 
@@ -139,8 +139,8 @@ def distill(
     how : Distillation
     seeds : list of int
         One a student.
-    on_step : callable, optional
-        Called after each step with the steps done.
+    progress : callable
+        Called after each step with the steps done and their total.
     """
     device = students.device
     images, answers = lesson.images.to(device), lesson.answers.to(device)
@@ -166,8 +166,7 @@ def distill(
         loss.sum(2).mean(1).sum().backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-        if on_step is not None:
-            on_step(step + 1)
+        progress(step + 1, how.steps)
     _normalise_by_batch(students.skeleton, False)
     students.hand_back()
     for model in students.models:

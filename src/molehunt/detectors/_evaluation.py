@@ -14,11 +14,12 @@ from sklearn.metrics import roc_curve
 
 from molehunt.arrays import Floats
 from molehunt.backdoors import Treatment
-from molehunt.detectors._base import Detector, OnStep
+from molehunt.detectors._base import Detector
 from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 from molehunt.zoo import Split, Zoo
 
 BOOTSTRAPS = 2000
@@ -116,7 +117,7 @@ def fit_on_zoo(
     *,
     max_false_alarms: float = 0.05,
     max_memory: int | None = None,
-    on_step: OnStep | None = None,
+    progress: Progress = silent,
 ) -> Detector:
     """Fit `detector` on a zoo's fitting models and calibrate it on its calibration models.
 
@@ -132,7 +133,7 @@ def fit_on_zoo(
         models, truth = zoo.labelled(Split.FIT)
         if max_memory is not None:
             _check_memory(detector, models, max_memory)
-        detector.fit(models, truth, on_step=on_step)
+        detector.fit(models, truth, progress=progress)
     models, truth = zoo.labelled(Split.CALIBRATION)
     return detector.calibrate(models, truth, max_false_alarms=max_false_alarms)
 
@@ -228,7 +229,7 @@ def shuffled_control(
     *,
     repeats: int = 5,
     random_state: int = 0,
-    on_step: OnStep | None = None,
+    progress: Progress = silent,
 ) -> AucResult:
     """Fit clones of `detector` on shuffled labels and return their AUC on the test models.
 
@@ -255,8 +256,7 @@ def shuffled_control(
         fitted = clone(detector).fit(models, shuffled_labels(np.asarray(truth), rng))
         found = fitted.decision_function(tests)
         scores.append((found[~backdoored], found[backdoored]))
-        if on_step is not None:
-            on_step(repeat + 1, repeats)
+        progress(repeat + 1, repeats)
     return auc_over_shuffles(scores, rng)
 
 

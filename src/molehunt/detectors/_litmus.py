@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import OnStep
 from molehunt.detectors._memory import memory_of_stacks
 from molehunt.detectors._patterns import (
     FeatureKind,
@@ -24,6 +23,7 @@ from molehunt.detectors._patterns import (
 from molehunt.detectors._stacking import SingleModel, Stack, stacks_of
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, pick_device
+from molehunt.progress import Progress
 from molehunt.training import one_cycle
 
 
@@ -133,7 +133,7 @@ class LitmusPatterns(PatternDetector):
         )
 
     def _learn(
-        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+        self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
         self._check_settings()
         device = pick_device(self.device)
@@ -160,7 +160,7 @@ class LitmusPatterns(PatternDetector):
             bias=torch.zeros((), device=device, requires_grad=True),
         )
         patterns = start.requires_grad_()
-        self.losses_ = self._optimise(patterns, head, stacks, truth, rng, on_step)
+        self.losses_ = self._optimise(patterns, head, stacks, truth, rng, progress)
         self.patterns_ = patterns.detach().cpu().numpy()
         self.weights_, self.bias_ = head.folded()
         self.fitted_features_ = self._features(checked)
@@ -172,7 +172,7 @@ class LitmusPatterns(PatternDetector):
         stacks: list[Stack],
         truth: Tensor,
         rng: np.random.Generator,
-        on_step: OnStep | None,
+        progress: Progress,
     ) -> Floats:
         """Minimise equation 1 over `patterns` and `head` in place; return the losses."""
         optimizer = torch.optim.Adam(
@@ -201,8 +201,7 @@ class LitmusPatterns(PatternDetector):
                     with torch.no_grad():
                         patterns.clamp_(0, 1)
                     step += 1
-                    if on_step is not None:
-                        on_step(step, steps)
+                    progress(step, steps)
                 losses.append(total / len(truth))
         return np.array(losses)
 

@@ -11,10 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Detector, OnStep, check_labels, find_null
+from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 
 
 class MetaClassifier(Detector):
@@ -43,7 +44,7 @@ class MetaClassifier(Detector):
 
     @abstractmethod
     def _learn(
-        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+        self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
         """Learn everything but the checks and the calibration."""
 
@@ -54,7 +55,7 @@ class MetaClassifier(Detector):
     # ---- what is done with it
 
     def fit(
-        self, models: Sequence[Classifier], y: ArrayLike, *, on_step: OnStep | None = None
+        self, models: Sequence[Classifier], y: ArrayLike, *, progress: Progress = silent
     ) -> Self:
         """Learn from models and their truth.
 
@@ -64,7 +65,7 @@ class MetaClassifier(Detector):
             All with the same input shape and number of classes.
         y : array of int, shape [N]
             Labels, 0 or 1; both must occur.
-        on_step : callable, optional
+        progress : callable
             Called with the steps done and their total, by detectors that take their time.
 
         Raises
@@ -83,7 +84,7 @@ class MetaClassifier(Detector):
         self.__dict__.pop("contract_", None)
         # One plan trains them, so that the first model stands for all that are fitted on.
         self._take_contract([card])
-        self._learn(models, truth, on_step)
+        self._learn(models, truth, progress)
         self.threshold_ = 0.0
         return self
 

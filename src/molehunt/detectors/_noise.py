@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.detectors._base import OnStep
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.detectors._patterns import FeatureKind, PatternDetector, Pooling
 from molehunt.networks import Classifier
+from molehunt.progress import Progress
 
 
 class NoisePatterns(PatternDetector):
@@ -48,7 +48,7 @@ class NoisePatterns(PatternDetector):
         self.device = device
 
     def _learn(
-        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+        self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
         self._check_settings()
         rng = np.random.default_rng(self.random_state)

@@ -10,11 +10,11 @@ import torch
 from numpy.typing import NDArray
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import OnStep
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, architecture_key
+from molehunt.progress import Progress
 
 
 class WeightStatistics(MetaClassifier):
@@ -50,7 +50,7 @@ class WeightStatistics(MetaClassifier):
             )
 
     def _learn(
-        self, models: Sequence[Classifier], y: NDArray[np.int64], on_step: OnStep | None
+        self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
         self.architecture_ = architecture_key(models[0])
         self.fitted_features_ = self._features(self._checked(models))

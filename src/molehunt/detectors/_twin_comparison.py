@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import torch
 
-from molehunt.detectors._base import OnStep
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
@@ -18,6 +17,7 @@ from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier
+from molehunt.progress import Progress, silent
 
 BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
 # As many as the power was measured with, and the fewest with which it was tried.
@@ -81,7 +81,7 @@ class TwinComparison(ImageDetector):
         self.cache = cache
 
     # Who waits for an examination may look on: images through models, and their total.
-    on_step: OnStep | None = None
+    progress: Progress = staticmethod(silent)
 
     def passes(self, classes: int) -> int:
         """Return how many images go forward and backward through models of this kind."""
@@ -89,7 +89,7 @@ class TwinComparison(ImageDetector):
         taught = self.twins * how.steps * how.batch_size
         return taught + (self.twins + 1) * reading_passes(classes)
 
-    def compare(self, model: Classifier, on_step: OnStep | None = None) -> TwinTest:
+    def compare(self, model: Classifier, progress: Progress = silent) -> TwinTest:
         """Return everything that the comparison gave; raises as `examine` does."""
         images = self._clean_images()
         if len(images) > _MOST_IMAGES:
@@ -102,7 +102,7 @@ class TwinComparison(ImageDetector):
             device=self.device,
             cache=self.cache,
             key=_digest_of(model),
-            on_step=on_step,
+            progress=progress,
         )
 
     def doubt_of_clean(self, classes: int) -> str:
@@ -123,7 +123,7 @@ class TwinComparison(ImageDetector):
         return f"it finds {', '.join(weak)} backdoors in models of about {classes} classes"
 
     def _examine(self, model: Classifier) -> Examination:
-        test = self.compare(model, self.on_step)
+        test = self.compare(model, self.progress)
         if test.abstained:
             raise UnsuitableSubjectError(f"cannot say: {test.abstained}")
         strongest = test.strongest

@@ -19,11 +19,12 @@ from molehunt.detectors._twin_readings import (
     reading_passes,
     statistics_of,
 )
-from molehunt.detectors._twins import OnStep, TwinGap, Twins, make_twins, twin_folder
+from molehunt.detectors._twins import TwinGap, Twins, make_twins, twin_folder
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 
 # Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
 # accuracy, and none was called backdoored (docs/studies/strangers).
@@ -104,7 +105,7 @@ def compare_with_twins(
     device: str = "auto",
     cache: Path | None = None,
     key: str = "",
-    on_step: OnStep | None = None,
+    progress: Progress = silent,
 ) -> TwinTest:
     """Compare a model with clean twins that are taught its answers (`make_twins`).
 
@@ -130,7 +131,7 @@ def compare_with_twins(
         19 reach p = 0.05, 39 reach 0.025.
     how, seed, device, cache, key
         As in `make_twins`. With a cache what was measured is kept, too.
-    on_step : callable, optional
+    progress : callable
         Called with the images that went through models and their total.
 
     Raises
@@ -154,8 +155,7 @@ def compare_with_twins(
     total = teaching + (twins + 1) * one
 
     def taught(done: int, _steps: int) -> None:
-        if on_step is not None:
-            on_step(done * how.batch_size, total)
+        progress(done * how.batch_size, total)
 
     made = make_twins(
         model,
@@ -166,7 +166,7 @@ def compare_with_twins(
         device=device,
         cache=cache,
         key=key,
-        on_step=taught,
+        progress=taught,
     )
     folder = twin_folder(cache, model, images, how, seed, key)
     readings: list[Reading] = []
@@ -177,8 +177,7 @@ def compare_with_twins(
             known = read(panel, images, seed=seed)
             _save(folder, first, known)
         readings.append(known)
-        if on_step is not None:
-            on_step(teaching + (first + len(panel)) * one, total)
+        progress(teaching + (first + len(panel)) * one, total)
     joined = Reading(*(torch.cat(parts) for parts in zip(*readings, strict=True)))
     return judge_by_twins(joined, made)
 

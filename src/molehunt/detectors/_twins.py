@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -20,8 +20,7 @@ from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
-
-OnStep = Callable[[int, int], None]
+from molehunt.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ def make_twins(
     device: str = "auto",
     cache: Path | None = None,
     key: str = "",
-    on_step: OnStep | None = None,
+    progress: Progress = silent,
 ) -> Twins:
     """Teach `count` freshly drawn copies of `model` its answers to clean images.
 
@@ -98,7 +97,7 @@ def make_twins(
         images and settings is not trained again, also after an interruption.
     key : str
         What the model is, as the hash of its file.
-    on_step : callable, optional
+    progress : callable
         Called with the steps done, counted over all twins, and their total.
 
     Raises
@@ -137,10 +136,9 @@ def make_twins(
             start = done
 
             def step(steps: int, start: int = start, size: int = len(panel)) -> None:
-                if on_step is not None:
-                    on_step(start + steps * size, total)
+                progress(start + steps * size, total)
 
-            distill(panel, lesson, how, seeds=own, on_step=step)
+            distill(panel, lesson, how, seeds=own, progress=step)
             for offset, twin in enumerate(panel.models):
                 twins[numbers[at + offset]] = twin
             _save(folder, {n: twins[n] for n in numbers[at : at + len(panel)]})

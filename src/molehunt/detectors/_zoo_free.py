@@ -12,11 +12,12 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.exceptions import NotFittedError
 
 from molehunt.arrays import Floats
-from molehunt.detectors._base import Detector, OnStep, check_labels, find_null
+from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,7 @@ class ZooFreeDetector(Detector):
         models: Sequence[Classifier],
         y: ArrayLike | None = None,
         *,
-        on_step: OnStep | None = None,
+        progress: Progress = silent,
     ) -> Self:
         """Learn nothing but the shape and the number of classes that subjects must have.
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
 from molehunt.errors import BuildInterruptedError, InvalidRequestError, OutputError, refused
+from molehunt.progress import Progress, silent
 from molehunt.resumable._index import cut_torn_line, locked, open_own, read_records
 from molehunt.resumable._processes import in_processes, one_thread
 from molehunt.resumable._ray import RayCluster, on_ray
@@ -22,7 +23,7 @@ def build_missing(
     context: C,
     workers: int | RayCluster,
     at_once: int = 1,
-    on_record: Callable[[R, int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[R]:
     """Do the tasks that have no record in `index` yet, and return the records of all.
 
@@ -40,8 +41,8 @@ def build_missing(
     at_once : int
         Tasks that this process does together with `work.build_together`; their records are
         appended together. More than 1 has one worker.
-    on_record : callable, optional
-        Called with each new record, the number of finished tasks and their total.
+    progress : callable
+        Called after each new record with the number of finished tasks and their total.
 
     Raises
     ------
@@ -73,8 +74,7 @@ def build_missing(
                     stream.flush()
                     os.fsync(stream.fileno())
                     finished += 1
-                    if on_record is not None:
-                        on_record(record, finished, len(tasks))
+                    progress(finished, len(tasks))
         except (KeyboardInterrupt, WorkerDiedError) as error:
             cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker died"
             raise BuildInterruptedError(

@@ -21,6 +21,7 @@ from typing import Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
+from molehunt.progress import Progress, silent
 from molehunt.scanning._limits import die_with_parent
 
 _FRAME = struct.Struct("<cII")  # kind, item, bytes that follow
@@ -92,7 +93,6 @@ class _PipeReporter:
             data = data[os.write(self._descriptor, data) :]
 
 
-OnStep = Callable[[int, int], None]
 Work = Callable[[Sequence[int], Path, Reporter], None]
 
 
@@ -103,7 +103,7 @@ def run_in_children(
     workers: int,
     threads: int = 1,
     seconds: float = 24 * 3600.0,
-    on_step: OnStep | None = None,
+    progress: Progress = silent,
 ) -> Iterator[tuple[int, bytes | Died]]:
     """Yield a result for every item, as they come; each batch has a process of its own.
 
@@ -125,7 +125,7 @@ def run_in_children(
         of OpenMP do not survive a fork.
     seconds : float
         On the clock, for one process: only what sleeps can reach it.
-    on_step : callable, optional
+    progress : callable
         Called with the work done and its total that a child tells of.
     """
     waiting = deque(list(batch) for batch in batches if len(batch))
@@ -134,7 +134,7 @@ def run_in_children(
         try:
             while waiting or running:
                 while waiting and len(running) < workers:
-                    child = _Child(waiting.popleft(), work, Path(root), threads, seconds, on_step)
+                    child = _Child(waiting.popleft(), work, Path(root), threads, seconds, progress)
                     running[child.descriptor] = child
                 for child in _ready(running):
                     yield from child.results()
@@ -149,14 +149,14 @@ def run_in_children(
 
 
 def run_here(
-    batches: Iterable[Sequence[int]], work: Work, on_step: OnStep | None = None
+    batches: Iterable[Sequence[int]], work: Work, progress: Progress = silent
 ) -> Iterator[tuple[int, bytes | Died]]:
     """Yield what `run_in_children` yields, from this process: nothing isolates the items.
 
     For where CUDA has started: a fork of such a process cannot compute gradients.
     """
     for item in (item for batch in batches for item in batch):
-        told = _ListReporter(on_step)
+        told = _ListReporter(progress)
         with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
             try:
                 work([item], Path(folder), told)
@@ -169,8 +169,8 @@ def run_here(
 class _ListReporter:
     """Keeps what it is told."""
 
-    def __init__(self, on_step: OnStep | None) -> None:
-        self._on_step = on_step
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
         self.phase = "at its start"
         self.results: list[tuple[int, bytes]] = []
 
@@ -184,8 +184,7 @@ class _ListReporter:
         raise AssertionError("an item alone needs no other process")
 
     def step(self, done: int, total: int) -> None:
-        if self._on_step is not None:
-            self._on_step(done, total)
+        self._progress(done, total)
 
 
 def _ready(running: dict[int, _Child]) -> list[_Child]:
@@ -210,7 +209,7 @@ class _Child:
     root: Path
     threads: int
     seconds: float
-    on_step: OnStep | None
+    progress: Progress
     descriptor: int = field(init=False)
     ended: bool = False
 
@@ -287,8 +286,8 @@ class _Child:
 
     def _tell_step(self, content: bytes) -> None:
         done, _, total = content.partition(b" ")
-        if self.on_step is not None and done.isdigit() and total.isdigit():
-            self.on_step(int(done[:18]), int(total[:18]))
+        if done.isdigit() and total.isdigit():
+            self.progress(int(done[:18]), int(total[:18]))
 
     def kill(self) -> None:
         """End the process and wait for it."""

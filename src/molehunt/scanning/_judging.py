@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from molehunt.errors import (
 )
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
+from molehunt.progress import Progress, silent
 from molehunt.scanning._verdict import Finding, Picture, Status
 
 _PICTURED_IMAGES = 3
@@ -100,14 +101,14 @@ def judge(
     detectors: Sequence[FittedDetector],
     clean: ImageSet | None,
     max_false_alarms: float,
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> Iterator[list[Finding]]:
     """Yield the findings of each model, in the order of the detectors.
 
     Each detector is held to `max_false_alarms` divided by the number of detectors that fit
     the model, which is known before any of them has scored it. Detectors of a zoo judge all
     models at once; the others take a model at a time, so that findings come as they are made.
-    `on_step` is called with the work done on a model, and all of it, where a detector tells.
+    `progress` is called with the work done on a model, and all of it, where a detector tells.
     """
     table: list[list[Finding | Detector]] = [
         [_suitable(fitted, model, clean) for fitted in detectors] for model in models
@@ -116,7 +117,7 @@ def judge(
         _leave_to_one(cells, detectors)
         for cell in cells:
             if isinstance(cell, TwinComparison):
-                cell.on_step = on_step
+                cell.progress = progress
     rates = [
         max_false_alarms / max(1, sum(isinstance(cell, Detector) for cell in row)) for row in table
     ]

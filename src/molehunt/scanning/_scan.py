@@ -12,6 +12,7 @@ import torch
 
 from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.images import ImageSet
+from molehunt.progress import Progress, silent
 from molehunt.scanning._children import Died, Reporter, run_here, run_in_children
 from molehunt.scanning._judging import FittedDetector, judge
 from molehunt.scanning._limits import Limits
@@ -43,7 +44,7 @@ def scan_subjects(
     workers: int | None = None,
     threads: int | None = None,
     on_result: Callable[[ScanResult], None] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[ScanResult]:
     """Judge every subject; one that cannot be judged never stops the others.
 
@@ -77,7 +78,7 @@ def scan_subjects(
         a fork.
     on_result : callable, optional
         Called with each result as it is there.
-    on_step : callable, optional
+    progress : callable
         Called with the work done on a subject and all of it, where a check takes long.
 
     Returns
@@ -111,11 +112,11 @@ def scan_subjects(
             work,
             workers=at_once,
             threads=max(1, (threads or 1) // at_once),
-            on_step=on_step,
+            progress=progress,
         )
     else:
         _log.warning("CUDA has started in this process: files are opened here, without limits")
-        found_each = run_here(batches, work, on_step=on_step)
+        found_each = run_here(batches, work, progress=progress)
     results: dict[int, ScanResult] = {}
     for item, found in found_each:
         results[item] = _result(listed[item], found)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError, refused
 from molehunt.images import find_data
+from molehunt.progress import Progress, silent
 from molehunt.scenes._coco_checks import Box, classes_of, good_box, readable_files
 from molehunt.scenes._coco_entries import (
     AnnotationEntry,
@@ -30,7 +30,7 @@ def load_scenes(
     data_root: str | Path | None = None,
     max_side: int | None = None,
     skip_bad: bool = False,
-    on_image: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> SceneSet:
     """Read a COCO set: ``images/`` and one JSON file a split.
 
@@ -52,7 +52,7 @@ def load_scenes(
         Leave out bad boxes, and bad images with their boxes, and count them in
         ``left_out``. An image keeps its other boxes; a sign whose box was left out is then
         background to a detector. Without it the set is refused.
-    on_image : callable, optional
+    progress : callable
         Called with the number of checked images and their total.
 
     Raises
@@ -84,7 +84,7 @@ def load_scenes(
     classes = classes_of(categories, problems)
     images = checked(lists["images"], ImageEntry, "images", problems)
     annotations = checked(lists["annotations"], AnnotationEntry, "annotations", problems)
-    files = readable_files(images, root / "images", problems, on_image)
+    files = readable_files(images, root / "images", problems, progress)
     # The boxes of an image that was left out go with it, and are no problems of their own.
     named = {str(entry.get("id")) for entry in lists["images"] if isinstance(entry, dict)}
     boxes = defaultdict(list)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 from molehunt.errors import UnreadableFileError, refused
 from molehunt.images import read_rgb
+from molehunt.progress import Progress
 from molehunt.scenes._coco_entries import AnnotationEntry, CategoryEntry, ImageEntry, Problems
 
 # Converters round; so much of a box may stand out of its image, and is cut off.
@@ -53,7 +54,7 @@ def readable_files(
     images: Mapping[int, ImageEntry],
     folder: Path,
     problems: Problems,
-    on_image: Callable[[int, int], None] | None,
+    progress: Progress,
 ) -> dict[int, Path]:
     """Return the files of the images that can be decoded and have the size that is stated."""
     folder = folder.resolve()
@@ -66,8 +67,7 @@ def readable_files(
             else:
                 kind, message = file
                 problems.add(kind, f"image {entry.id}: {message}")
-            if on_image is not None:
-                on_image(done, len(images))
+            progress(done, len(images))
     return files
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from molehunt.progress import Progress, silent
 from molehunt.scenes._average_precision import average_precision
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_detector import Detections, SignDetector
@@ -125,7 +126,7 @@ def detect_signs(
     scenes: SceneSet,
     *,
     batch_size: int = 4,
-    on_image: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> DetectedScenes:
     """Let a detector look at all scenes, where its weights lie.
 
@@ -135,7 +136,7 @@ def detect_signs(
     scenes : SceneSet
         Their signs are not shown to it.
     batch_size : int
-    on_image : callable, optional
+    progress : callable
         Called with the number of scenes done and their total.
 
     Raises
@@ -147,8 +148,7 @@ def detect_signs(
     for start in range(0, len(scenes), batch_size):
         batch = scenes.scenes[start : start + batch_size]
         found += model.detect([scene.pixels() for scene in batch])
-        if on_image is not None:
-            on_image(len(found), len(scenes))
+        progress(len(found), len(scenes))
     return DetectedScenes(scenes, tuple(found))
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,6 +13,7 @@ from torchvision.transforms.v2 import functional as image_ops
 
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Precision, autocast_of
+from molehunt.progress import Progress, silent
 from molehunt.scenes._pixels import fitted
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_detector import SignDetector
@@ -75,7 +75,7 @@ def train_detector(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> TrainingRun:
     """Train `model` in place on the labels of `scenes`; its card names the recipe.
 
@@ -92,7 +92,7 @@ def train_detector(
         Draws the order of the scenes, augmentation, and the anchors and regions that the loss
         is taken over. Two sets of equal size are visited in the same order.
     device : torch.device
-    on_step : callable, optional
+    progress : callable
         Called after each step with the steps done and their total.
 
     Raises
@@ -144,8 +144,7 @@ def train_detector(
             nn.utils.clip_grad_norm_(weights, recipe.clip)
             optimizer.step()
             schedule.step()
-            if on_step is not None:
-                on_step(step + 1, steps)
+            progress(step + 1, steps)
     final = float(loss.detach())
     model.eval()
     model.card = model.card.model_copy(update={"recipe": recipe.model_dump(mode="json")})

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 
+from molehunt.progress import Progress, silent
 from molehunt.scenes._scene_set import SceneSet
 from molehunt.scenes._sign_detector import SignDetector, fresh_detector
 from molehunt.scenes._train import DetectorRecipe, train_detector
@@ -18,7 +17,7 @@ def transfer_detector(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> SignDetector:
     """Train a detector of other signs on the convolutions of `model`.
 
@@ -36,7 +35,7 @@ def transfer_detector(
     recipe : DetectorRecipe
     seed : int
         Draws the new layers' initial weights, and what `train_detector` draws.
-    device, on_step
+    device, progress
         As in `train_detector`.
 
     Returns
@@ -54,5 +53,5 @@ def transfer_detector(
     kept = moved.network.get_submodule("backbone")
     kept.load_state_dict(model.network.get_submodule("backbone").state_dict())
     kept.requires_grad_(False)
-    train_detector(moved, scenes, recipe, seed=seed, device=device, on_step=on_step)
+    train_detector(moved, scenes, recipe, seed=seed, device=device, progress=progress)
     return moved

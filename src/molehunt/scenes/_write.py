@@ -6,7 +6,7 @@ import filecmp
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from PIL import Image
 
 from molehunt.errors import OutputError, refused
 from molehunt.files import make_folder
+from molehunt.progress import Progress, silent
 from molehunt.scenes._scene_set import Scene, SceneSet
 
 RECORD = "backdoor.json"
@@ -36,7 +37,7 @@ def write_scenes(
     splits: Mapping[str, SceneSet],
     *,
     record: Mapping[str, Any],
-    on_image: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> None:
     """Write sets as ``images/``, a COCO file a split, and a record of what was done.
 
@@ -54,7 +55,7 @@ def write_scenes(
         By the names of their JSON files.
     record : mapping
         Written as ``backdoor.json``.
-    on_image : callable, optional
+    progress : callable
         Called with the number of written images and their total.
 
     Raises
@@ -75,8 +76,7 @@ def write_scenes(
                 for scene in scenes.scenes:
                     entries.append(_write_image(scene, whole / "images", split))
                     done += 1
-                    if on_image is not None:
-                        on_image(done, total)
+                    progress(done, total)
                 content = {
                     "images": entries,
                     "annotations": _annotations(scenes, truth=split != "train"),

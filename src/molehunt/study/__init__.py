@@ -10,7 +10,7 @@ from molehunt.study._folders import results_in
 from molehunt.study._hardware import hardware, peak_memory
 from molehunt.study._registry import load_study, study_names
 from molehunt.study._report import Report
-from molehunt.study._run import Progress, StudyResult, run, silent
+from molehunt.study._run import StudyResult, run
 from molehunt.study._stages import Bench, Records, Stage, ZooStage
 from molehunt.study._study import Study, plan_for
 from molehunt.study._zoos import zoo_figures
@@ -18,7 +18,6 @@ from molehunt.study._zoos import zoo_figures
 __all__ = [
     "DEMO_PLAN",
     "Bench",
-    "Progress",
     "Records",
     "Report",
     "Stage",
@@ -32,7 +31,6 @@ __all__ = [
     "results_in",
     "run",
     "run_demo",
-    "silent",
     "study_names",
     "zoo_figures",
 ]

@@ -23,10 +23,10 @@ from molehunt.detectors import (
     shuffled_control,
 )
 from molehunt.files import make_folder, write_text
+from molehunt.progress import ProgressOf, silent_parts
 from molehunt.report import write_demo_page
 from molehunt.scanning import FittedDetector, ScanResult, scan_subjects
 from molehunt.study._hardware import hardware
-from molehunt.study._run import Progress, silent
 from molehunt.study._zoos import zoo_figures
 from molehunt.training import Recipe
 from molehunt.zoo import (
@@ -76,7 +76,7 @@ def run_demo(
     folder: Path,
     *,
     workers: int | None = None,
-    progress: Progress = silent,
+    progress_of: ProgressOf = silent_parts,
     plan: ZooPlan = DEMO_PLAN,
 ) -> DemoResult:
     """Build a zoo, fit and test detectors, scan two models, and write the report.
@@ -89,8 +89,8 @@ def run_demo(
         Gets ``zoo/``, ``litmus.safetensors``, ``results.json`` and ``report.html``.
     workers : int, optional
         Processes; one a core when not given.
-    progress : callable
-        Gives a context manager for a title; what that yields is called with (done, total).
+    progress_of : callable
+        From the title of a part to its progress.
 
     Raises
     ------
@@ -99,13 +99,13 @@ def run_demo(
     """
     started = time.perf_counter()
     make_folder(folder)
-    with progress("building models") as report:
+    with progress_of("building models") as progress:
         zoo = build_zoo(
             plan,
             folder / "zoo",
             workers=workers,
             device="cpu",
-            on_model=lambda _record, done, total: report(done, total),
+            progress=progress,
         )
     detectors: list[Detector] = [
         LitmusPatterns(device="cpu"),
@@ -114,12 +114,12 @@ def run_demo(
     ]
     evaluations = {}
     for detector in detectors:
-        with progress(f"fitting {name_of(detector)}") as report:
-            fit_on_zoo(detector, zoo, on_step=report)
+        with progress_of(f"fitting {name_of(detector)}") as progress:
+            fit_on_zoo(detector, zoo, progress=progress)
         evaluations[name_of(detector)] = evaluate(detector, zoo)
     litmus = detectors[0]
-    with progress("fitting on shuffled labels") as report:
-        shuffled = shuffled_control(litmus, zoo, repeats=SHUFFLES, on_step=report)
+    with progress_of("fitting on shuffled labels") as progress:
+        shuffled = shuffled_control(litmus, zoo, repeats=SHUFFLES, progress=progress)
     file = folder / "litmus.safetensors"
     save_detector(litmus, file, zoo=zoo.summary(), evaluation=evaluations["litmus"])
     # The first pair of the test part: neither of the two was chosen by its score.

@@ -7,8 +7,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,6 +16,7 @@ import torch
 from pydantic import BaseModel
 
 from molehunt.files import make_folder, write_text
+from molehunt.progress import Progress, ProgressOf, silent_parts
 from molehunt.resumable import check_workers, store_plan
 from molehunt.study._folders import add_run, results_in, runs_of
 from molehunt.study._hardware import hardware
@@ -28,14 +28,6 @@ log = logging.getLogger(__name__)
 PLAN_FILE = "study.json"
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound=Bench[Any])
-Steps = Callable[[int, int], None]
-Progress = Callable[[str], AbstractContextManager[Steps]]
-
-
-@contextmanager
-def silent(_title: str) -> Iterator[Steps]:
-    """Show no progress."""
-    yield lambda _done, _total: None
 
 
 @dataclass(frozen=True)
@@ -61,7 +53,7 @@ def run(
     docs: Path | None = None,
     data_root: str | Path | None = None,
     workers: int | None = None,
-    progress: Progress = silent,
+    progress_of: ProgressOf = silent_parts,
 ) -> StudyResult:
     """Run a study, or go on with a run that was interrupted, and write its report.
 
@@ -81,8 +73,8 @@ def run(
         Where the images lie; see `molehunt.images.load_images`.
     workers : int, optional
         Processes; one a core when not given.
-    progress : callable
-        Gives a context manager for a title; what that yields is called with (done, total).
+    progress_of : callable
+        From a stage's name to its progress.
 
     Raises
     ------
@@ -111,7 +103,7 @@ def run(
     records: dict[str, Sequence[Any]] = {}
     made = 0
     for stage in study.stages:
-        with progress(stage.name) as show:
+        with progress_of(stage.name) as show:
             counter = _Counter(show)
             processes = workers or os.cpu_count() or 1
             records[stage.name] = stage.run(bench, records, processes, counter)
@@ -145,7 +137,7 @@ def run(
 class _Counter:
     """Passes (done, total) on, and counts its calls as `made`."""
 
-    def __init__(self, show: Steps) -> None:
+    def __init__(self, show: Progress) -> None:
         self.made = 0
         self._show = show
 

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 from pydantic import BaseModel
 
 from molehunt.files import make_folder
+from molehunt.progress import Progress
 from molehunt.resumable import Task, Work, build_missing, one_thread
 from molehunt.study._zoos import ZOOS_FOLDER
 from molehunt.zoo import Zoo, ZooPlan, build_zoo
@@ -18,7 +19,6 @@ from molehunt.zoo import Zoo, ZooPlan, build_zoo
 P = TypeVar("P", bound=BaseModel)
 B = TypeVar("B", bound="Bench[Any]")
 Records = Mapping[str, Sequence[Any]]  # of each stage that is done, by its name
-Done = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ class Stage(Generic[B]):
     alone: bool = False
     into: str = ""
 
-    def run(self, bench: B, records: Records, workers: int, done: Done) -> Sequence[Any]:
+    def run(self, bench: B, records: Records, workers: int, progress: Progress) -> Sequence[Any]:
         """Do what is missing; return the records of all tasks."""
         tasks = self.tasks(bench, records)
         make_folder(bench.folder / self.into)
@@ -98,7 +98,7 @@ class Stage(Generic[B]):
                 work,
                 context=bench,
                 workers=1 if self.alone else workers,
-                on_record=lambda _, number, total: done(number, total),
+                progress=progress,
             )
 
 
@@ -119,14 +119,14 @@ class ZooStage(Generic[B]):
     plans: Callable[[B], Mapping[str, ZooPlan]]
     device: str = "auto"
 
-    def run(self, bench: B, records: Records, workers: int, done: Done) -> Sequence[Zoo]:
+    def run(self, bench: B, records: Records, workers: int, progress: Progress) -> Sequence[Zoo]:
         """Build what is missing of every zoo."""
         plans = self.plans(bench)
         total = sum(plan.total for plan in plans.values())
         zoos: list[Zoo] = []
 
-        def show(_record: object, number: int, of: int) -> None:
-            done(sum(zoo.plan.total for zoo in zoos) + number, max(total, of))
+        def show(number: int, of: int) -> None:
+            progress(sum(zoo.plan.total for zoo in zoos) + number, max(total, of))
 
         for name, plan in plans.items():
             zoos.append(
@@ -136,7 +136,7 @@ class ZooStage(Generic[B]):
                     workers=workers,
                     device=self.device,
                     data_root=bench.data_root,
-                    on_model=show,
+                    progress=show,
                 )
             )
         return zoos

@@ -7,7 +7,6 @@ data loader, no worker processes, no copies from the host in the loop.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +15,7 @@ from torch.nn import functional
 from molehunt.backdoors import TrainingSet
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, autocast_of, bfloat16_helps, blocked_layout
+from molehunt.progress import Progress, silent
 from molehunt.training._augment import augmented
 from molehunt.training._course import course_of
 from molehunt.training._recipe import Recipe
@@ -38,7 +38,7 @@ def train(
     *,
     seed: int,
     device: torch.device | str = "cpu",
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> TrainingRun:
     """Train `model` in place on `images`.
 
@@ -54,7 +54,7 @@ def train(
         of equal size are visited in the same order and augmented alike: twins see their
         copies at the same steps.
     device : torch.device
-    on_step : callable, optional
+    progress : callable
         Called after each step with the steps done and their total.
 
     Raises
@@ -95,8 +95,7 @@ def train(
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            if on_step is not None:
-                on_step(step + 1, course.steps)
+            progress(step + 1, course.steps)
     final = float(loss.detach())
     model.eval()
     return TrainingRun(course.steps, final, time.perf_counter() - started)

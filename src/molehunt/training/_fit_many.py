@@ -9,7 +9,7 @@ rows in one go. A model that has done its steps is no longer a part of any of th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, architecture_key, autocast_of, stack_models
+from molehunt.progress import Progress, silent
 from molehunt.training._augment import augmented
 from molehunt.training._course import Course, course_of
 from molehunt.training._fit import TrainingRun
@@ -38,7 +39,7 @@ def train_many(
     *,
     seeds: Sequence[int],
     device: torch.device | str = "cpu",
-    on_step: Callable[[int, int], None] | None = None,
+    progress: Progress = silent,
 ) -> list[TrainingRun]:
     """Train `models` in place, each on its own images, as `train` would one by one.
 
@@ -57,7 +58,7 @@ def train_many(
     seeds : sequence of int
         One a model, as in `train`.
     device : torch.device
-    on_step : callable, optional
+    progress : callable
         Called after each step with the steps done and those of the longest training.
 
     Returns
@@ -87,8 +88,7 @@ def train_many(
         torch.manual_seed(seeds[0])  # dropout knows no generator
         for step in range(longest):
             group.step(step)
-            if on_step is not None:
-                on_step(step + 1, longest)
+            progress(step + 1, longest)
     group.hand_back()
     losses = dict(zip(order, group.losses.tolist(), strict=True))
     seconds = (time.perf_counter() - started) / len(models)

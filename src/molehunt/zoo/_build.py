@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,13 +25,13 @@ from molehunt.networks import (
     pick_device,
     save_model,
 )
+from molehunt.progress import Progress, silent
 from molehunt.resumable import RayCluster, Work, build_missing, check_workers
 from molehunt.training import Recipe, TrainingRun, attack_success, clean_accuracy, train, train_many
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
 from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo
 
-OnModel = Callable[[Record, int, int], None]
 _AT_ONCE_ON_CUDA = 64
 
 
@@ -44,7 +44,7 @@ def build_zoo(
     models_at_once: int | None = None,
     data_root: str | Path | None = None,
     download: bool = False,
-    on_model: OnModel | None = None,
+    progress: Progress = silent,
 ) -> Zoo:
     """Build what is missing of a zoo.
 
@@ -63,7 +63,7 @@ def build_zoo(
         Models that one process trains together, as `train_many` does; their records are
         appended together. When not given, 64 of our own small networks by one process on
         CUDA, else 1: on a CPU convolutions of several models at once are no faster.
-    on_model : callable, optional
+    progress : callable
         Called with each new record, the number of finished models and their total.
 
     Raises
@@ -100,7 +100,7 @@ def build_zoo(
         context=_Workshop(plan, images, folder, picked),
         workers=workers or (1 if picked.type == "cuda" or at_once > 1 else os.cpu_count() or 1),
         at_once=at_once,
-        on_record=on_model,
+        progress=progress,
     )
     return Zoo(folder)
 
