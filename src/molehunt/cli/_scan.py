@@ -15,7 +15,6 @@ from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress_of
 from molehunt.detectors import BACKDOOR_KINDS
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.files import check_replaceable, make_folder, write_text
-from molehunt.images import cache_folder, load_test_images
 from molehunt.progress import silent
 from molehunt.report import (
     contract_line,
@@ -28,20 +27,18 @@ from molehunt.report import (
 )
 from molehunt.scanning import (
     MODEL_SUFFIXES,
+    USUAL,
+    USUAL_WITH_IMAGES,
     Candidate,
-    FittedDetector,
     ScanResult,
     exit_code_of,
     find_candidates,
     name_of,
-    scan_subjects,
+    pick_detectors,
     unfinished,
 )
-from molehunt.subjects import Endpoint, Opening, StatedContract, numbers, read_contract, stated
-
-# Of any model that gives its gradients or weights; with clean images a search for triggers.
-CHECKS = ("margin", "final-layer")
-CHECKS_WITH_IMAGES = ("twins", "neural-cleanse")
+from molehunt.scanning import scan as judge_models
+from molehunt.subjects import Endpoint, StatedContract, numbers, read_contract, stated
 
 # How a report of each kind begins, and what stands in it.
 _MARKS = {
@@ -67,7 +64,7 @@ def scan(
         list[str] | None,
         typer.Option(
             help="A detector that needs no zoo; may be repeated. Without any --check and "
-            f"--detector: {', '.join(CHECKS)}, and with --clean {', '.join(CHECKS_WITH_IMAGES)}."
+            f"--detector: {', '.join(USUAL)}, and with --clean {', '.join(USUAL_WITH_IMAGES)}."
         ),
     ] = None,
     clean: Annotated[
@@ -223,20 +220,15 @@ def scan(
     if not models and endpoint is None:
         raise InvalidRequestError(refused("scan", "model files, folders or --endpoint", "none"))
     _check_outputs(html=html, json=json_file, sarif=sarif, bom=bom)  # before the work
-    opening = Opening(
-        _stated(
-            contract,
-            architecture=arch,
-            input_shape=input_shape and numbers("--input-shape", input_shape, int),
-            classes=classes,
-            value_range=value_range and numbers("--value-range", value_range),
-            mean=mean and numbers("--mean", mean),
-            std=std and numbers("--std", std),
-            channel_order=channel_order,
-        ),
-        trust_code,
-        weights,
-        output_name,
+    stated_contract = _stated(
+        contract,
+        architecture=arch,
+        input_shape=input_shape and numbers("--input-shape", input_shape, int),
+        classes=classes,
+        value_range=value_range and numbers("--value-range", value_range),
+        mean=mean and numbers("--mean", mean),
+        std=std and numbers("--std", std),
+        channel_order=channel_order,
     )
     sources: list[Candidate | Endpoint] = [*find_candidates(models or [])]
     if endpoint is not None:
@@ -255,20 +247,24 @@ def scan(
                 output=output_name,
             )
         )
-    compared = {
-        "twins": twins,
-        "min_power": min_power,
-        "against": tuple(against or BACKDOOR_KINDS),
-        "cache": cache_folder() / "twins",
-    }
-    detectors = _detectors(detector or [], check or [], clean is not None, compared)
+    detectors = pick_detectors(
+        [*(detector or []), *(check or [])],
+        images=clean is not None,
+        twins=twins,
+        min_power=min_power,
+        against=against or BACKDOOR_KINDS,
+    )
     if bom is not None:
         scan_as_bom([])  # refuses before the work, not after it
     results, interrupted = _scan_with_progress(
         sources,
-        detectors,
-        opening=opening,
-        clean=load_test_images(clean, data_root=data_root) if clean else None,
+        detectors=detectors,
+        contract=stated_contract,
+        trust_code=trust_code,
+        weights=weights,
+        output=output_name,
+        clean=clean,
+        data_root=data_root,
         max_false_alarms=max_false_alarms,
     )
     code = exit_code_of(results, allow_skipped=allow_skipped)
@@ -305,7 +301,7 @@ def _check_outputs(**targets: Path | None) -> None:
 
 
 def _scan_with_progress(
-    sources: list[Candidate | Endpoint], detectors: list[FittedDetector], **settings: Any
+    sources: list[Candidate | Endpoint], **settings: Any
 ) -> tuple[list[ScanResult], bool]:
     """Scan with progress, one step a subject; what Ctrl-C left undone is named."""
     # Children are forked: OpenMP's threads must not have started here.
@@ -320,9 +316,8 @@ def _scan_with_progress(
     with progress_of("scanning") as progress:
         try:
             cores = len(os.sched_getaffinity(0))
-            return scan_subjects(
+            return judge_models(
                 sources,
-                detectors,
                 threads=cores,
                 on_result=keep,
                 # Of one model the work is shown, of many the models.
@@ -362,22 +357,6 @@ def _secret(flag: str, variable: str) -> str:
             refused(flag, "the name of an environment variable that is set", got)
         )
     return value
-
-
-def _detectors(
-    files: list[Path], checks: list[str], images: bool, compared: dict[str, Any]
-) -> list[FittedDetector]:
-    """Return the detectors that were asked for; where none was, those that need no zoo."""
-    settings = {"twins": compared}
-    asked = [FittedDetector.load(path) for path in files]
-    asked += [FittedDetector.without_zoo(name, **settings.get(name, {})) for name in checks]
-    if asked:
-        return asked
-    usual = [*CHECKS, *(CHECKS_WITH_IMAGES if images else ())]
-    return [
-        FittedDetector.without_zoo(name, asked_for=False, **settings.get(name, {}))
-        for name in usual
-    ]
 
 
 def _show(results: list[ScanResult]) -> None:
