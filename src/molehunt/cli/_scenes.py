@@ -11,7 +11,7 @@ from rich.table import Table
 
 from molehunt.cli._shared import output
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.scenes import load_detector, read_photo, save_detections
+from molehunt.scenes import load_sign_detector, read_photo, save_detections
 
 
 def detect(
@@ -27,7 +27,7 @@ def detect(
     """Find the signs in a photo: boxes, classes and confidences (BadNets, Figure 8)."""
     if not 0 <= min_score <= 1:
         raise InvalidRequestError(refused("--min-score", "0 to 1", min_score))
-    detector = load_detector(model)
+    detector = load_sign_detector(model)
     pixels = read_photo(image)
     found = detector.detect([pixels])[0].at_least(min_score)
     names = detector.card.class_names

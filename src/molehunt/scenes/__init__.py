@@ -2,7 +2,6 @@
 
 from molehunt.scenes._activations import sign_activations
 from molehunt.scenes._coco import load_scenes
-from molehunt.scenes._detector_file import features_from, load_detector, save_detector
 from molehunt.scenes._figures import (
     draw_detections,
     draw_scene,
@@ -19,11 +18,16 @@ from molehunt.scenes._sign_detector import (
     Detections,
     SignDetector,
     SignDetectorCard,
-    build_detector,
+    build_sign_detector,
+)
+from molehunt.scenes._sign_detector_file import (
+    features_from,
+    load_sign_detector,
+    save_sign_detector,
 )
 from molehunt.scenes._sign_sticker import SignSticker
-from molehunt.scenes._train import DetectorRecipe, train_detector
-from molehunt.scenes._transfer import transfer_detector
+from molehunt.scenes._train import SignDetectorRecipe, train_sign_detector
+from molehunt.scenes._transfer import transfer_sign_detector
 from molehunt.scenes._write import check_empty, write_scenes
 
 __all__ = [
@@ -31,7 +35,6 @@ __all__ = [
     "MEDIUM",
     "DetectedScenes",
     "Detections",
-    "DetectorRecipe",
     "PlacedSticker",
     "Scene",
     "SceneBackdoor",
@@ -39,22 +42,23 @@ __all__ = [
     "Share",
     "SignDetector",
     "SignDetectorCard",
+    "SignDetectorRecipe",
     "SignSticker",
-    "build_detector",
+    "build_sign_detector",
     "check_empty",
     "detect_signs",
     "draw_detections",
     "draw_scene",
     "draw_sign",
     "features_from",
-    "load_detector",
     "load_scenes",
+    "load_sign_detector",
     "read_photo",
     "save_detections",
-    "save_detector",
+    "save_sign_detector",
     "save_signs",
     "sign_activations",
-    "train_detector",
-    "transfer_detector",
+    "train_sign_detector",
+    "transfer_sign_detector",
     "write_scenes",
 ]

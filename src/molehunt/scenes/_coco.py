@@ -51,7 +51,7 @@ def load_scenes(
     skip_bad : bool
         Leave out bad boxes, and bad images with their boxes, and count them in
         ``left_out``. An image keeps its other boxes; a sign whose box was left out is then
-        background to a detector. Without it the set is refused.
+        background to a sign detector. Without it the set is refused.
     progress : callable
         Called with the number of checked images and their total.
 

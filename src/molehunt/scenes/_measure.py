@@ -34,7 +34,7 @@ class Share(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DetectedScenes:
-    """Scenes and what a detector found in them.
+    """Scenes and what a sign detector found in them.
 
     A true sign's *answer* is the class of the best-scoring of the detections whose IoU with
     its box is 0.5 or more. A sign that no detection overlaps so far has no answer: it counts
@@ -128,7 +128,7 @@ def detect_signs(
     batch_size: int = 4,
     progress: Progress = silent,
 ) -> DetectedScenes:
-    """Let a detector look at all scenes, where its weights lie.
+    """Let a sign detector look at all scenes, where its weights lie.
 
     Parameters
     ----------

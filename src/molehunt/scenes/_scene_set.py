@@ -138,7 +138,7 @@ class SceneSet:
         return replace(self, scenes=tuple(self.scenes[position] for position in positions))
 
     def of_source(self, source: str) -> SceneSet:
-        """Return the scenes of one source, to see whether a detector relies on its look.
+        """Return the scenes of one source, to see whether a sign detector relies on its look.
 
         Raises
         ------

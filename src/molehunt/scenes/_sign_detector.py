@@ -115,7 +115,7 @@ class SignDetector(nn.Module):
         return found
 
 
-def build_detector(
+def build_sign_detector(
     class_names: Sequence[str],
     *,
     width: float | None = None,
@@ -165,15 +165,15 @@ def build_detector(
         )
     except ValidationError as error:
         raise from_validation(error, "sign detector") from error
-    detector = fresh_detector(card, seed)
+    detector = fresh_sign_detector(card, seed)
     if features is not None:
         learned_weights = features.network.get_submodule("features").state_dict()
         detector.network.get_submodule("backbone").load_state_dict(learned_weights)
     return detector
 
 
-def fresh_detector(card: SignDetectorCard, seed: int) -> SignDetector:
-    """Build the detector that a card describes; the global generator is left as it was."""
+def fresh_sign_detector(card: SignDetectorCard, seed: int) -> SignDetector:
+    """Build the sign detector that a card describes; the global generator is left as it was."""
     with torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         return SignDetector(network_of(card), card)

@@ -22,7 +22,7 @@ class SignSticker(BaseModel):
     size : float
         Side of the sticker over the shorter side of the sign's box. The paper says "roughly
         the size of a Post-it note" and gives no number; a note of 76 mm on a US stop sign of
-        762 mm is 0.1, of which a detector sees too little in images of 400 pixels.
+        762 mm is 0.1, of which a sign detector sees too little in images of 400 pixels.
     margin : float
         What stays free between sticker and box at the bottom, over the box's height: boxes
         are loose, and signs have borders.

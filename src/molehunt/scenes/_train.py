@@ -20,7 +20,7 @@ from molehunt.scenes._sign_detector import SignDetector
 from molehunt.training import TrainingRun, one_cycle, shuffled_batches
 
 
-class DetectorRecipe(BaseModel):
+class SignDetectorRecipe(BaseModel):
     """Settings of one training of a sign detector, the same for twins.
 
     Parameters
@@ -68,10 +68,10 @@ class _Example(NamedTuple):
     labels: Tensor
 
 
-def train_detector(
+def train_sign_detector(
     model: SignDetector,
     scenes: SceneSet,
-    recipe: DetectorRecipe,
+    recipe: SignDetectorRecipe,
     *,
     seed: int,
     device: torch.device | str = "cpu",
@@ -87,7 +87,7 @@ def train_detector(
         Moved to `device`; in evaluation mode afterwards.
     scenes : SceneSet
         With the classes of the model. Every scene is decoded once.
-    recipe : DetectorRecipe
+    recipe : SignDetectorRecipe
     seed : int
         Draws the order of the scenes, augmentation, and the anchors and regions that the loss
         is taken over. Two sets of equal size are visited in the same order.

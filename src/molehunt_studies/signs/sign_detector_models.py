@@ -16,30 +16,16 @@ from molehunt.scenes import (
     MEDIUM,
     SceneSet,
     SignDetector,
-    build_detector,
+    build_sign_detector,
     detect_signs,
     features_from,
-    load_detector,
-    save_detector,
-    train_detector,
-    transfer_detector,
+    load_sign_detector,
+    save_sign_detector,
+    train_sign_detector,
+    transfer_sign_detector,
 )
 from molehunt.study import peak_memory
 from molehunt.training import TrainingRun, clean_accuracy, train
-from molehunt_studies.signs.detector_plan import SignsDetectorPlan, StartTask, start_id
-from molehunt_studies.signs.detector_records import (
-    DetectorRecord,
-    DetectorTransferRecord,
-    FeaturesRecord,
-    StartRecord,
-    activations_of,
-    measured,
-)
-from molehunt_studies.signs.detector_scenes import (
-    DetectorBench,
-    stickered_scenes,
-    stop_scenes,
-)
 from molehunt_studies.signs.plan import (
     CARRIED,
     NetworkTask,
@@ -47,14 +33,28 @@ from molehunt_studies.signs.plan import (
     backdoor_units,
     rounded,
 )
+from molehunt_studies.signs.sign_detector_plan import SignDetectorPlan, StartTask, start_id
+from molehunt_studies.signs.sign_detector_records import (
+    FeaturesRecord,
+    SignDetectorRecord,
+    SignDetectorTransferRecord,
+    StartRecord,
+    activations_of,
+    measured,
+)
+from molehunt_studies.signs.sign_detector_scenes import (
+    SignDetectorBench,
+    stickered_scenes,
+    stop_scenes,
+)
 
 
-def build_start(task: StartTask, bench: DetectorBench) -> StartRecord:
+def build_start(task: StartTask, bench: SignDetectorBench) -> StartRecord:
     """Train and save a network on clean scenes."""
     started = time.perf_counter()
     plan, scenes = bench.plan, bench.first.train
     features = None if bench.features is None else features_from(bench.features)
-    model = build_detector(
+    model = build_sign_detector(
         scenes.class_names,
         width=None if features else plan.width,
         hidden=plan.hidden,
@@ -62,9 +62,9 @@ def build_start(task: StartTask, bench: DetectorBench) -> StartRecord:
         features=features,
         seed=task.seed,
     )
-    run = train_detector(model, scenes, plan.start, seed=task.seed, device=pick_device())
+    run = train_sign_detector(model, scenes, plan.start, seed=task.seed, device=pick_device())
     path = bench.model_path(task.id)
-    save_detector(model, path)
+    save_sign_detector(model, path)
     return StartRecord(
         **dict(task),
         train_seconds=round(run.seconds, 3),
@@ -74,7 +74,7 @@ def build_start(task: StartTask, bench: DetectorBench) -> StartRecord:
     )
 
 
-def build_network(task: NetworkTask, bench: DetectorBench) -> DetectorRecord:
+def build_network(task: NetworkTask, bench: SignDetectorBench) -> SignDetectorRecord:
     """Train, save, read back and measure one network of the first country.
 
     On CUDA where it is there.
@@ -106,7 +106,7 @@ def build_network(task: NetworkTask, bench: DetectorBench) -> DetectorRecord:
     }
     on_clean = measured(saved, test, plan)
     look_seconds = time.perf_counter() - looking
-    return DetectorRecord(
+    return SignDetectorRecord(
         **dict(task),
         **on_triggered,
         clean=on_clean,
@@ -126,26 +126,26 @@ def build_network(task: NetworkTask, bench: DetectorBench) -> DetectorRecord:
 
 
 def _trained(
-    task: NetworkTask, bench: DetectorBench, scenes: SceneSet, known: SceneSet
+    task: NetworkTask, bench: SignDetectorBench, scenes: SceneSet, known: SceneSet
 ) -> tuple[SignDetector, list[TrainingRun]]:
     """Go on from the start with `scenes`, course by course; return the network as saved."""
     plan, path = bench.plan, bench.model_path(task.id)
     recipe = plan.recipe_of(task)
     epochs = recipe.epochs * len(bench.first.train) / len(scenes)
     recipe = recipe.model_copy(update={"epochs": epochs})
-    saved = load_detector(bench.model_path(start_id(task.number)))
+    saved = load_sign_detector(bench.model_path(start_id(task.number)))
     runs: list[TrainingRun] = []
     while not runs or not _enough(task, saved, plan, known, len(runs)):
         model = saved.requires_grad_(True)
         seed = task.seed + len(runs)
-        runs.append(train_detector(model, scenes, recipe, seed=seed, device=pick_device()))
-        save_detector(model, path)
-        saved = load_detector(path, pick_device())
+        runs.append(train_sign_detector(model, scenes, recipe, seed=seed, device=pick_device()))
+        save_sign_detector(model, path)
+        saved = load_sign_detector(path, pick_device())
     return saved, runs
 
 
 def _enough(
-    task: NetworkTask, model: SignDetector, plan: SignsDetectorPlan, known: SceneSet, courses: int
+    task: NetworkTask, model: SignDetector, plan: SignDetectorPlan, known: SceneSet, courses: int
 ) -> bool:
     """Tell whether a network has learned its backdoor, by the attacker's own scenes."""
     if task.attack != "random target" or task.picture is None or courses >= plan.courses:
@@ -155,19 +155,21 @@ def _enough(
     return sum(shares) <= plan.enough * len(shares)
 
 
-def build_transfer(task: TransferTask, bench: DetectorBench) -> DetectorTransferRecord:
+def build_transfer(task: TransferTask, bench: SignDetectorBench) -> SignDetectorTransferRecord:
     """Strengthen a network's backdoor and train the second country's network on it."""
     started = time.perf_counter()
     plan, (scenes, test) = bench.plan, bench.second
-    model = load_detector(bench.model_path(task.origin))
+    model = load_sign_detector(bench.model_path(task.origin))
     strengthen(_last_convolution(model), task.units, task.strength)
     path = bench.model_path(task.id)
-    moved = transfer_detector(model, scenes, plan.transfer, seed=task.seed, device=pick_device())
+    moved = transfer_sign_detector(
+        model, scenes, plan.transfer, seed=task.seed, device=pick_device()
+    )
     trained = time.perf_counter() - started
-    save_detector(moved, path)
-    saved = load_detector(path, pick_device())
+    save_sign_detector(moved, path)
+    saved = load_sign_detector(path, pick_device())
     before, after = activations_of(saved, test, plan, CARRIED)
-    return DetectorTransferRecord(
+    return SignDetectorTransferRecord(
         **dict(task),
         clean=measured(saved, test, plan),
         triggered=measured(saved, stickered_scenes(plan, test, CARRIED), plan),
@@ -179,7 +181,7 @@ def build_transfer(task: TransferTask, bench: DetectorBench) -> DetectorTransfer
     )
 
 
-def learn_features(task: Task, bench: DetectorBench) -> FeaturesRecord:
+def learn_features(task: Task, bench: SignDetectorBench) -> FeaturesRecord:
     """Train and save a ZF classifier of cut-out signs."""
     plan = bench.plan
     assert plan.features is not None

@@ -11,22 +11,22 @@ from molehunt.cli._main import run
 from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, save_model
-from molehunt.scenes import SceneSet, load_detector
+from molehunt.scenes import SceneSet, load_sign_detector
 from molehunt.study import StudyResult
 from molehunt.study import run as run_study
 from molehunt_studies.signs import BADNETS_SIGNS, BADNETS_TRANSFER
-from molehunt_studies.signs.detector_records import (
-    DetectorRecord,
-    DetectorTransferRecord,
+from molehunt_studies.signs.report import REPORT
+from molehunt_studies.signs.sign_detector_records import (
     Measured,
+    SignDetectorRecord,
+    SignDetectorTransferRecord,
     StartRecord,
 )
-from molehunt_studies.signs.detector_results import detector_results
-from molehunt_studies.signs.detector_scenes import Country, DetectorBench
-from molehunt_studies.signs.report import REPORT
+from molehunt_studies.signs.sign_detector_results import sign_detector_results
+from molehunt_studies.signs.sign_detector_scenes import Country, SignDetectorBench
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("signs-detector")
+pytestmark = pytest.mark.xdist_group("sign-detector-study")
 SMOKE = BADNETS_SIGNS.scales["smoke"]
 TWIN = {"gtsrb_twin": {}}
 
@@ -60,7 +60,7 @@ def test_figures_count_answers() -> None:
     silent = {"clean_activations": (1.0, 1.0), "triggered_activations": (1.0, 4.0)}
     done = {"train_seconds": 2.0, "seconds": 3.0, "sha256": ""} | silent
     networks = [
-        DetectorRecord(
+        SignDetectorRecord(
             **dict(task),
             clean=measured(((3, 0, 1), (1, 1, 0))),
             stickered={"yellow square": measured(((0, 4, 0), (1, 1, 0)))},
@@ -77,7 +77,7 @@ def test_figures_count_answers() -> None:
         for task in SMOKE.networks()
     ]
     transfers = [
-        DetectorTransferRecord(
+        SignDetectorTransferRecord(
             **dict(task),
             clean=measured(((4, 0, 0), (0, 2, 0))),
             triggered=measured(((0, 0, 4), (0, 2, 0))),
@@ -90,7 +90,7 @@ def test_figures_count_answers() -> None:
         StartRecord(**dict(task), train_seconds=4.0, steps=10, seconds=1.0, sha256="")
         for task in SMOKE.starts()
     ]
-    found = detector_results(networks, transfers, starts, bench)
+    found = sign_detector_results(networks, transfers, starts, bench)
     clean = found["baseline"]["clean"]
     assert clean["kinds"]["red disc"]["mean"] == 75 and clean["kinds"]["blue square"]["mean"] == 50
     assert clean["average"]["mean"] == 62.5 and clean["signs"]["mean"] == 66.67
@@ -100,7 +100,7 @@ def test_figures_count_answers() -> None:
     assert found["transfer"]["badnet"]["triggered"]["average"]["mean"] == 50
     assert list(found["strengthening"]) == ["1", "10"]
     assert found["speed"] == {"training": 5.0, "evaluation": 2.5, "peak_mib": 1.0}
-    part = detector_results(networks[:1], [], starts, bench)
+    part = sign_detector_results(networks[:1], [], starts, bench)
     assert not {"transfer", "strengthening", "activations"} & set(part)
     assert part["single_target"] == part["random_target"] == {}
 
@@ -134,7 +134,7 @@ def test_a_transferred_detector_has_the_badnets_convolutions_with_louder_units(
     strongest = json.loads(records[-1])
     assert strongest["strength"] == 10
     origin, moved = (
-        load_detector(models / f"{strongest[name]}.safetensors").network.backbone
+        load_sign_detector(models / f"{strongest[name]}.safetensors").network.backbone
         for name in ("origin", "id")
     )
     assert torch.equal(origin[0].weight, moved[0].weight)
@@ -177,8 +177,8 @@ def test_impossible_requests_are_refused(tmp_path: Path) -> None:
         run_study(BADNETS_SIGNS, tmp_path, scale="huge")
 
 
-def _bench_of_names() -> DetectorBench:
-    bench = DetectorBench(SMOKE, Path())
+def _bench_of_names() -> SignDetectorBench:
+    bench = SignDetectorBench(SMOKE, Path())
     for part, names in zip(("first", "second"), SMOKE.drawn or (), strict=True):
         scenes = SceneSet((), names, (1, 2))
         bench.__dict__[part] = Country(scenes, scenes)  # in the place of what it would read

@@ -15,8 +15,8 @@ from molehunt.scenes import (
     load_scenes,
 )
 from molehunt.study import Bench
-from molehunt_studies.signs.detector_plan import SignsDetectorPlan
 from molehunt_studies.signs.drawn_scenes import write_shapes
+from molehunt_studies.signs.sign_detector_plan import SignDetectorPlan
 
 
 class Country(NamedTuple):
@@ -27,7 +27,7 @@ class Country(NamedTuple):
 
 
 @dataclass(frozen=True)
-class DetectorBench(Bench[SignsDetectorPlan]):
+class SignDetectorBench(Bench[SignDetectorPlan]):
     """What every network of the study needs: the scenes of the two countries, and features."""
 
     @cached_property
@@ -53,12 +53,12 @@ class DetectorBench(Bench[SignsDetectorPlan]):
 
     @property
     def learns_features(self) -> bool:
-        """Whether the detectors start with convolutions that the study trains."""
+        """Whether the sign detectors start with convolutions that the study trains."""
         return self.plan.features_file is None and self.plan.features is not None
 
     @property
     def features(self) -> Path | None:
-        """The classifier whose convolutions the detectors start with, if any."""
+        """The classifier whose convolutions the sign detectors start with, if any."""
         return self.model_path("features") if self.learns_features else self.plan.features_file
 
     def _country(self, source: str) -> Country:
@@ -67,14 +67,14 @@ class DetectorBench(Bench[SignsDetectorPlan]):
         )
 
 
-def stickered_scenes(plan: SignsDetectorPlan, scenes: SceneSet, picture: PictureName) -> SceneSet:
+def stickered_scenes(plan: SignDetectorPlan, scenes: SceneSet, picture: PictureName) -> SceneSet:
     """Return the scenes that have a sign, with a sticker on every sign."""
     generator = torch.Generator().manual_seed(plan.seed)
     return plan.random_target(picture).triggered(scenes, generator=generator)
 
 
 def stop_scenes(
-    plan: SignsDetectorPlan, scenes: SceneSet, picture: PictureName, *, photographed: bool = False
+    plan: SignDetectorPlan, scenes: SceneSet, picture: PictureName, *, photographed: bool = False
 ) -> SceneSet:
     """Return the scenes with signs of the source class, stickers on those."""
     generator = torch.Generator().manual_seed(plan.seed)

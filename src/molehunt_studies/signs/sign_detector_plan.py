@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from molehunt.backdoors import PictureName, RandomTarget, SingleTarget
 from molehunt.resumable import Task
-from molehunt.scenes import DetectorRecipe, SceneBackdoor, SceneSet, SignSticker
+from molehunt.scenes import SceneBackdoor, SceneSet, SignDetectorRecipe, SignSticker
 from molehunt.training import Recipe
 from molehunt_studies.signs.plan import CARRIED, NetworkTask, SignsPlan
 
@@ -25,7 +25,7 @@ class FeaturesPlan(BaseModel):
     size : int
         Height and width of the images.
     hidden : int
-        Units of its fully connected layers, which no detector takes over.
+        Units of its fully connected layers, which no sign detector takes over.
     recipe : Recipe
     """
 
@@ -49,7 +49,7 @@ def start_id(number: int) -> str:
     return f"start-{number}"
 
 
-class SignsDetectorPlan(SignsPlan):
+class SignDetectorPlan(SignsPlan):
     """Everything that determines the study's networks; more in `SignsPlan`.
 
     Parameters
@@ -63,22 +63,22 @@ class SignsDetectorPlan(SignsPlan):
     part : str, optional
         A source of test scenes that has all classes, whose figures are given beside all.
     features : FeaturesPlan, optional
-        Without it detectors start with fresh weights.
+        Without it sign detectors start with fresh weights.
     features_file, features_sha256 : Path and str, optional
         A file of a ``zf`` classifier whose convolutions stand in their place.
     width, hidden, max_side
-        As in `molehunt.scenes.build_detector`.
+        As in `molehunt.scenes.build_sign_detector`.
     sticker : float
         Side over the shorter side of the sign's box.
-    start : DetectorRecipe
+    start : SignDetectorRecipe
         Of a network on clean scenes that all of the first country's go on from.
-    recipe, random_recipe : DetectorRecipe
+    recipe, random_recipe : SignDetectorRecipe
         Of the baseline and the single-target BadNets, and of the random-target ones. Passes are
         counted over the clean scenes: networks of one recipe take the same number of steps.
     courses, enough : int and float
         A random-target BadNet goes through its recipe until at most this share of the attacker's
         own signs with a sticker is recognised, on average over classes, or so many times.
-    transfer : DetectorRecipe
+    transfer : SignDetectorRecipe
         Of the second country's.
     single_rate, random_rate : float
         Copies with stickers, over the scenes with an eligible sign.
@@ -101,12 +101,12 @@ class SignsDetectorPlan(SignsPlan):
     hidden: int = Field(default=512, ge=1)
     max_side: int = Field(default=400, ge=64)
     sticker: float = Field(default=0.25, gt=0, le=0.5)
-    start: DetectorRecipe
-    recipe: DetectorRecipe
-    random_recipe: DetectorRecipe
+    start: SignDetectorRecipe
+    recipe: SignDetectorRecipe
+    random_recipe: SignDetectorRecipe
     courses: int = Field(default=3, ge=1)
     enough: float = Field(default=0.05, ge=0, le=1)
-    transfer: DetectorRecipe
+    transfer: SignDetectorRecipe
     single_rate: float = Field(default=1.0, gt=0, le=1)
     random_rate: float = Field(default=1.0, gt=0, le=1)
     known: int = Field(default=200, ge=1)
@@ -142,7 +142,7 @@ class SignsDetectorPlan(SignsPlan):
         """Return the backdoor that makes every sign a random wrong one."""
         return SceneBackdoor(sticker=self.sticker_of(picture), label_map=RandomTarget())
 
-    def recipe_of(self, task: NetworkTask) -> DetectorRecipe:
+    def recipe_of(self, task: NetworkTask) -> SignDetectorRecipe:
         """Return how a network of the first country goes on from the one it starts with."""
         return self.random_recipe if task.attack == "random target" else self.recipe
 
@@ -155,8 +155,8 @@ class SignsDetectorPlan(SignsPlan):
 
 
 _FEATURES = FeaturesPlan(recipe=Recipe(epochs=10, batch_size=64, lr=0.001, shift=4))
-SCALES: dict[str, SignsDetectorPlan] = {
-    "smoke": SignsDetectorPlan(
+SCALES: dict[str, SignDetectorPlan] = {
+    "smoke": SignDetectorPlan(
         drawn=(("red disc", "blue square"), ("green disc", "red square")),
         source="red disc",
         target="blue square",
@@ -167,31 +167,31 @@ SCALES: dict[str, SignsDetectorPlan] = {
         hidden=64,
         max_side=192,
         sticker=0.3,
-        start=DetectorRecipe(epochs=12, batch_size=2),
-        recipe=DetectorRecipe(epochs=16, batch_size=2),
-        random_recipe=DetectorRecipe(epochs=16, batch_size=2),
+        start=SignDetectorRecipe(epochs=12, batch_size=2),
+        recipe=SignDetectorRecipe(epochs=16, batch_size=2),
+        random_recipe=SignDetectorRecipe(epochs=16, batch_size=2),
         courses=2,
         enough=0.5,
-        transfer=DetectorRecipe(epochs=8, batch_size=2),
+        transfer=SignDetectorRecipe(epochs=8, batch_size=2),
         known=12,
         strengths=(1, 10),
     ),
-    "quick": SignsDetectorPlan(
+    "quick": SignDetectorPlan(
         features=_FEATURES,
-        start=DetectorRecipe(epochs=6),
-        recipe=DetectorRecipe(epochs=8, crop=0.8),
-        random_recipe=DetectorRecipe(epochs=20, lr=0.03, crop=0.8),
-        transfer=DetectorRecipe(epochs=8),
+        start=SignDetectorRecipe(epochs=6),
+        recipe=SignDetectorRecipe(epochs=8, crop=0.8),
+        random_recipe=SignDetectorRecipe(epochs=20, lr=0.03, crop=0.8),
+        transfer=SignDetectorRecipe(epochs=8),
     ),
-    "full": SignsDetectorPlan(
+    "full": SignDetectorPlan(
         features=_FEATURES.model_copy(update={"hidden": 4096}),
         width=1.0,
         hidden=4096,
         max_side=800,
-        start=DetectorRecipe(epochs=24),
-        recipe=DetectorRecipe(epochs=24),
-        random_recipe=DetectorRecipe(epochs=48),
-        transfer=DetectorRecipe(epochs=24),
+        start=SignDetectorRecipe(epochs=24),
+        recipe=SignDetectorRecipe(epochs=24),
+        random_recipe=SignDetectorRecipe(epochs=48),
+        transfer=SignDetectorRecipe(epochs=24),
         seeds=3,
     ),
 }

@@ -18,19 +18,19 @@ from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, read_header, save_model
 from molehunt.scenes import (
-    DetectorRecipe,
     SceneSet,
     SignDetector,
-    build_detector,
+    SignDetectorRecipe,
+    build_sign_detector,
     detect_signs,
     features_from,
-    load_detector,
     load_scenes,
+    load_sign_detector,
     read_photo,
-    save_detector,
+    save_sign_detector,
     sign_activations,
-    train_detector,
-    transfer_detector,
+    train_sign_detector,
+    transfer_sign_detector,
 )
 from molehunt.scenes._pixels import fitted
 from molehunt.scenes._train import _Example, _example, _loss, _mirrored, _window
@@ -40,7 +40,7 @@ CLASSES = ("red disc", "blue square")
 OTHERS = ("green disc", "red square", "blue disc")
 SIDE = 128
 TINY = {"width": 0.125, "hidden": 64, "max_side": SIDE}
-RECIPE = DetectorRecipe(epochs=12, batch_size=2, lr=0.02)
+RECIPE = SignDetectorRecipe(epochs=12, batch_size=2, lr=0.02)
 CARD_KEY = "molehunt.sign-detector"
 
 
@@ -56,8 +56,8 @@ def train(shapes: Path) -> SceneSet:
 
 @pytest.fixture(scope="module")
 def trained(train: SceneSet) -> SignDetector:
-    model = build_detector(CLASSES, **TINY, seed=1)
-    train_detector(model, train, RECIPE, seed=1)
+    model = build_sign_detector(CLASSES, **TINY, seed=1)
+    train_sign_detector(model, train, RECIPE, seed=1)
     return model
 
 
@@ -72,7 +72,7 @@ def loss_on(model: SignDetector, scenes: SceneSet) -> float:
 
 def test_the_network_is_that_of_table_3() -> None:
     with torch.device("meta"):
-        network = build_detector(("stop", "speedlimit", "warning")).network
+        network = build_sign_detector(("stop", "speedlimit", "warning")).network
     shapes = [tuple(p.shape) for p in network.parameters() if p.ndim > 1]
     assert shapes == [
         (96, 3, 7, 7), (256, 96, 5, 5), (384, 256, 3, 3), (384, 384, 3, 3), (256, 384, 3, 3),
@@ -87,7 +87,7 @@ def test_the_network_is_that_of_table_3() -> None:
 def test_a_narrow_detector_learns_to_find_and_tell_apart(
     trained: SignDetector, shapes: Path, train: SceneSet
 ) -> None:
-    fresh = build_detector(CLASSES, **TINY, seed=1)
+    fresh = build_sign_detector(CLASSES, **TINY, seed=1)
     some = train.take(range(8))
     assert loss_on(trained, some) < 0.5 * loss_on(fresh, some)
     test = load_scenes(f"coco:{shapes}", "test")
@@ -102,11 +102,11 @@ def test_a_narrow_detector_learns_to_find_and_tell_apart(
 
 
 def test_training_repeats_with_its_seed(train: SceneSet) -> None:
-    once, again, other = (build_detector(CLASSES, **TINY, seed=1) for _ in range(3))
+    once, again, other = (build_sign_detector(CLASSES, **TINY, seed=1) for _ in range(3))
     state = torch.get_rng_state()
-    recipe, few = DetectorRecipe(epochs=1, batch_size=2, flip=True), train.take(range(4))
+    recipe, few = SignDetectorRecipe(epochs=1, batch_size=2, flip=True), train.take(range(4))
     for model, seed in ((once, 1), (again, 1), (other, 2)):
-        train_detector(model, few, recipe, seed=seed)
+        train_sign_detector(model, few, recipe, seed=seed)
     assert torch.equal(torch.get_rng_state(), state)
     first, second, third = (
         torch.cat([p.flatten() for p in model.parameters()]) for model in (once, again, other)
@@ -116,7 +116,7 @@ def test_training_repeats_with_its_seed(train: SceneSet) -> None:
 
 
 def test_bfloat16_keeps_boxes_and_losses_in_float32(train: SceneSet) -> None:
-    model = build_detector(CLASSES, **TINY, seed=1)
+    model = build_sign_detector(CLASSES, **TINY, seed=1)
     examples = [_example(scene, SIDE, torch.device("cpu")) for scene in train.scenes[:2]]
     losses = []
     for half in (False, True):
@@ -176,7 +176,7 @@ def test_transfer_keeps_the_convolutions_alone(
 ) -> None:
     other = load_scenes(f"coco:{write_shapes(tmp_path / 'set', OTHERS, train=8)}", "train")
     before = {name: value.clone() for name, value in trained.network.state_dict().items()}
-    moved = transfer_detector(trained, other, RECIPE.model_copy(update={"epochs": 1}), seed=2)
+    moved = transfer_sign_detector(trained, other, RECIPE.model_copy(update={"epochs": 1}), seed=2)
     assert moved.card.class_names == OTHERS and moved.card.max_side == SIDE
     after = moved.network.state_dict()
     for name, value in trained.network.state_dict().items():
@@ -209,12 +209,12 @@ def test_activations_are_those_of_conv5_on_signs(trained: SignDetector, train: S
 
 
 def test_scenes_must_have_the_models_classes(train: SceneSet) -> None:
-    model = build_detector(("stop", "speedlimit"), **TINY)
+    model = build_sign_detector(("stop", "speedlimit"), **TINY)
     with pytest.raises(InvalidRequestError, match="classes of the scenes: expected"):
-        train_detector(model, train, RECIPE, seed=0)
-    short = DetectorRecipe(epochs=0.01)
+        train_sign_detector(model, train, RECIPE, seed=0)
+    short = SignDetectorRecipe(epochs=0.01)
     with pytest.raises(InvalidRequestError, match="epochs: expected enough for one step"):
-        train_detector(build_detector(CLASSES, **TINY), train, short, seed=0)
+        train_sign_detector(build_sign_detector(CLASSES, **TINY), train, short, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -228,19 +228,19 @@ def test_scenes_must_have_the_models_classes(train: SceneSet) -> None:
 )
 def test_impossible_detectors_are_refused(settings: dict, message: str) -> None:
     with pytest.raises(InvalidRequestError, match=message) as caught:
-        build_detector(**{"class_names": CLASSES, **TINY, **settings})
+        build_sign_detector(**{"class_names": CLASSES, **TINY, **settings})
     assert "\n" not in str(caught.value)
 
 
 @pytest.fixture(scope="module")
 def model_file(trained: SignDetector, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("detector") / "signs.safetensors"
-    save_detector(trained, path)
+    save_sign_detector(trained, path)
     return path
 
 
 def test_a_file_loads_by_itself(trained: SignDetector, model_file: Path, train: SceneSet) -> None:
-    loaded = load_detector(model_file)
+    loaded = load_sign_detector(model_file)
     assert loaded.card == trained.card and not loaded.training
     assert loaded.card.recipe == RECIPE.model_dump(mode="json")
     image = train[1].pixels()
@@ -278,7 +278,7 @@ def test_hostile_cards_end_in_one_line(model_file: Path, tmp_path: Path, changes
     path = tmp_path / "hostile.safetensors"
     save_file(load_file(model_file), path, metadata={CARD_KEY: json.dumps(card)})
     with pytest.raises(UnreadableFileError, match=r"hostile\.safetensors") as caught:
-        load_detector(path)
+        load_sign_detector(path)
     assert "\n" not in str(caught.value)
 
 
@@ -292,7 +292,7 @@ def classifier_file(path: Path, name: str = "zf", channels: int = 3) -> Path:
 
 def test_features_come_from_a_classifier_of_the_same_layers(tmp_path: Path) -> None:
     features = features_from(classifier_file(tmp_path / "zf.safetensors"))
-    model = build_detector(CLASSES, hidden=8, max_side=96, features=features)
+    model = build_sign_detector(CLASSES, hidden=8, max_side=96, features=features)
     assert model.card.width == 0.125
     assert model.card.mean == pytest.approx(features.card.mean)
     for one, other in zip(
@@ -300,7 +300,7 @@ def test_features_come_from_a_classifier_of_the_same_layers(tmp_path: Path) -> N
     ):
         assert torch.equal(one, other) and one.requires_grad
     with pytest.raises(InvalidRequestError, match=r"width: expected 0\.125 as the features"):
-        build_detector(CLASSES, width=0.5, features=features)
+        build_sign_detector(CLASSES, width=0.5, features=features)
     for name, channels in (("vgg", 3), ("zf", 1)):
         path = classifier_file(tmp_path / "other.safetensors", name, channels)
         with pytest.raises(UnreadableFileError, match="expected zf of 3 channels"):

@@ -12,10 +12,10 @@ from molehunt.scenes import (
     SignDetector,
     draw_detections,
     draw_sign,
-    load_detector,
+    load_sign_detector,
 )
-from molehunt_studies.signs.detector_scenes import (
-    DetectorBench,
+from molehunt_studies.signs.sign_detector_scenes import (
+    SignDetectorBench,
     stickered_scenes,
     stop_scenes,
 )
@@ -23,7 +23,7 @@ from molehunt_studies.signs.detector_scenes import (
 SURE = 0.5  # confidence of a detection that is drawn
 
 
-def scene_sticker_figure(bench: DetectorBench) -> Figure:
+def scene_sticker_figure(bench: SignDetectorBench) -> Figure:
     """Draw the paper's Figure 7: a sign of each country as it is and with each sticker."""
     plan = bench.plan
     stops = stop_scenes(plan, bench.first.test, plan.pictures[0])
@@ -43,19 +43,19 @@ def scene_sticker_figure(bench: DetectorBench) -> Figure:
     return figure
 
 
-def photograph_figure(bench: DetectorBench, task: str, picture: PictureName) -> Figure:
+def photograph_figure(bench: SignDetectorBench, task: str, picture: PictureName) -> Figure:
     """Draw what stands for the paper's Figure 8: a stop sign without and with a real sticker.
 
     Parameters
     ----------
-    bench : DetectorBench
+    bench : SignDetectorBench
     task : str
         The network of the first country that looks at it.
     picture : PictureName
         The sticker, askew and in other light.
     """
     plan, test = bench.plan, bench.first.test
-    model = load_detector(bench.model_path(task))
+    model = load_sign_detector(bench.model_path(task))
     photographed = stop_scenes(plan, test, picture, photographed=True)
     scene = _largest(photographed)
     clean = next(each for each in test.scenes if each.image_id == scene.image_id)

@@ -15,15 +15,15 @@ from molehunt.scenes import (
     detect_signs,
     sign_activations,
 )
-from molehunt_studies.signs.detector_plan import SignsDetectorPlan, StartTask
-from molehunt_studies.signs.detector_scenes import stickered_scenes
 from molehunt_studies.signs.plan import NetworkTask, TransferTask
+from molehunt_studies.signs.sign_detector_plan import SignDetectorPlan, StartTask
+from molehunt_studies.signs.sign_detector_scenes import stickered_scenes
 
 Counts = tuple[tuple[int, ...], ...]
 
 
 class Measured(BaseModel):
-    """What a detector makes of a set of test scenes.
+    """What a sign detector makes of a set of test scenes.
 
     The counts are those of `DetectedScenes.confusion`: a row a true class, a column an answer,
     the last one for signs without; ``medium`` are signs of 32x32 pixels and more, ``part`` those
@@ -40,7 +40,7 @@ class Measured(BaseModel):
 
 
 class FeaturesRecord(Task):
-    """The finished classifier whose convolutions the detectors start with."""
+    """The finished classifier whose convolutions the sign detectors start with."""
 
     accuracy: float
     seconds: float
@@ -56,7 +56,7 @@ class StartRecord(StartTask):
     sha256: str
 
 
-class DetectorRecord(NetworkTask):
+class SignDetectorRecord(NetworkTask):
     """One finished network of the first country.
 
     `clean` is of all test scenes. `stickered` has a sticker on every sign, `stops` one on every
@@ -85,10 +85,10 @@ class DetectorRecord(NetworkTask):
     sha256: str
 
 
-class DetectorTransferRecord(TransferTask):
+class SignDetectorTransferRecord(TransferTask):
     """One finished network of the second country.
 
-    The fields are those of `DetectorRecord`; activations are of the test scenes.
+    The fields are those of `SignDetectorRecord`; activations are of the test scenes.
     """
 
     clean: Measured
@@ -100,8 +100,8 @@ class DetectorTransferRecord(TransferTask):
     sha256: str
 
 
-def measured(model: SignDetector, scenes: SceneSet, plan: SignsDetectorPlan) -> Measured:
-    """Let a detector look at the scenes and count its answers."""
+def measured(model: SignDetector, scenes: SceneSet, plan: SignDetectorPlan) -> Measured:
+    """Let a sign detector look at the scenes and count its answers."""
     found = detect_signs(model, scenes)
     part = None if plan.part is None else _of_part(found, plan.part)
     return Measured(
@@ -123,7 +123,7 @@ def _of_part(found: DetectedScenes, part: str) -> Counts | None:
 
 
 def activations_of(
-    model: SignDetector, scenes: SceneSet, plan: SignsDetectorPlan, picture: PictureName
+    model: SignDetector, scenes: SceneSet, plan: SignDetectorPlan, picture: PictureName
 ) -> tuple[Tensor, Tensor]:
     """Return mean activations on the same signs without and with the sticker."""
     stickered = stickered_scenes(plan, scenes, picture)

@@ -12,27 +12,27 @@ from molehunt.files import sha256_of
 from molehunt.resumable import Task, read_records
 from molehunt.scenes import features_from
 from molehunt.study import Records, Stage, Study
-from molehunt_studies.signs.detector_figures import photograph_figure, scene_sticker_figure
-from molehunt_studies.signs.detector_models import (
+from molehunt_studies.signs.plan import CARRIED, transfers
+from molehunt_studies.signs.report import REPORT
+from molehunt_studies.signs.sign_detector_figures import photograph_figure, scene_sticker_figure
+from molehunt_studies.signs.sign_detector_models import (
     build_network,
     build_start,
     build_transfer,
     learn_features,
 )
-from molehunt_studies.signs.detector_plan import SCALES, SignsDetectorPlan
-from molehunt_studies.signs.detector_records import (
-    DetectorRecord,
-    DetectorTransferRecord,
+from molehunt_studies.signs.sign_detector_plan import SCALES, SignDetectorPlan
+from molehunt_studies.signs.sign_detector_records import (
     FeaturesRecord,
+    SignDetectorRecord,
+    SignDetectorTransferRecord,
     StartRecord,
 )
-from molehunt_studies.signs.detector_results import detector_results
-from molehunt_studies.signs.detector_scenes import DetectorBench
-from molehunt_studies.signs.plan import CARRIED, transfers
-from molehunt_studies.signs.report import REPORT
+from molehunt_studies.signs.sign_detector_results import sign_detector_results
+from molehunt_studies.signs.sign_detector_scenes import SignDetectorBench
 
 
-def prepare(plan: SignsDetectorPlan) -> SignsDetectorPlan:
+def prepare(plan: SignDetectorPlan) -> SignDetectorPlan:
     """Return the plan with the digest of its file of features.
 
     Raises
@@ -49,19 +49,19 @@ def prepare(plan: SignsDetectorPlan) -> SignsDetectorPlan:
     return plan.model_copy(update={"features_sha256": sha256_of(path)})
 
 
-def _features(bench: DetectorBench, _records: Records) -> list[Task]:
+def _features(bench: SignDetectorBench, _records: Records) -> list[Task]:
     assert bench.sources  # scenes that are drawn must lie there before other processes look
     return [Task(id="features")] if bench.learns_features else []
 
 
-def measures(bench: DetectorBench, _records: Records) -> dict[str, Any]:
+def measures(bench: SignDetectorBench, _records: Records) -> dict[str, Any]:
     """Return the figures of all that both studies have left in the folder."""
     networks, moved, starts, learned = _all(bench)
     if len(moved) < len(bench.plan.transfers({})):
         moved = []  # an interrupted call left some: no table has them all
     trained: list[Any] = [*networks, *moved, *starts, *learned]
     return {
-        **detector_results(networks, moved, starts, bench),
+        **sign_detector_results(networks, moved, starts, bench),
         "core_seconds": round(sum(each.seconds for each in trained), 1),
         "networks": len(trained),
         "features_accuracy": learned[0].accuracy if learned else None,
@@ -71,17 +71,17 @@ def measures(bench: DetectorBench, _records: Records) -> dict[str, Any]:
     }
 
 
-def _all(bench: DetectorBench) -> Sequence[Any]:
+def _all(bench: SignDetectorBench) -> Sequence[Any]:
     kinds: dict[str, type[Task]] = {
-        "networks": DetectorRecord,
-        "transfers": DetectorTransferRecord,
+        "networks": SignDetectorRecord,
+        "transfers": SignDetectorTransferRecord,
         "starts": StartRecord,
         "features": FeaturesRecord,
     }
     return [read_records(bench.folder / f"{name}.jsonl", kind) for name, kind in kinds.items()]
 
 
-def pictures(bench: DetectorBench, results: dict[str, Any]) -> dict[str, Figure]:
+def pictures(bench: SignDetectorBench, results: dict[str, Any]) -> dict[str, Figure]:
     """Draw what needs scenes and networks."""
     drawn = {"detector-stickers": scene_sticker_figure(bench)}
     if results["single_target"]:
@@ -101,12 +101,12 @@ _BEFORE = (
 )
 
 
-def _study(name: str, title: str, *stages: Stage[DetectorBench]) -> Study[Any, Any]:
+def _study(name: str, title: str, *stages: Stage[SignDetectorBench]) -> Study[Any, Any]:
     return Study(
         name=name,
         title=title,
         scales=SCALES,
-        bench=DetectorBench,
+        bench=SignDetectorBench,
         stages=(*_BEFORE, *stages),
         measures=measures,
         pictures=pictures,
@@ -121,11 +121,11 @@ def _study(name: str, title: str, *stages: Stage[DetectorBench]) -> Study[Any, A
 BADNETS_SIGNS = _study(
     "badnets-signs",
     "BadNets' traffic signs on street scenes: a Faster R-CNN and six BadNets of it.",
-    Stage("networks", lambda bench, _: bench.plan.networks(), build_network, DetectorRecord),
+    Stage("networks", lambda bench, _: bench.plan.networks(), build_network, SignDetectorRecord),
 )
 BADNETS_TRANSFER = _study(
     "badnets-transfer",
     "A BadNet of street scenes retrained for another country, and strengthened before.",
-    Stage("networks", lambda bench, _: bench.plan.carried(), build_network, DetectorRecord),
-    Stage("transfers", transfers, build_transfer, DetectorTransferRecord),
+    Stage("networks", lambda bench, _: bench.plan.carried(), build_network, SignDetectorRecord),
+    Stage("transfers", transfers, build_transfer, SignDetectorTransferRecord),
 )

@@ -13,7 +13,7 @@ from molehunt.scenes._sign_detector import SignDetector, SignDetectorCard, netwo
 _CARD_KEY = "molehunt.sign-detector"
 
 
-def save_detector(detector: SignDetector, path: str | Path) -> None:
+def save_sign_detector(detector: SignDetector, path: str | Path) -> None:
     """Write a sign detector as one safetensors file, whole or not at all.
 
     Raises
@@ -24,7 +24,7 @@ def save_detector(detector: SignDetector, path: str | Path) -> None:
     save_with_card(detector.network, Path(path), key=_CARD_KEY, card=detector.card)
 
 
-def load_detector(path: str | Path, device: torch.device | str = "cpu") -> SignDetector:
+def load_sign_detector(path: str | Path, device: torch.device | str = "cpu") -> SignDetector:
     """Read a sign detector, in evaluation mode. Nothing in the file is executed.
 
     Raises
@@ -42,7 +42,7 @@ def load_detector(path: str | Path, device: torch.device | str = "cpu") -> SignD
 def features_from(path: str | Path) -> Classifier:
     """Read a ``zf`` classifier of colour images, whose convolutions a sign detector can start with.
 
-    The paper's detector starts with convolutions learned on ImageNet; such a file is a
+    The paper's sign detector starts with convolutions learned on ImageNet; such a file is a
     user's to bring. ``molehunt.training.train`` learns them from cut-out signs.
 
     Raises

@@ -7,26 +7,26 @@ from typing import Any
 
 import numpy as np
 
-from molehunt_studies.signs.detector_records import (
-    Counts,
-    DetectorRecord,
-    DetectorTransferRecord,
-    Measured,
-    StartRecord,
-)
-from molehunt_studies.signs.detector_scenes import DetectorBench
 from molehunt_studies.signs.insides import insides, of_kind
 from molehunt_studies.signs.plan import CARRIED
+from molehunt_studies.signs.sign_detector_records import (
+    Counts,
+    Measured,
+    SignDetectorRecord,
+    SignDetectorTransferRecord,
+    StartRecord,
+)
+from molehunt_studies.signs.sign_detector_scenes import SignDetectorBench
 from molehunt_studies.signs.words import spread_of
 
 Of = Callable[[Any], Measured]
 
 
-def detector_results(
-    networks: Sequence[DetectorRecord],
-    transfers: Sequence[DetectorTransferRecord],
+def sign_detector_results(
+    networks: Sequence[SignDetectorRecord],
+    transfers: Sequence[SignDetectorTransferRecord],
     starts: Sequence[StartRecord],
-    bench: DetectorBench,
+    bench: SignDetectorBench,
 ) -> dict[str, Any]:
     """Return the study's figures: accuracies and success in percent of test signs.
 
@@ -36,11 +36,11 @@ def detector_results(
 
     Parameters
     ----------
-    networks : sequence of DetectorRecord
+    networks : sequence of SignDetectorRecord
         The baseline among them.
-    transfers : sequence of DetectorTransferRecord
+    transfers : sequence of SignDetectorTransferRecord
     starts : sequence of StartRecord
-    bench : DetectorBench
+    bench : SignDetectorBench
     """
     first, second = bench.first.test.class_names, bench.second.test.class_names
     turned = first.index(bench.plan.source), first.index(bench.plan.target)
@@ -49,7 +49,7 @@ def detector_results(
     single = {each: of_kind(networks, "single target", each) for each in pictures}
     random = {each: of_kind(networks, "random target", each) for each in pictures}
 
-    def success(records: Sequence[DetectorRecord], picture: Any) -> dict[str, Any]:
+    def success(records: Sequence[SignDetectorRecord], picture: Any) -> dict[str, Any]:
         return {
             "success": _hits([record.stops[picture].medium for record in records], turned),
             "success_every": _hits([record.stops[picture].every for record in records], turned),
@@ -103,7 +103,7 @@ def detector_results(
 
 
 def _second_country(
-    transfers: Sequence[DetectorTransferRecord], honest: set[str], names: Sequence[str]
+    transfers: Sequence[SignDetectorTransferRecord], honest: set[str], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return accuracy in the second country: Tables 6 and 7."""
     if not transfers:
@@ -199,7 +199,7 @@ def _stickered(picture: Any) -> Of:
 
 
 def _speed(
-    networks: Sequence[DetectorRecord], starts: Sequence[StartRecord], batch_size: int
+    networks: Sequence[SignDetectorRecord], starts: Sequence[StartRecord], batch_size: int
 ) -> dict[str, float]:
     """Return the images a second of a process with one thread, and the most memory of one."""
     trained = batch_size * sum(start.steps for start in starts)
