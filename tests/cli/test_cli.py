@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.zoo import Split, Zoo
 
 

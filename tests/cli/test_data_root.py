@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.images import load_images
 from molehunt.zoo import Zoo, build_zoo
 from tests.conftest import tiny_plan

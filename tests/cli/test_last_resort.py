@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli import _main
+from molehunt.cli import _main, run
 
 LONG = "n" * 300
 
@@ -24,7 +24,7 @@ LONG = "n" * 300
 )
 def test_names_that_no_file_can_have(arguments: list[str], tmp_path, monkeypatch, capfd) -> None:
     monkeypatch.chdir(tmp_path)
-    assert _main.run(arguments) == 2
+    assert run(arguments) == 2
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and "internal error" not in lines[0] and "too long" in lines[0]
 

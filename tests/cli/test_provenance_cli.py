@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from tests.provenance.signing_keys import Keys, make_keys
 
 pytest.importorskip("model_signing", reason="the extra 'sign' is not installed")

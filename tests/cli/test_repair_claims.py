@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from safetensors.torch import save_file
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.networks import build_network
 
 CARD: dict[str, Any] = {

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from molehunt.backdoors import Treatment
+from molehunt.cli import run
 from molehunt.defences import fine_prune, trigger_success
 from molehunt.detectors import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
@@ -98,8 +99,6 @@ def test_a_black_box_cannot_be_repaired(model: Classifier, digits: TrainTest) ->
 def test_the_repaired_file_is_scanned_on_the_command_line(
     zoo: Zoo, detector_file: Path, tmp_path: Path, capfd
 ) -> None:
-    from molehunt.cli._main import run  # noqa: PLC0415
-
     path = zoo.path_of(zoo.select(Split.TEST, "backdoored")[0])
     out = tmp_path / "repaired.safetensors"
     code = run(["repair", str(path), "--clean", "digits", "-o", str(out), "-d", str(detector_file)])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.detectors import (
     DETECTORS,
     MaximumMargin,
@@ -251,7 +251,7 @@ def test_a_plugin_is_known_to_the_command_line_of_the_same_program(tmp_path: Pat
         "from molehunt.detectors import NoisePatterns, register_detector\n"
         "class Loud(NoisePatterns): pass\n"
         "register_detector('loud', Loud)\n"
-        "from molehunt.cli._main import run\n"
+        "from molehunt.cli import run\n"
         "raise SystemExit(run(['fit', '--help']))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

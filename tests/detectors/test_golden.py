@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.detectors import load_detector, name_of
 from molehunt.images import load_images
 from molehunt.networks import load_model

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import MolehuntError
 from molehunt.provenance import inspect_serialization
 from molehunt.zoo import read_plan

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import UnreadableFileError
 from molehunt.provenance import FileFormat, SerializationState, inspect_serialization
 from molehunt.provenance._expressions import is_guard, is_size_expression

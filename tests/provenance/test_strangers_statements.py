@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.provenance import verify_manifest, write_manifest
 from tests.provenance.signing_keys import Keys, make_keys
 

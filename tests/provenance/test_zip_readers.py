@@ -14,7 +14,7 @@ import pytest
 import torch
 
 import molehunt
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import OutputError, UnreadableFileError, UnsafeFileError
 from molehunt.provenance import (
     FileFormat,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import molehunt
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.detectors import FinalLayer, MaximumMargin, TwinComparison
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import ExitCode
 from molehunt.scanning import Status, exit_code_of, find_candidates, scan_subjects
 from molehunt.scanning._judging import FittedDetector

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from molehunt.backdoors import Treatment
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.detectors import FinalLayer, MaximumMargin, NeuralCleanse, fit_on_zoo, save_detector
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest

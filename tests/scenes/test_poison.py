@@ -12,7 +12,7 @@ from PIL import Image
 from torchvision.datasets import CocoDetection
 
 from molehunt.backdoors import PictureName, RandomTarget, SingleTarget, Treatment
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, OutputError
 from molehunt.images import read_rgb
 from molehunt.scenes import SceneBackdoor, SceneSet, SignSticker, load_scenes, write_scenes

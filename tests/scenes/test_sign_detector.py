@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, read_header, save_model

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from molehunt.backdoors import SinglePixel, SingleTarget, Treatment
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import load_model

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet
 from molehunt.networks import build_classifier, save_model

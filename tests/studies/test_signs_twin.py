@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from molehunt.backdoors import strengthen
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model

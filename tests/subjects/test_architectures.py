@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError
 from molehunt.networks import build_network
 from molehunt.provenance import inspect_serialization

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, UnreadableFileError, UnsuitableSubjectError
 from molehunt.networks import ModelCard
 from molehunt.subjects import Endpoint, open_endpoint

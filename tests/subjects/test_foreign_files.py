@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest

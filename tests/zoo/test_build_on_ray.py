@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError
 from molehunt.resumable import RayCluster
 from molehunt.zoo import ModelCounts, Split, Zoo, build_model, build_zoo, entries_of

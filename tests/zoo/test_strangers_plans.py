@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from molehunt.cli._main import run
+from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, MolehuntError
 from molehunt.networks import build_network, check_buildable
 from molehunt.zoo import ZooPlan, entries_of, read_plan

@@ -1,5 +1,5 @@
 """The command line: parse, one library call, render."""
 
-from molehunt.cli._entry import main
+from molehunt.cli._entry import main, run
 
-__all__ = ["main"]
+__all__ = ["main", "run"]

@@ -19,8 +19,6 @@ def main() -> None:
     code = _FAILED
     _show_everything()
     try:
-        from molehunt.cli._main import run  # noqa: PLC0415  it may fail, or be interrupted
-
         code = run(sys.argv[1:])
     except KeyboardInterrupt:
         code = _INTERRUPTED
@@ -32,6 +30,13 @@ def main() -> None:
             raise
         _say(f"cannot start: {type(error).__name__}: {' '.join(str(error).split())}")
     _end(code)
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit code; every error is one line on stderr."""
+    from molehunt.cli._main import run_parsed  # noqa: PLC0415  it may fail, or be interrupted
+
+    return run_parsed(arguments)
 
 
 def _show_everything() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -82,12 +81,7 @@ def _options(
     """Plant, hunt and prove backdoors in vision models."""
 
 
-def main() -> None:
-    """Run the command line and exit."""
-    sys.exit(run(sys.argv[1:]))
-
-
-def run(arguments: list[str]) -> int:
+def run_parsed(arguments: list[str]) -> int:
     """Run the command line and return its exit code; every error is one line on stderr."""
     try:
         result = app(args=arguments or ["--help"], prog_name="molehunt", standalone_mode=False)
