@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test check bench
+.PHONY: demo test check site bench
 .DEFAULT_GOAL := demo
 
 $(READY): pyproject.toml constraints.txt
@@ -27,6 +27,11 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo pyproject.toml
+	@$(MAKE) --no-print-directory site
+
+# Of the documents and docstrings; what warns fails. It needs no network.
+site: $(READY)
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 bench: $(READY)
 	@$(BIN)/python -m benchmarks

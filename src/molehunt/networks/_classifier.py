@@ -78,8 +78,10 @@ class ModelCard(InputContract):
 
     Parameters
     ----------
-    architecture, arguments
-        Name in the registry and keyword settings.
+    architecture : str
+        Its name in the registry.
+    arguments : dict
+        Keyword settings of the architecture.
     recipe : dict
         How it was trained, for the reader.
     """
