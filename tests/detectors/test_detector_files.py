@@ -14,7 +14,6 @@ from safetensors.numpy import save_file
 
 from molehunt.cli import run
 from molehunt.detectors import (
-    DETECTORS,
     MaximumMargin,
     NoisePatterns,
     load_detector,
@@ -205,24 +204,25 @@ class Unknown(MaximumMargin):
 
 
 def test_a_detector_of_ones_own_is_saved_and_read_once_it_is_known(tmp_path: Path) -> None:
-    ours, _ = load_detector(write(tmp_path / "noise", *parts()))
+    arrays, card = parts()
+    ours, _ = load_detector(write(tmp_path / "noise", arrays, card))
     own = TwiceAsLoud(n_patterns=PATTERNS)
     vars(own).update({k: v for k, v in vars(ours).items() if k.endswith("_")})
     with pytest.raises(InvalidRequestError, match=r'register_detector\("a-name", TwiceAsLoud\)'):
         save_detector(own, tmp_path / "own")
     assert not (tmp_path / "own").exists()
-    try:
-        register_detector("twice-as-loud", TwiceAsLoud)
-        register_detector("twice-as-loud", TwiceAsLoud)
-        save_detector(own, tmp_path / "own")
-        loaded, card = load_detector(tmp_path / "own")
-        assert type(loaded) is TwiceAsLoud and name_of(loaded) == card.detector == "twice-as-loud"
-        np.testing.assert_array_equal(loaded.calibration_scores_, own.calibration_scores_)
-    finally:
-        del DETECTORS["twice-as-loud"]
     # Where it is not known, the file says which name is wanted.
-    assert "twice-as-loud" in refusal(tmp_path / "own")
-    assert "register_detector" in refusal(tmp_path / "own")
+    theirs = write(tmp_path / "theirs", arrays, {**card, "detector": "twice-as-loud"})
+    assert "twice-as-loud" in refusal(theirs)
+    assert "register_detector" in refusal(theirs)
+    register_detector("twice-as-loud", TwiceAsLoud)
+    register_detector("twice-as-loud", TwiceAsLoud)
+    save_detector(own, tmp_path / "own")
+    for file in (tmp_path / "own", theirs):
+        loaded, card_read = load_detector(file)
+        assert type(loaded) is TwiceAsLoud
+        assert name_of(loaded) == card_read.detector == "twice-as-loud"
+        np.testing.assert_array_equal(loaded.calibration_scores_, own.calibration_scores_)
 
 
 @pytest.mark.parametrize("name", ["noise", "", "a b", "[/red]", "x" * 100])

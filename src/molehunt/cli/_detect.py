@@ -12,9 +12,10 @@ import typer
 
 from molehunt.cli._shared import DataRoot, Device, MaxFalseAlarms, errors, output, progress_of
 from molehunt.detectors import (
-    DETECTORS,
     Detector,
     Evaluation,
+    detector_class,
+    detector_names,
     evaluate,
     fit_on_zoo,
     load_detector,
@@ -40,13 +41,14 @@ MaxMemory = Annotated[
         "When not given: 4GiB, on CUDA what is free there."
     ),
 ]
+_NAMES = ", ".join(detector_names())
 _UNITS = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
 
 
 def fit(
     zoo: Annotated[Path, typer.Argument(help="The zoo to learn from.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="The detector file to write.")],
-    detector: Annotated[str, typer.Option(help=f"{', '.join(DETECTORS)}.")] = "litmus",
+    detector: Annotated[str, typer.Option(help=f"{_NAMES}.")] = "litmus",
     settings: Settings = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
     max_memory: MaxMemory = None,
@@ -70,9 +72,7 @@ def evaluate_command(
     zoo: Annotated[Path, typer.Argument(help="The zoo to test on.")],
     detectors: Annotated[
         list[str],
-        typer.Argument(
-            help=f"Detector files, or names ({', '.join(DETECTORS)}) to fit on this zoo first."
-        ),
+        typer.Argument(help=f"Detector files, or names ({_NAMES}) to fit on this zoo first."),
     ],
     split: Annotated[
         Split, typer.Option(help="test; or calibration, to choose settings by.")
@@ -92,7 +92,7 @@ def evaluate_command(
     found: dict[str, Evaluation] = {}
     controls: dict[str, Any] = {}
     for name in detectors:
-        if name in DETECTORS:
+        if name in detector_names():
             fitted = _fitted(opened, name, {}, max_false_alarms, max_memory, device, data_root)
             if shuffled:
                 errors.print(f"{name}: fitting on {shuffled} shuffles of the labels")
@@ -104,7 +104,9 @@ def evaluate_command(
         else:
             raise InvalidRequestError(
                 refused(
-                    "detector", f"a file or one of {', '.join(DETECTORS)}", printable(repr(name))
+                    "detector",
+                    f"a file or one of {_NAMES}",
+                    printable(repr(name)),
                 )
             )
         found[Path(name).stem] = evaluate(
@@ -132,7 +134,7 @@ def _fitted(
     data_root: Path | None,
 ) -> Detector:
     """Return a detector that is fitted and calibrated on a zoo."""
-    accepted = DETECTORS[name]._get_param_names() if name in DETECTORS else []
+    accepted = detector_class(name)._get_param_names()
     if "device" in accepted:
         settings = {"device": device, **settings}
     if "images" in accepted:

@@ -2,13 +2,10 @@
 
 from molehunt.detectors._base import Detector
 from molehunt.detectors._calibration import conformal_p_values, conformal_threshold, models_needed
+from molehunt.detectors._conformance import ConformanceCheck, conformance_checks
 from molehunt.detectors._detector_file import (
-    DETECTORS,
     DetectorCard,
     load_detector,
-    name_of,
-    new_detector,
-    register_detector,
     save_detector,
 )
 from molehunt.detectors._distill import Distillation
@@ -33,6 +30,13 @@ from molehunt.detectors._neural_cleanse import NeuralCleanse
 from molehunt.detectors._noise import NoisePatterns
 from molehunt.detectors._pairwise import PairwiseTriggers
 from molehunt.detectors._patterns import PatternDetector
+from molehunt.detectors._registry import (
+    detector_class,
+    detector_names,
+    name_of,
+    new_detector,
+    register_detector,
+)
 from molehunt.detectors._statistics import WeightStatistics
 from molehunt.detectors._twin_comparison import BACKDOOR_KINDS, TwinComparison
 from molehunt.detectors._twin_readings import TwinStatistic
@@ -43,8 +47,8 @@ from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDete
 
 __all__ = [
     "BACKDOOR_KINDS",
-    "DETECTORS",
     "AucResult",
+    "ConformanceCheck",
     "Detector",
     "DetectorCard",
     "Distillation",
@@ -73,6 +77,9 @@ __all__ = [
     "compare_with_twins",
     "conformal_p_values",
     "conformal_threshold",
+    "conformance_checks",
+    "detector_class",
+    "detector_names",
     "draw_fresh",
     "evaluate",
     "fit_on_zoo",

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
-from typing import ClassVar, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -42,12 +42,26 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     needs_images: ClassVar[bool] = False
     # What a detector must have learned to be worth a file.
     learns: ClassVar[str]
+    # What a file of it must hold, and the axes of arrays: a letter is one length in all of them.
+    learned: ClassVar[frozenset[str]] = frozenset({"threshold_", "input_shape_", "num_classes_"})
+    axes: ClassVar[Mapping[str, str]] = {"calibration_scores_": "n"}
+    # Settings with which it is quick to fit, for tests; the rest are the defaults.
+    tiny: ClassVar[Mapping[str, Any]] = {}
 
     @abstractmethod
     def fit(
         self, models: Sequence[Classifier], y: ArrayLike, *, progress: Progress = silent
     ) -> Self:
         """Learn from models and their truth."""
+
+    def check_learned(self) -> None:
+        """Refuse what a file of a stranger gave it and no fit gives; arrays fit `axes` already.
+
+        Raises
+        ------
+        InvalidRequestError
+            With the attribute.
+        """
 
     def memory_to_fit(self, models: Sequence[Classifier]) -> int | None:
         """Return about how many bytes `fit` will take; None if that is the same for any zoo."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,13 +15,7 @@ from safetensors.numpy import load_file, save_file
 from molehunt.detectors._base import Detector
 from molehunt.detectors._evaluation import Evaluation
 from molehunt.detectors._file_checks import check_learned, check_settings
-from molehunt.detectors._final_layer import FinalLayer
-from molehunt.detectors._litmus import LitmusPatterns
-from molehunt.detectors._margin import MaximumMargin
-from molehunt.detectors._neural_cleanse import NeuralCleanse
-from molehunt.detectors._noise import NoisePatterns
-from molehunt.detectors._pairwise import PairwiseTriggers
-from molehunt.detectors._statistics import WeightStatistics
+from molehunt.detectors._registry import detector_class, name_of, new_detector
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import (
     InvalidRequestError,
@@ -36,15 +29,6 @@ from molehunt.files import open_regular, written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import read_header
 
-DETECTORS: dict[str, type[Detector]] = {
-    "litmus": LitmusPatterns,
-    "noise": NoisePatterns,
-    "statistics": WeightStatistics,
-    "final-layer": FinalLayer,
-    "margin": MaximumMargin,
-    "neural-cleanse": NeuralCleanse,
-    "pairwise": PairwiseTriggers,
-}
 CARD_KEY = "molehunt.detector"
 
 _LARGEST_FILE = 2**30  # bytes; features of thousands of models take a tenth
@@ -57,7 +41,7 @@ class DetectorCard(BaseModel):
     Parameters
     ----------
     detector : str
-        Name in `DETECTORS`.
+        The name that its class is known by.
     settings : dict
         Keyword settings.
     learned : dict
@@ -80,82 +64,6 @@ class DetectorCard(BaseModel):
     zoo: dict[str, Any] = Field(default_factory=dict)
     evaluation: Evaluation | None = None
     contract: ZooContract | None = None
-
-
-def new_detector(name: str, **settings: Any) -> Detector:
-    """Return an unfitted detector by name.
-
-    Raises
-    ------
-    InvalidRequestError
-        For an unknown name or setting.
-    """
-    if name not in DETECTORS:
-        allowed = f"{', '.join(DETECTORS)}, or one that register_detector made known"
-        raise InvalidRequestError(refused("detector", allowed, printable(repr(name), 80)))
-    kind = DETECTORS[name]
-    unknown = set(settings) - set(kind._get_param_names())
-    if unknown:
-        allowed = ", ".join(kind._get_param_names())
-        got = printable(", ".join(sorted(unknown)))
-        raise InvalidRequestError(refused(f"settings of {name}", allowed or "none", got))
-    return kind(**settings)
-
-
-def register_detector(name: str, kind: type[Detector]) -> None:
-    """Make a detector of your own known, so that it can be saved, loaded and named.
-
-    Call it once in each program, before files of it are read: they hold its name, no code.
-
-    Parameters
-    ----------
-    name : str
-        Letters, digits and hyphens, as in files and on the command line.
-    kind : type
-        A subclass of `MetaClassifier` or `ZooFreeDetector`; its settings are plain values.
-
-    Raises
-    ------
-    InvalidRequestError
-        If the name is another detector's, or `kind` is no detector.
-
-    Examples
-    --------
-    >>> class MyNoise(NoisePatterns):
-    ...     pass
-    >>> register_detector("my-noise", MyNoise)
-    >>> new_detector("my-noise", n_patterns=3)
-    MyNoise(n_patterns=3)
-    """
-    if not (isinstance(kind, type) and issubclass(kind, Detector)):
-        raise InvalidRequestError(refused("detector", "a subclass of Detector", repr(kind)))
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}", name):
-        allowed = "up to 80 letters, digits and hyphens"
-        raise InvalidRequestError(refused("name of a detector", allowed, repr(name)))
-    known = DETECTORS.setdefault(name, kind)
-    # A module that is loaded anew brings its classes anew.
-    if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
-        got = f"{name!r}, which is {known.__qualname__}"
-        raise InvalidRequestError(refused("name of a detector", "one that is free", got))
-    DETECTORS[name] = kind
-
-
-def name_of(detector: Detector) -> str:
-    """Return the detector's name in `DETECTORS`.
-
-    Raises
-    ------
-    InvalidRequestError
-        If its class has none there.
-    """
-    kind = type(detector)
-    for name, known in DETECTORS.items():
-        if kind is known:
-            return name
-    raise InvalidRequestError(
-        f"{kind.__name__}: not known by name, so a file of it could not be read; "
-        f'call register_detector("a-name", {kind.__name__}) first'
-    )
 
 
 def save_detector(
@@ -226,8 +134,7 @@ def load_detector(
     path = Path(path)
     card = _read_card(path)
     try:
-        if card.detector in DETECTORS:
-            check_settings(DETECTORS[card.detector], card.settings)
+        check_settings(detector_class(card.detector), card.settings)
         detector = new_detector(card.detector, **card.settings)
         if detector.needs_images:
             detector.set_params(images=images)

@@ -14,9 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molehunt.detectors._base import Detector
-from molehunt.detectors._meta_classifier import MetaClassifier
-from molehunt.detectors._patterns import PatternDetector
-from molehunt.detectors._statistics import WeightStatistics
 from molehunt.errors import InvalidRequestError, printable, refused
 
 _LARGEST_COUNT = 1_000_000  # of steps, images, patterns: what a setting may ask for
@@ -25,15 +22,6 @@ _LARGEST_SIDE = 100_000  # pixels or channels
 _LONGEST_TEXT = 100_000  # characters; an architecture with its arguments is one
 _MOST_VALUES = 10_000  # in a list
 _DEEPEST = 4
-
-# Axes of the arrays; one letter stands for one length in all of them.
-_AXES = {
-    "calibration_scores_": "n",
-    "calibration_features_": "nF",
-    "fitted_features_": "NF",
-    "weights_": "F",
-    "patterns_": "MCHW",
-}
 
 
 def check_settings(kind: type[Detector], settings: Mapping[str, Any]) -> None:
@@ -70,45 +58,31 @@ def check_learned(detector: Detector) -> None:
     learned = {name: value for name, value in vars(detector).items() if name.endswith("_")}
     for name, value in learned.items():
         if isinstance(value, np.ndarray):
-            _check_array(name, value)
+            _check_array(name, value, detector.axes.get(name))
         elif name != "contract_":
             _check_plain(name, value, infinite=name == "threshold_")
-    missing = sorted(_wanted(detector) - learned.keys())
+    missing = sorted(detector.learned - learned.keys())
     if missing:
         raise InvalidRequestError(refused("what it learned", ", ".join(missing), "none"))
-    _check_axes(learned)
-    _check_kind(detector)
+    _check_axes(learned, detector.axes)
+    _check_single_values(detector)
+    detector.check_learned()
 
 
-def _wanted(detector: Detector) -> set[str]:
-    """Return what a detector of that kind cannot judge without."""
-    wanted = {"threshold_", "input_shape_", "num_classes_", detector.learns}
-    if isinstance(detector, MetaClassifier):
-        wanted |= {"bias_", "fitted_features_"}
-    if isinstance(detector, PatternDetector):
-        wanted.add("patterns_")
-    if isinstance(detector, WeightStatistics):
-        wanted.add("architecture_")
-    if "calibration_scores_" in vars(detector) and isinstance(detector, MetaClassifier):
-        wanted.add("typical_distance_")
-    return wanted
-
-
-def _check_array(name: str, array: NDArray[Any]) -> None:
+def _check_array(name: str, array: NDArray[Any], axes: str | None) -> None:
     if array.dtype.kind not in "fiub":
         raise InvalidRequestError(refused(f"type of {name}", "real numbers", array.dtype))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise InvalidRequestError(refused(name, "finite numbers", "NaN or infinity"))
-    axes = _AXES.get(name)
     if axes is not None and (array.ndim != len(axes) or not array.size):
         allowed = f"{len(axes)} axes, none of them empty"
         raise InvalidRequestError(refused(f"shape of {name}", allowed, array.shape))
 
 
-def _check_axes(learned: Mapping[str, Any]) -> None:
+def _check_axes(learned: Mapping[str, Any], known_axes: Mapping[str, str]) -> None:
     """Refuse arrays that do not fit each other, and one that is no array."""
     lengths: dict[str, tuple[int, str]] = {}
-    for name, axes in _AXES.items():
+    for name, axes in known_axes.items():
         if name not in learned:
             continue
         array = learned[name]
@@ -121,7 +95,7 @@ def _check_axes(learned: Mapping[str, Any]) -> None:
                 raise InvalidRequestError(refused(f"shape of {name}", allowed, array.shape))
 
 
-def _check_kind(detector: Detector) -> None:
+def _check_single_values(detector: Detector) -> None:
     """Refuse single values that no fit gives."""
     shape, classes = detector.input_shape_, detector.num_classes_
     if not (
@@ -135,35 +109,22 @@ def _check_kind(detector: Detector) -> None:
     if not (_is_number(classes, whole=True) and 1 < classes <= _MOST_CLASSES):
         allowed = f"2 to {_MOST_CLASSES}"
         raise InvalidRequestError(refused("num_classes_", allowed, _shown(classes)))
-    for name in ("threshold_", "bias_", "typical_distance_"):
-        value = getattr(detector, name, 0.0)
-        if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-            raise InvalidRequestError(refused(name, "a number", _shown(value)))
-    patterns = getattr(detector, "patterns_", None)
-    if patterns is not None and patterns.shape[1:] != shape:
-        allowed = f"images of {shape}, as input_shape_"
-        raise InvalidRequestError(refused("shape of patterns_", allowed, patterns.shape))
-    if isinstance(detector, PatternDetector):
-        _check_patterns(detector)
-    if not isinstance(getattr(detector, "architecture_", ""), str):
-        raise InvalidRequestError(refused("architecture_", "a text", "something else"))
+    check_number("threshold_", detector.threshold_)
     contract = getattr(detector, "contract_", None)
     if contract is not None and not len(contract.mean) == len(contract.std) == shape[0]:
         allowed = f"mean and std of {shape[0]} channels"
         raise InvalidRequestError(refused("contract", allowed, len(contract.mean)))
 
 
-def _check_patterns(detector: PatternDetector) -> None:
-    """Refuse patterns that are no images, and a head that does not fit the answers to them."""
-    patterns = detector.patterns_
-    if patterns.min() < 0 or patterns.max() > 1:
-        raise InvalidRequestError(refused("patterns_", "pixels in [0, 1]", "others"))
-    detector._check_settings()
-    rows = len(patterns) if detector.pooling == "concatenate" else 1
-    features = rows * detector.num_classes_
-    if len(detector.weights_) != features:
-        got = detector.weights_.shape
-        raise InvalidRequestError(refused("shape of weights_", f"({features},)", got))
+def check_number(name: str, value: object) -> None:
+    """Refuse a learned value that is no number.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise InvalidRequestError(refused(name, "a number", _shown(value)))
 
 
 def _check_plain(name: str, value: object, *, infinite: bool = False, depth: int = 0) -> None:

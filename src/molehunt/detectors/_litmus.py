@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -80,6 +81,8 @@ class LitmusPatterns(PatternDetector):
     Kolouri, Saha, Pirsiavash, Hoffmann: Universal Litmus Patterns: Revealing Backdoor
     Attacks in CNNs, section 3.3.
     """
+
+    tiny: ClassVar[Mapping[str, Any]] = {"n_patterns": 3, "epochs": 3}
 
     def __init__(
         self,

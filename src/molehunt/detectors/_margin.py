@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +64,7 @@ class MaximumMargin(ZooFreeDetector):
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
     own_null = "published null of MM-BD: a gamma law of the other classes' margins"
     least_classes = 4
+    tiny: ClassVar[Mapping[str, Any]] = {"starts": 1, "steps": 4}
 
     def __init__(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from typing import Self
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,7 @@ from sklearn.neighbors import NearestNeighbors
 from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
+from molehunt.detectors._file_checks import check_number
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -39,6 +40,13 @@ class MetaClassifier(Detector):
     """
 
     learns = "weights_"
+    learned = Detector.learned | {"weights_", "bias_", "fitted_features_"}
+    axes: ClassVar[Mapping[str, str]] = {
+        **Detector.axes,
+        "calibration_features_": "nF",
+        "fitted_features_": "NF",
+        "weights_": "F",
+    }
 
     # ---- what a subclass gives
 
@@ -53,6 +61,13 @@ class MetaClassifier(Detector):
         """Return the features [N, F] of models that were checked."""
 
     # ---- what is done with it
+
+    def check_learned(self) -> None:
+        """Refuse what no fit gives; raises as `Detector.check_learned` does."""
+        super().check_learned()
+        check_number("bias_", self.bias_)
+        if hasattr(self, "calibration_scores_") or hasattr(self, "typical_distance_"):
+            check_number("typical_distance_", getattr(self, "typical_distance_", None))
 
     def fit(
         self, models: Sequence[Classifier], y: ArrayLike, *, progress: Progress = silent

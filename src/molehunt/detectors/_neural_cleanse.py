@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -68,6 +69,7 @@ class NeuralCleanse(ImageDetector):
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
     own_null = "published null of Neural Cleanse: a normal law of the masks' norms"
     least_classes = 4
+    tiny: ClassVar[Mapping[str, Any]] = {"images_per_class": 2, "images_per_step": 4, "steps": 10}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,6 +30,8 @@ class NoisePatterns(PatternDetector):
     random_state : int
     device : str
     """
+
+    tiny: ClassVar[Mapping[str, Any]] = {"n_patterns": 3}
 
     def __init__(
         self,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -63,6 +64,12 @@ class PairwiseTriggers(ImageDetector):
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
+    tiny: ClassVar[Mapping[str, Any]] = {
+        "images_per_class": 2,
+        "images_per_step": 2,
+        "steps": 2,
+        "size": 4,
+    }
 
     def __init__(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, get_args
 
 import torch
@@ -29,6 +29,9 @@ class PatternDetector(MetaClassifier):
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
 
+    learned = MetaClassifier.learned | {"patterns_"}
+    axes: ClassVar[Mapping[str, str]] = {**MetaClassifier.axes, "patterns_": "MCHW"}
+
     n_patterns: int
     features: FeatureKind
     pooling: Pooling
@@ -42,6 +45,22 @@ class PatternDetector(MetaClassifier):
     def pool(self, responses: Floats) -> Floats:
         """Return the features [N, F] of responses [N, M, K]."""
         return pooled(torch.as_tensor(responses), self.pooling).numpy()
+
+    def check_learned(self) -> None:
+        """Refuse patterns that are no images, and a head that does not fit the answers to them."""
+        super().check_learned()
+        patterns, shape = self.patterns_, self.input_shape_
+        if patterns.shape[1:] != shape:
+            allowed = f"images of {shape}, as input_shape_"
+            raise InvalidRequestError(refused("shape of patterns_", allowed, patterns.shape))
+        if patterns.min() < 0 or patterns.max() > 1:
+            raise InvalidRequestError(refused("patterns_", "pixels in [0, 1]", "others"))
+        self._check_settings()
+        rows = len(patterns) if self.pooling == "concatenate" else 1
+        features = rows * self.num_classes_
+        if len(self.weights_) != features:
+            got = self.weights_.shape
+            raise InvalidRequestError(refused("shape of weights_", f"({features},)", got))
 
     def _features(self, models: Sequence[Classifier]) -> Floats:
         return self.pool(self._answers(models).double().numpy())

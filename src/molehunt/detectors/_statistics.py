@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from molehunt.arrays import Floats
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.detectors._meta_classifier import MetaClassifier
-from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, architecture_key
 from molehunt.progress import Progress
 
@@ -37,8 +37,16 @@ class WeightStatistics(MetaClassifier):
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
 
+    learned = MetaClassifier.learned | {"architecture_"}
+
     def __init__(self, *, inverse_strength: float = 0.1) -> None:
         self.inverse_strength = inverse_strength
+
+    def check_learned(self) -> None:
+        """Refuse what no fit gives; raises as `Detector.check_learned` does."""
+        super().check_learned()
+        if not isinstance(self.architecture_, str):
+            raise InvalidRequestError(refused("architecture_", "a text", "something else"))
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge, also one of another architecture."""
