@@ -6,20 +6,29 @@ import base64
 import io
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from markupsafe import escape
-from matplotlib import rc_context
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
 from molehunt.arrays import Floats
 from molehunt.files import written_whole
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 # Okabe and Ito's colours, which most colour-blind people tell apart.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 SUBJECT, NORMAL = "#d55e00", "#0072b2"
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """Return an empty figure of so many inches."""
+    from matplotlib.figure import Figure  # noqa: PLC0415  heavy
+
+    return Figure(figsize=(width, height))
 
 
 def as_svg(figure: Figure, label: str = "") -> str:
@@ -27,6 +36,8 @@ def as_svg(figure: Figure, label: str = "") -> str:
 
     `label` is read where the figure is not seen. The same figure gives the same text.
     """
+    from matplotlib import rc_context  # noqa: PLC0415  heavy
+
     stream = io.StringIO()
     with rc_context({"svg.hashsalt": "molehunt"}):
         figure.savefig(stream, format="svg", bbox_inches="tight", metadata={"Date": None})

@@ -25,6 +25,7 @@ from molehunt.provenance import (
     harmless_globals,
     inspect_serialization,
 )
+from molehunt.provenance._pickle_calls import ALLOWED_GLOBALS
 from molehunt.provenance._pickle_names import HARMLESS, Grade, grade_of
 from tests.provenance import hostile as h
 
@@ -193,3 +194,8 @@ def test_a_stand_in_takes_any_arguments() -> None:
     stream.seek(0)
     with safe_globals(harmless_globals()):
         assert torch.load(stream, weights_only=True)["w"].item() == 1
+
+
+def test_the_dtypes_that_may_be_named_are_those_of_torch() -> None:
+    mine = {name for module, name in ALLOWED_GLOBALS if module == "torch"}
+    assert {name for name, value in vars(torch).items() if isinstance(value, torch.dtype)} <= mine

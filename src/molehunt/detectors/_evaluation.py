@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import clone
-from sklearn.metrics import roc_curve
 
 from molehunt.arrays import Floats
 from molehunt.backdoors import Treatment
@@ -172,6 +171,8 @@ def evaluate(
     seconds = (time.perf_counter() - started) / len(models)
     backdoored = np.asarray(truth, dtype=bool)
     flagged = p_values <= max_false_alarms
+    from sklearn.metrics import roc_curve  # noqa: PLC0415  heavy
+
     rates, hits, _ = roc_curve(truth, scores)
     placebos = zoo.select(split, Treatment.PLACEBO)
     return Evaluation(

@@ -6,7 +6,7 @@ import math
 from typing import ClassVar
 
 import numpy as np
-from scipy import stats
+from scipy.special import log_ndtr
 from torch import nn
 
 from molehunt.arrays import Floats
@@ -135,7 +135,7 @@ def _robust_z(values: Floats) -> Floats:
 
 def _log10_p(largest: float, classes: int) -> float:
     """Return log10 of the chance that the largest of K standard normal draws is as large."""
-    log_tail = float(stats.norm.logsf(largest))
+    log_tail = float(log_ndtr(-largest))
     if log_tail < math.log(1e-12):
         return (log_tail + math.log(classes)) / math.log(10)
     return float(np.log10(-np.expm1(classes * np.log1p(-math.exp(log_tail)))))

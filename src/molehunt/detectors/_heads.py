@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from molehunt.arrays import Floats
 
@@ -19,6 +16,10 @@ def fit_linear_head(
     With two classes this is the paper's softmax classifier. The standardisation is folded
     into the returned weights [F] and bias, so that the score is one dot product.
     """
+    from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  heavy
+    from sklearn.pipeline import make_pipeline  # noqa: PLC0415  heavy
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415  heavy
+
     scaler = StandardScaler()
     classifier = LogisticRegression(C=inverse_strength, max_iter=2000)
     make_pipeline(scaler, classifier).fit(features, y)

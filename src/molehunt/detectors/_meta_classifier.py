@@ -8,7 +8,6 @@ from typing import ClassVar, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.neighbors import NearestNeighbors
 
 from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
@@ -162,6 +161,8 @@ class MetaClassifier(Detector):
 
     def _distance(self, features: Floats) -> Floats:
         """Return the distance to the nearest fitting model, features scaled to unit spread."""
+        from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415  heavy
+
         reference = np.asarray(self.fitted_features_, dtype=np.float64)
         spread = reference.std(axis=0) + 1e-6
         neighbours = NearestNeighbors(n_neighbors=1).fit(reference / spread)

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from scipy import stats
+from scipy.special import ndtr
 
 from molehunt.arrays import Floats
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
@@ -128,7 +128,7 @@ class NeuralCleanse(ImageDetector):
         target = int(statistics.argmax())
         return Examination(
             score=float(np.median(norms) / max(norms.min(), 1e-6)),
-            p_value=float(2 * stats.norm.sf(statistics[target])),
+            p_value=float(2 * ndtr(-statistics[target])),
             statistics=statistics,
             target=target,
             pattern=found.patterns[target].float().cpu().numpy(),

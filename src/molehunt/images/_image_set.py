@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torchvision.transforms.v2 import functional as image_ops
+from torch.nn import functional as F
 
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images._decoded import decode_files
@@ -142,11 +142,13 @@ class ImageSet:
         if self.files and images.shape[2:] != shape[1:]:
             images = decode_files(self.files, shape[1:])
         if shape[0] < images.shape[1]:
-            images = image_ops.rgb_to_grayscale(images)
+            from torchvision.transforms.v2.functional import rgb_to_grayscale  # noqa: PLC0415  heavy
+
+            images = rgb_to_grayscale(images)
         elif shape[0] > images.shape[1]:
             images = images.expand(-1, 3, -1, -1).contiguous()
         if images.shape[2:] != shape[1:]:
-            images = image_ops.resize(images, list(shape[1:]), antialias=True)
+            images = F.interpolate(images, shape[1:], mode="bilinear", antialias=True)
         return replace(self, images=images)
 
     def named(self, class_names: tuple[str, ...]) -> ImageSet:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-from torchvision import datasets
 
 from molehunt.errors import DataNotFoundError, InvalidRequestError, printable, refused
 from molehunt.images._decoded import decode_files
@@ -118,6 +116,9 @@ def find_data(path: str, data_root: str | Path | None) -> Path:
 
 def _digits(_root: Path, _size: int | None, _download: bool) -> TrainTest:
     """Load 1,797 real handwritten digits, 8x8; a stratified quarter is the test set."""
+    from sklearn.datasets import load_digits  # noqa: PLC0415  heavy
+    from sklearn.model_selection import train_test_split  # noqa: PLC0415  heavy
+
     digits = load_digits()
     images = torch.from_numpy(np.round(digits.images * 255 / 16).astype(np.uint8))[:, None]
     labels = torch.from_numpy(digits.target.astype(np.int64))
@@ -130,13 +131,16 @@ def _digits(_root: Path, _size: int | None, _download: bool) -> TrainTest:
     return TrainTest(*(whole.take(torch.from_numpy(np.sort(part))) for part in (train, test)))
 
 
-def _in_memory(kind: type[datasets.VisionDataset], name: str) -> Loader:
+def _in_memory(class_name: str, name: str) -> Loader:
     """Return a loader for a torchvision set that holds all its pixels as one array."""
 
     def load(root: Path, _size: int | None, download: bool) -> TrainTest:
         return TrainTest(*(part(root, train, download) for train in (True, False)))
 
     def part(root: Path, train: bool, download: bool) -> ImageSet:
+        from torchvision import datasets  # noqa: PLC0415  heavy
+
+        kind = getattr(datasets, class_name)
         loaded = _torchvision(
             name, root, download, lambda: kind(root, train=train, download=download)
         )
@@ -151,6 +155,8 @@ def _in_memory(kind: type[datasets.VisionDataset], name: str) -> Loader:
 def _gtsrb(root: Path, size: int | None, download: bool) -> TrainTest:
     """Load the German Traffic Sign Recognition Benchmark, 43 classes."""
 
+    from torchvision import datasets  # noqa: PLC0415  heavy
+
     def part(split: str) -> ImageSet:
         loaded = _torchvision(
             "gtsrb", root, download, lambda: datasets.GTSRB(root, split, download=download)
@@ -161,9 +167,7 @@ def _gtsrb(root: Path, size: int | None, download: bool) -> TrainTest:
     return TrainTest(part("train"), part("test"))
 
 
-def _torchvision(
-    name: str, root: Path, download: bool, build: Callable[[], datasets.VisionDataset]
-) -> datasets.VisionDataset:
+def _torchvision(name: str, root: Path, download: bool, build: Callable[[], Any]) -> Any:
     """Build a torchvision set; one that is absent becomes an error that says how to get it."""
     try:
         return build()
@@ -195,14 +199,16 @@ def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
     return TrainTest(_read_folder(parts["train"], size), _read_folder(parts["test"], size))
 
 
-def _image_folder(root: Path) -> datasets.ImageFolder:
+def _image_folder(root: Path) -> Any:
+    from torchvision import datasets  # noqa: PLC0415  heavy
+
     try:
         return datasets.ImageFolder(str(root))
     except OSError as error:
         raise DataNotFoundError(f"folder: {root}: {error}") from error
 
 
-def _read_folder(part: datasets.ImageFolder, size: int | None) -> ImageSet:
+def _read_folder(part: Any, size: int | None) -> ImageSet:
     paths, labels = zip(*part.samples, strict=True)
     return _of_files(paths, labels, tuple(part.classes), size)
 
@@ -217,9 +223,9 @@ def _of_files(
 
 SOURCES: dict[str, Loader] = {
     "digits": _digits,
-    "mnist": _in_memory(datasets.MNIST, "mnist"),
-    "fashion-mnist": _in_memory(datasets.FashionMNIST, "fashion-mnist"),
-    "cifar10": _in_memory(datasets.CIFAR10, "cifar10"),
+    "mnist": _in_memory("MNIST", "mnist"),
+    "fashion-mnist": _in_memory("FashionMNIST", "fashion-mnist"),
+    "cifar10": _in_memory("CIFAR10", "cifar10"),
     "gtsrb": _gtsrb,
     "folder": _folder,
     "npz": lambda path, _size, _download: read_npz(path),

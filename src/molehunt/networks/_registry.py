@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from molehunt.errors import InvalidRequestError, printable, refused
@@ -67,6 +66,8 @@ def build_network(
             if name.startswith(_TORCHVISION):
                 if channels != 3:
                     raise InvalidRequestError(refused(f"channels for {name}", 3, channels))
+                import torchvision  # noqa: PLC0415  heavy
+
                 known = torchvision.models.list_models(module=torchvision.models)
                 short = name.removeprefix(_TORCHVISION)
                 if short not in known:

@@ -15,8 +15,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import IO, Any
 
-import torch
-
 from molehunt.provenance._judgement import UnreadContentError
 from molehunt.provenance._zip_records import (
     DAMAGE,
@@ -164,6 +162,8 @@ def find_differences_for_torch(archive: Archive, root: str) -> list[str]:
     """
     if archive.problems:
         return []
+    import torch  # noqa: PLC0415  heavy
+
     archive.stream.seek(0)
     try:
         reader: Any = torch._C.PyTorchFileReader(archive.stream)

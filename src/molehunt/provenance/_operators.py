@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, fx, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 from molehunt.errors import UnreadableFileError, refused
 
@@ -109,6 +109,8 @@ def check_operators(module: nn.Module) -> None:
 
     Examples
     --------
+    >>> import torch
+    >>> from torch import nn
     >>> norm = nn.BatchNorm2d(3).eval()
     >>> program = torch.export.export(norm, (torch.ones(2, 3, 4, 4),)).run_decompositions()
     >>> module = program.module()
@@ -116,6 +118,8 @@ def check_operators(module: nn.Module) -> None:
     >>> module(torch.ones(2, 3, 4, 4)).shape
     torch.Size([2, 3, 4, 4])
     """
+    from torch import fx  # noqa: PLC0415  heavy
+
     for part in module.modules():
         if not isinstance(part, fx.GraphModule):
             continue
@@ -131,7 +135,9 @@ def check_operators(module: nn.Module) -> None:
 
 
 def _check_for(target: object) -> Any:
-    if not isinstance(target, torch._ops.OpOverload):
+    from torch import _ops  # noqa: PLC0415  heavy
+
+    if not isinstance(target, _ops.OpOverload):
         return None
     name = target._schema.name.removeprefix("aten::")
     if name.startswith("_native_batch_norm_legit"):

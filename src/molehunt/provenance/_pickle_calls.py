@@ -12,8 +12,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
-import torch
-
 from molehunt.provenance._judgement import UnreadContentError, UnsafeContentError
 from molehunt.provenance._pickle_names import DICTS, HARMLESS, LISTS, OBJECTS
 
@@ -34,7 +32,20 @@ STORAGES = {
     ("torch.storage", "UntypedStorage"): 1,
 }
 _TAG = re.compile(r"_dynamo_\w+|_specialize_on")
-_DTYPES = {("torch", name) for name, value in vars(torch).items() if isinstance(value, torch.dtype)}
+# Those of torch 2.14: what torch means by a name of its own is no other thing in another release.
+_DTYPES = {
+    ("torch", name)
+    for name in (
+        *("bool", "bit", "bits8", "bits16", "bits1x8", "bits2x4", "bits4x2"),
+        *("int", "short", "long", *(f"{sign}int{n}" for sign in ("", "u") for n in range(1, 9))),
+        *("int16", "int32", "int64", "uint16", "uint32", "uint64"),
+        *("float", "double", "half", "bfloat16", "float16", "float32", "float64"),
+        *("float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "float8_e8m0fnu"),
+        *("float4_e2m1fn_x2", "cdouble", "cfloat", "chalf", "bcomplex32"),
+        *("complex32", "complex64", "complex128"),
+        *("qint8", "qint32", "quint8", "quint2x4", "quint4x2"),
+    )
+}
 _NUMPY_DTYPE = re.compile(r"[<>|=]?[biufcSUVmM?]\d{0,6}")
 # A view that repeats its elements takes their number once it is copied.
 _MOST_REPEATED = 2**16

@@ -16,8 +16,6 @@ import zlib
 from pathlib import Path
 from typing import IO, Any
 
-import torch
-
 from molehunt.errors import OutputError, UnreadableFileError, UnsafeFileError
 from molehunt.files import open_regular
 from molehunt.provenance._archives import Archive, open_archive
@@ -112,6 +110,8 @@ def load_exported(path: Path) -> Any:
     >>> load_exported(path).module()(torch.tensor([-1.0, 1.0]))
     tensor([0., 1.])
     """
+    import torch  # noqa: PLC0415  heavy
+
     loggers = [logging.getLogger(name) for name in ("torch.export", "torch._export")]
     levels = [logger.level for logger in loggers]
     with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:

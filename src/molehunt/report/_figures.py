@@ -5,20 +5,23 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 
 from molehunt.arrays import Floats
 from molehunt.backdoors import Trigger
 from molehunt.detectors import Evaluation
-from molehunt.plotting import COLOURS, NORMAL, SUBJECT, save_figure
+from molehunt.plotting import COLOURS, NORMAL, SUBJECT, new_figure, save_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def roc_figure(evaluations: Mapping[str, Evaluation]) -> Figure:
     """Draw a ROC curve for each detector."""
-    figure = Figure(figsize=(5, 4.4))
+    figure = new_figure(5, 4.4)
     axes = figure.subplots()
     axes.plot([0, 1], [0, 1], color="#999999", linewidth=1, linestyle="--", label="chance")
     for colour, (name, found) in zip(COLOURS, evaluations.items(), strict=False):
@@ -52,7 +55,7 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
     classes = len(answers)
     low, middle, high = np.quantile(clean, [0.025, 0.5, 0.975], axis=0)
     # Wider ones would be drawn so small on a page that nothing could be read.
-    figure = Figure(figsize=(min(7.2, max(3.4, 0.34 * classes)), 2.0))
+    figure = new_figure(min(7.2, max(3.4, 0.34 * classes)), 2.0)
     axes = figure.subplots()
     places = np.arange(classes)
     axes.bar(places, high - low, bottom=low, width=0.7, color=NORMAL, alpha=0.3, linewidth=0)
@@ -76,7 +79,7 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
 
 def score_figure(score: float, clean: Floats) -> Figure:
     """Draw where a subject's score lies among those of the clean calibration models."""
-    figure = Figure(figsize=(4.6, 1.5))
+    figure = new_figure(4.6, 1.5)
     axes = figure.subplots()
     axes.tick_params(labelsize=8)
     axes.hist(clean, bins=min(30, max(8, len(clean) // 2)), color=NORMAL, alpha=0.5)
@@ -94,7 +97,7 @@ def save_triggers(
     """Write a picture of triggers on grey images of `shape`, one row a group."""
     columns = max(len(group) for group in triggers.values())
     columns = min(columns, 12)
-    figure = Figure(figsize=(0.2 + 1.1 * columns, 1.3 * len(triggers)))
+    figure = new_figure(0.2 + 1.1 * columns, 1.3 * len(triggers))
     grid = figure.subplots(len(triggers), columns, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from scipy.stats import binom
+from scipy.special import bdtrc
 
 from molehunt.errors import MolehuntError, refused
 from molehunt.images import ImageSet
@@ -59,7 +59,7 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
             f"{right / count:.1%} as stated, on {count} clean images",
         )
     chance = int(images.labels.bincount().max()) / count
-    if binom.sf(right - 1, count, chance) > _LEVEL:
+    if bdtrc(right - 1, count, chance) > _LEVEL:
         return Finding(
             "contract",
             Status.INCONCLUSIVE,

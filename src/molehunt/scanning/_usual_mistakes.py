@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import torch
-from scipy.stats import binom
+from scipy.special import bdtrc
 from torch import Tensor
 
 from molehunt.images import ImageSet
@@ -84,7 +84,7 @@ def find_better(model: Classifier, images: ImageSet, stated: Tensor) -> Better |
 def _p_value(tried: Tensor, stated: Tensor) -> float:
     """Return McNemar's exact p-value, one-sided: that `tried` is right more often by chance."""
     gained, lost = int((tried & ~stated).sum()), int((stated & ~tried).sum())
-    return float(binom.sf(gained - 1, gained + lost, 0.5)) if gained + lost else 1.0
+    return float(bdtrc(gained - 1, gained + lost, 0.5)) if gained + lost else 1.0
 
 
 def _tries(model: Classifier, images: ImageSet, stated: Tensor) -> Iterator[_Try]:

@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torchvision
-
 from molehunt.errors import MolehuntError, need_extra
 from molehunt.files import read_bytes
 from molehunt.subjects._checkpoints import Node
@@ -194,8 +192,12 @@ def claims_of_library(contract: StatedContract) -> Iterator[Claim]:
         If the architecture is timm's, and timm is not installed.
     """
     library, _, name = (contract.architecture or "").partition(":")
-    if library == "torchvision" and name in torchvision.models.list_models(torchvision.models):
-        images = torchvision.models.get_model_weights(name).DEFAULT.transforms()
+    if library == "torchvision":
+        from torchvision import models  # noqa: PLC0415  heavy
+
+        if name not in models.list_models(models):
+            return
+        images = models.get_model_weights(name).DEFAULT.transforms()
         size, mean, std = (3, *2 * images.crop_size), images.mean, images.std
     elif library == "timm":
         timm = need_extra("timm", "timm", f"architecture {contract.architecture}")
@@ -230,7 +232,9 @@ def claims_of_head(contract: StatedContract, tensors: Node) -> Iterator[Claim]:
     library, _, name = architecture.partition(":")
     names: Sequence[str] = ()
     if library == "torchvision":
-        meta = torchvision.models.get_model_weights(name).DEFAULT.meta
+        from torchvision import models  # noqa: PLC0415  heavy
+
+        meta = models.get_model_weights(name).DEFAULT.meta
         names = meta.get("categories", ())
     fields = {"class_names": tuple(names)} if len(names) == count else {"classes": count}
     where = f"as the last layer says ({count})"
