@@ -13,7 +13,7 @@ from molehunt.attacks import Tasks, pools_of, search_patches
 from molehunt.attacks._trigger_search import _with_masks, _with_patches
 from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, SingleTarget, top_left_pixels
 from molehunt.detectors import NeuralCleanse, PairwiseTriggers, load_detector, save_detector
-from molehunt.detectors._neural_cleanse import _anomaly_indices
+from molehunt.detectors._outliers import robust_z
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import Classifier, build_classifier, fast_logits
@@ -170,7 +170,7 @@ def test_patches_and_masks_are_put_where_they_belong() -> None:
 def test_the_anomaly_index_is_that_of_neural_cleanse(norms, indices) -> None:
     # Median 12, median absolute deviation 2 in the first case.
     expected = np.array(indices) * (1 if len({*norms}) > 1 else 0)
-    np.testing.assert_allclose(_anomaly_indices(np.array(norms)), expected, atol=1e-6)
+    np.testing.assert_allclose(robust_z(-np.array(norms)), expected, atol=1e-6)
 
 
 def test_few_images_of_a_class_are_repeated_and_missing_ones_left_out(digits: TrainTest) -> None:

@@ -22,7 +22,8 @@ from molehunt.detectors import (
     shuffled_control,
 )
 from molehunt.detectors._final_layer import final_layer_of
-from molehunt.detectors._margin import log10_p_of_largest
+from molehunt.detectors._margin import log10_p_of_margins
+from molehunt.detectors._outliers import robust_z
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
 from molehunt.images import ImageSet, load_images
 from molehunt.networks import Classifier, build_classifier
@@ -122,12 +123,12 @@ def test_the_p_value_is_the_published_one(largest: float) -> None:
     others = np.random.default_rng(0).gamma(20, 0.1, 9)
     shape, _, scale = stats.gamma.fit(others, floc=0)
     expected = 1 - stats.gamma.cdf(largest, shape, scale=scale) ** 9
-    assert 10 ** log10_p_of_largest(np.append(others, largest)) == pytest.approx(expected, rel=1e-3)
+    assert 10 ** log10_p_of_margins(np.append(others, largest)) == pytest.approx(expected, rel=1e-3)
 
 
 def test_tiny_p_values_stay_in_order() -> None:
     others = np.random.default_rng(0).gamma(50, 0.1, 9)
-    logs = [log10_p_of_largest(np.append(others, value)) for value in np.geomspace(8, 5000, 60)]
+    logs = [log10_p_of_margins(np.append(others, value)) for value in np.geomspace(8, 5000, 60)]
     assert np.isfinite(logs).all()
     assert (np.diff(logs) < 0).all()
     assert logs[-1] < -1000
@@ -135,7 +136,7 @@ def test_tiny_p_values_stay_in_order() -> None:
 
 @pytest.mark.parametrize(("statistics", "log_p"), [([0.0] * 6, 0.0), ([1.0] * 5 + [2.0], -300.0)])
 def test_classes_without_spread_give_no_nan(statistics: list[float], log_p: float) -> None:
-    assert log10_p_of_largest(np.array(statistics)) == log_p
+    assert log10_p_of_margins(np.array(statistics)) == log_p
 
 
 def test_a_class_that_images_push_far_is_found() -> None:
@@ -227,3 +228,12 @@ def test_a_detector_without_a_null_must_be_calibrated(zoo: Zoo) -> None:
         evaluate(detector, zoo)
     detector.calibrate(models, truth)
     assert evaluate(detector, zoo).uncalibrated is None
+
+
+def test_distances_from_the_median_are_those_that_old_files_were_calibrated_by() -> None:
+    """Values of before robust z scores were one function."""
+    values = np.array([0.3, -1.2, 0.9, 4.0, 0.1])
+    expected = [0.0, -1.6862268986914877, 0.6744907594765952, 4.159359683439003, -0.224830253158865]
+    np.testing.assert_array_equal(robust_z(values), expected)
+    assert robust_z(np.ones(6)).tolist() == [0.0] * 6
+    np.testing.assert_allclose(robust_z(np.array([1.0, 1, 1, 1, 9])), [0, 0, 0, 0, 3.9894678])

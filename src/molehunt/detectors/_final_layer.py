@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +9,7 @@ from scipy.special import log_ndtr
 from torch import nn
 
 from molehunt.arrays import Floats
+from molehunt.detectors._outliers import log10_p_of_largest, robust_z
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier
@@ -71,8 +71,9 @@ class FinalLayer(ZooFreeDetector):
     def _examine(self, model: Classifier) -> Examination:
         layer = final_layer_of(model)
         weights = layer.weight.detach().double().flatten(1).cpu().numpy()
-        statistics = np.mean([_robust_z(values) for values in _indicators(weights)], axis=0)
-        score = -_log10_p(float(statistics.max()), len(statistics))
+        statistics = np.mean([robust_z(values) for values in _indicators(weights)], axis=0)
+        log_tail = float(log_ndtr(-statistics.max()))
+        score = -log10_p_of_largest(log_tail, len(statistics))
         return Examination(
             score=score,
             p_value=10**-score,
@@ -122,20 +123,3 @@ def _indicators(weights: Floats) -> list[Floats]:
         cosines[own] = -1
         largest[rows] = cosines.max(axis=1)
     return [weights.mean(axis=1), -mean, -largest]
-
-
-def _robust_z(values: Floats) -> Floats:
-    distance = values - np.median(values)
-    spread = 1.4826 * np.median(np.abs(distance))
-    # More than half of the classes alike: the mean distance stands in.
-    spread = spread or 1.2533 * np.mean(np.abs(distance))
-    z: Floats = distance / spread if spread else np.zeros_like(distance)
-    return z
-
-
-def _log10_p(largest: float, classes: int) -> float:
-    """Return log10 of the chance that the largest of K standard normal draws is as large."""
-    log_tail = float(log_ndtr(-largest))
-    if log_tail < math.log(1e-12):
-        return (log_tail + math.log(classes)) / math.log(10)
-    return float(np.log10(-np.expm1(classes * np.log1p(-math.exp(log_tail)))))

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.arrays import Floats
+from molehunt.detectors._outliers import log10_p_of_largest
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
 from molehunt.networks import Access, Classifier, LogitsOfPixels, fast_logits, pick_device
@@ -112,7 +113,7 @@ class MaximumMargin(ZooFreeDetector):
             )
         return Examination(
             score=float(statistics.max() / max(float(np.median(statistics)), 1e-6)),
-            p_value=10 ** log10_p_of_largest(statistics),
+            p_value=10 ** log10_p_of_margins(statistics),
             statistics=statistics,
             target=int(statistics.argmax()),
         )
@@ -146,7 +147,7 @@ def _margins(logits: Tensor, goals: Tensor) -> Tensor:
     return logits[chosen] - logits.masked_fill(chosen, -torch.inf).amax(1)
 
 
-def log10_p_of_largest(statistics: Floats) -> float:
+def log10_p_of_margins(statistics: Floats) -> float:
     """Return log10 of 1 − H(largest)^(K−1), H a gamma law fitted to the K−1 others.
 
     It stays finite where p itself is too small for a float.
@@ -163,7 +164,4 @@ def log10_p_of_largest(statistics: Floats) -> float:
         # The first term of the tail's continued fraction.
         x = largest / scale
         log_tail = -x + shape * math.log(x) - float(gammaln(shape)) - math.log(x - shape + 1)
-    if log_tail < math.log(1e-12):
-        return (log_tail + math.log(len(others))) / math.log(10)
-    tail = math.exp(log_tail)
-    return float(np.log10(-np.expm1(len(others) * np.log1p(-min(tail, 1 - 1e-16)))))
+    return log10_p_of_largest(log_tail, len(others))

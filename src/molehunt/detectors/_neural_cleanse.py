@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from scipy.special import ndtr
 
-from molehunt.arrays import Floats
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
+from molehunt.detectors._outliers import robust_z
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
@@ -124,7 +124,7 @@ class NeuralCleanse(ImageDetector):
             generator=generator,
         )
         norms = found.norms.double().cpu().numpy()
-        statistics = _anomaly_indices(norms)
+        statistics = robust_z(-norms)
         target = int(statistics.argmax())
         return Examination(
             score=float(np.median(norms) / max(norms.min(), 1e-6)),
@@ -140,13 +140,3 @@ class NeuralCleanse(ImageDetector):
         check_search_settings(self)
         if not 0 < self.success <= 1:
             raise InvalidRequestError(refused("success", "a share over 0 up to 1", self.success))
-
-
-def _anomaly_indices(norms: Floats) -> Floats:
-    """Return how far each norm is below the median, in robust standard deviations."""
-    below = np.median(norms) - norms
-    spread = 1.4826 * np.median(np.abs(below))
-    # More than half of the classes alike, as when no mask works: the mean stands in.
-    spread = spread or 1.2533 * np.mean(np.abs(below))
-    indices: Floats = below / spread if spread else np.zeros_like(below)
-    return indices
