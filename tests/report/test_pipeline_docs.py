@@ -78,7 +78,7 @@ def test_hooks_take_model_files(hook: dict[str, Any]) -> None:
 
 
 def test_the_tables_are_those_of_the_code() -> None:
-    for number, name, level, short in ALL_RULES:
+    for number, name, level, short in ((r.id, r.name, r.level, r.short) for r in ALL_RULES):
         assert re.search(rf"^\| {number} \| {name} \| {level}.* \| {short} \|$", TEXT, re.MULTILINE)
     for code in (ExitCode.CLEAN, ExitCode.FOUND, ExitCode.FAILED, ExitCode.INCONCLUSIVE):
         assert f"| {int(code)} | {EXIT_MEANINGS[code]}" in TEXT

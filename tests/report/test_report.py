@@ -10,13 +10,13 @@ from PIL import Image
 
 from molehunt.backdoors import RandomPatch
 from molehunt.report import save_triggers, scan_as_json, scan_table, write_scan_page, zoo_tables
-from molehunt.scanning import FittedDetector, scan_subjects
+from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.zoo import Split, Zoo
 
 
 @pytest.fixture(scope="module")
 def scanned(zoo: Zoo, detector_file: Path):
-    fitted = FittedDetector.load(detector_file)
+    fitted = DetectorCheck.load(detector_file)
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
     return scan_subjects(paths, [fitted]), [fitted]
 
@@ -24,7 +24,7 @@ def scanned(zoo: Zoo, detector_file: Path):
 def test_json_holds_every_finding(scanned) -> None:
     results, _ = scanned
     content = json.loads(json.dumps(scan_as_json(results), allow_nan=False))
-    assert content["schema_version"] == 1
+    assert content["schema_version"] == 2
     assert len(content["subjects"]) == len(results)
     for subject, result in zip(content["subjects"], results, strict=True):
         assert subject["verdict"] == result.verdict.value

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from molehunt.scanning import FittedDetector, scan_subjects
+from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.scanning._children import Died, Reporter, run_in_children
 from molehunt.scanning._limits import Limits
 from molehunt.zoo import Split, Zoo
@@ -163,7 +163,7 @@ def test_without_children_the_results_are_the_same(
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)[:2]]
     (tmp_path / "garbage.pt").write_bytes(b"nothing")
     sources = [*paths, tmp_path / "garbage.pt"]
-    detectors = [FittedDetector.load(detector_file)]
+    detectors = [DetectorCheck.load(detector_file)]
     apart = scan_subjects(sources, detectors)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
     kinds = resource.RLIMIT_AS, resource.RLIMIT_CPU
@@ -179,12 +179,12 @@ def test_threads_that_the_parent_has_used_are_not_waited_for(zoo: Zoo, detector_
     program = f"""
 import numpy as np, torch
 from sklearn.neighbors import NearestNeighbors
-from molehunt.scanning import FittedDetector, scan_subjects
+from molehunt.scanning import DetectorCheck, scan_subjects
 torch.set_num_threads(4)
 torch.ones(2000, 2000) @ torch.ones(2000, 2000)
 points = np.random.default_rng(0).random((4000, 20))
 NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points).kneighbors(points)
-fitted = FittedDetector.load({str(detector_file)!r})
+fitted = DetectorCheck.load({str(detector_file)!r})
 (result,) = scan_subjects([{str(zoo.path_of(zoo.records[0]))!r}], [fitted])
 print(result.verdict.value)
 """

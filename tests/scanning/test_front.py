@@ -11,7 +11,7 @@ from molehunt.detectors import FinalLayer, MaximumMargin, TwinComparison
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.report import scan_as_json
-from molehunt.scanning import pick_detectors, scan
+from molehunt.scanning import pick_checks, scan
 from molehunt.subjects import StatedContract
 from molehunt.zoo import Zoo
 
@@ -65,13 +65,13 @@ def test_a_contract_in_any_form(zoo: Zoo, tmp_path: Path, form: str) -> None:
 
 def test_detectors_by_name_file_and_object(detector_file: Path) -> None:
     named = ["margin", str(detector_file), detector_file, MaximumMargin(), TwinComparison(twins=39)]
-    picked = pick_detectors(named, images=True)
+    picked = pick_checks(named, images=True)
     assert [each.name for each in picked] == ["margin", "litmus", "litmus", "margin", "twins"]
     assert all(each.asked_for for each in picked)
 
 
 def test_the_usual_detectors_were_not_asked_for() -> None:
-    picked = pick_detectors(images=True, twins=39)
+    picked = pick_checks(images=True, twins=39)
     assert [each.name for each in picked] == ["margin", "final-layer", "twins", "neural-cleanse"]
     assert not any(each.asked_for for each in picked)
     assert picked[2].detector.twins == 39
@@ -81,7 +81,7 @@ def test_what_makes_no_sense_is_one_line(zoo: Zoo, tmp_path: Path) -> None:
     path = zoo.path_of(zoo.records[0])
     for error, message, settings in (
         (InvalidRequestError, "got .*margn", {"detectors": "margn"}),
-        (InvalidRequestError, "which: molehunt fit", {"detectors": "litmus"}),
+        (InvalidRequestError, "fitted on a zoo first", {"detectors": "litmus"}),
         (UnreadableFileError, "none.safetensors", {"detectors": "none.safetensors"}),
         (InvalidRequestError, "contract: .*shape", {"contract": {"shape": 3}}),
         (InvalidRequestError, "data set: ", {"clean": "minst"}),

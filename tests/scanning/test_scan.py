@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +16,22 @@ from molehunt.detectors import (
     save_detector,
 )
 from molehunt.errors import ExitCode, InvalidRequestError, UnreadableFileError
+from molehunt.findings import (
+    BACKDOOR,
+    UNSAFE_SERIALIZATION,
+    WEAKNESSES,
+    Bars,
+    Finding,
+    Histogram,
+    Status,
+    Verdict,
+    find_verdict,
+)
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, load_model, save_model
 from molehunt.scanning import (
-    Finding,
-    FittedDetector,
+    DetectorCheck,
     ScanResult,
-    Status,
     exit_code_of,
     find_candidates,
     scan_subjects,
@@ -30,11 +40,11 @@ from molehunt.zoo import Split, Zoo
 
 
 @pytest.fixture(scope="module")
-def fitted(detector_file: Path) -> FittedDetector:
-    return FittedDetector.load(detector_file)
+def fitted(detector_file: Path) -> DetectorCheck:
+    return DetectorCheck.load(detector_file)
 
 
-def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) -> None:
+def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: DetectorCheck) -> None:
     records = zoo.select(Split.TEST, Treatment.BACKDOORED, Treatment.CLEAN)
     paths = [zoo.path_of(record) for record in records]
     results = scan_subjects(paths, [fitted])
@@ -42,13 +52,15 @@ def test_a_scan_says_what_the_detector_says(zoo: Zoo, fitted: FittedDetector) ->
     p_values = fitted.detector.p_values(scores)
     for path, result, score, p in zip(paths, results, scores, p_values, strict=True):
         opened, finding = result.findings
-        assert (opened.check, opened.status) == ("serialization", Status.PASSED)
+        assert (opened.check, opened.status) == ("serialization", Status.CLEAR)
         assert result.source == str(path)
         assert finding.score == pytest.approx(score, abs=1e-4)
         if finding.status is not Status.INCONCLUSIVE:
             assert finding.p_value == p
-            assert (finding.status is Status.BACKDOORED) == (p <= 0.05)
-        assert finding.responses.shape == (3, 10)
+            assert (finding.status is Status.FOUND) == (p <= 0.05)
+        assert next(e for e in finding.exhibits if isinstance(e, Histogram)).score == finding.score
+        bars = [exhibit for exhibit in finding.exhibits if isinstance(exhibit, Bars)]
+        assert len(bars) == 3 and all(each.values.shape == (10,) for each in bars)
 
 
 def write_model(path: Path, images, **arguments: object) -> Path:
@@ -58,16 +70,16 @@ def write_model(path: Path, images, **arguments: object) -> Path:
 
 
 def test_models_that_do_not_fit_are_inconclusive(
-    tmp_path: Path, digits: TrainTest, fitted: FittedDetector
+    tmp_path: Path, digits: TrainTest, fitted: DetectorCheck
 ) -> None:
     path = write_model(tmp_path / "large.safetensors", digits.train.resized(20))
     (result,) = scan_subjects([path], [fitted])
-    assert result.verdict is Status.INCONCLUSIVE
+    assert result.verdict is Verdict.INCONCLUSIVE
     assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[-1].message
 
 
 def test_an_untrained_network_is_unlike_the_zoo(
-    tmp_path: Path, digits: TrainTest, fitted: FittedDetector
+    tmp_path: Path, digits: TrainTest, fitted: DetectorCheck
 ) -> None:
     path = write_model(tmp_path / "fresh.safetensors", digits.train)
     model = load_model(path)
@@ -75,12 +87,12 @@ def test_an_untrained_network_is_unlike_the_zoo(
         model.network.classifier[-1].bias += 100 * torch.arange(10)
     save_model(model, path)
     (result,) = scan_subjects([path], [fitted])
-    assert result.verdict is Status.INCONCLUSIVE
+    assert result.verdict is Verdict.INCONCLUSIVE
     assert "unlike every model" in result.findings[-1].message
 
 
 def test_nan_weights_are_inconclusive_and_others_are_still_judged(
-    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: FittedDetector
+    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: DetectorCheck
 ) -> None:
     path = write_model(tmp_path / "nan.safetensors", digits.train)
     model = load_model(path)
@@ -91,7 +103,7 @@ def test_nan_weights_are_inconclusive_and_others_are_still_judged(
     garbage.write_bytes(b"nothing at all")
     good = zoo.path_of(zoo.select(Split.TEST)[0])
     results = scan_subjects([path, garbage, good], [fitted])
-    assert [result.verdict for result in results[:2]] == [Status.INCONCLUSIVE, Status.FAILED]
+    assert [result.verdict for result in results[:2]] == [Verdict.INCONCLUSIVE, Verdict.FAILED]
     assert "finite" in results[0].findings[-1].message
     assert results[2].findings[-1].score is not None
     assert exit_code_of(results) in (ExitCode.FAILED, ExitCode.FOUND)
@@ -99,7 +111,7 @@ def test_nan_weights_are_inconclusive_and_others_are_still_judged(
 
 @pytest.mark.parametrize(("name", "value"), [("running_var", -1.0), ("weight", 1e38)])
 def test_finite_weights_with_answers_that_are_not_are_inconclusive(
-    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: FittedDetector, name: str, value: float
+    tmp_path: Path, zoo: Zoo, digits: TrainTest, fitted: DetectorCheck, name: str, value: float
 ) -> None:
     path = write_model(tmp_path / "overflow.safetensors", digits.train)
     model = load_model(path)
@@ -110,13 +122,13 @@ def test_finite_weights_with_answers_that_are_not_are_inconclusive(
     save_model(model, path)
     good = zoo.path_of(zoo.select(Split.TEST)[0])
     bad, other = scan_subjects([path, good], [fitted])
-    assert bad.verdict is Status.INCONCLUSIVE
+    assert bad.verdict is Verdict.INCONCLUSIVE
     assert "NaN or infinity" in bad.findings[-1].message
     assert other.findings[-1].score is not None
 
 
 def test_a_model_that_breaks_the_computation_fails_alone(
-    zoo: Zoo, fitted: FittedDetector, monkeypatch: pytest.MonkeyPatch
+    zoo: Zoo, fitted: DetectorCheck, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)[:3]]
     broken = load_model(paths[1])
@@ -140,16 +152,16 @@ def test_a_model_that_breaks_the_computation_fails_alone(
         ),
     )
     results = scan_subjects(paths, [fitted])
-    assert [result.verdict is Status.FAILED for result in results] == [False, True, False]
+    assert [result.verdict is Verdict.FAILED for result in results] == [False, True, False]
     assert "out of order" in results[1].findings[-1].message
     assert results[0].findings[-1].score == pytest.approx(expected[0], abs=1e-3)
 
 
 def test_too_few_calibration_models_are_inconclusive(zoo: Zoo, detector_file: Path) -> None:
-    fitted = FittedDetector.load(detector_file)
+    fitted = DetectorCheck.load(detector_file)
     paths = [zoo.path_of(record) for record in zoo.select(Split.TEST)]
     results = scan_subjects(paths, [fitted], max_false_alarms=0.01)
-    assert {result.verdict for result in results} == {Status.INCONCLUSIVE}
+    assert {result.verdict for result in results} == {Verdict.INCONCLUSIVE}
     assert "at least 99" in results[0].findings[-1].message
 
 
@@ -158,28 +170,38 @@ def test_two_detectors_share_the_false_alarms(zoo: Zoo, tmp_path: Path) -> None:
     for detector in (LitmusPatterns(n_patterns=2, epochs=2), WeightStatistics()):
         path = tmp_path / f"{type(detector).__name__}.safetensors"
         save_detector(fit_on_zoo(detector, zoo), path)
-        both.append(FittedDetector.load(path))
+        both.append(DetectorCheck.load(path))
     (result,) = scan_subjects([zoo.path_of(zoo.records[0])], both, max_false_alarms=0.2)
     assert [finding.threshold for finding in result.findings] == [None, 0.1, 0.1]
 
 
 def test_precedence_of_verdicts_and_exit_codes() -> None:
-    def result(*statuses: Status) -> ScanResult:
-        return ScanResult(Path("m"), None, tuple(Finding("c", s, "") for s in statuses))
+    clear = Finding("litmus", Status.CLEAR, "", BACKDOOR)
+    backdoor = Finding("litmus", Status.FOUND, "", BACKDOOR)
+    unsafe = Finding("serialization", Status.FOUND, "", UNSAFE_SERIALIZATION)
+    failed, unsure = (Finding("c", s, "") for s in (Status.FAILED, Status.INCONCLUSIVE))
 
-    assert result().verdict is Status.INCONCLUSIVE
-    assert result(Status.CLEAN, Status.INCONCLUSIVE).verdict is Status.INCONCLUSIVE
-    assert result(Status.CLEAN, Status.BACKDOORED).verdict is Status.BACKDOORED
-    codes = {
-        Status.CLEAN: 0,
-        Status.BACKDOORED: 1,
-        Status.UNSAFE: 1,
-        Status.FAILED: 2,
-        Status.INCONCLUSIVE: 3,
-    }
-    for status, code in codes.items():
-        assert exit_code_of([result(Status.CLEAN), result(status)]) == code
+    def result(*findings: Finding) -> ScanResult:
+        return ScanResult("m", None, findings)
+
+    assert result().verdict is Verdict.INCONCLUSIVE
+    assert result(clear, unsure).verdict is Verdict.INCONCLUSIVE
+    assert result(clear, backdoor).verdict is Verdict.BACKDOORED
+    for finding, code in {clear: 0, backdoor: 1, unsafe: 1, failed: 2, unsure: 3}.items():
+        assert exit_code_of([result(clear), result(finding)]) == code
     assert exit_code_of([]) == ExitCode.INCONCLUSIVE
+
+
+def test_only_a_strong_check_for_backdoors_makes_a_model_clean() -> None:
+    """What passes of the file or the contract says nothing of backdoors."""
+    for weakness in WEAKNESSES.values():
+        clear = Finding("c", Status.CLEAR, "", weakness)
+        assert (find_verdict([clear]) is Verdict.CLEAN) == (weakness is BACKDOOR)
+        assert find_verdict([replace(clear, weak=True)]) is Verdict.INCONCLUSIVE
+        assert find_verdict([replace(clear, status=Status.NOT_RUN)]) is Verdict.INCONCLUSIVE
+        assert find_verdict([replace(clear, status=Status.FOUND)]) is weakness.found
+    with pytest.raises(ValueError, match="which"):
+        Finding("c", Status.FOUND, "")
 
 
 def test_folders_are_searched_and_empty_ones_refused(zoo: Zoo, tmp_path: Path) -> None:
@@ -192,9 +214,9 @@ def test_folders_are_searched_and_empty_ones_refused(zoo: Zoo, tmp_path: Path) -
         find_candidates([tmp_path / "missing"])
 
 
-def test_a_scan_needs_a_detector_and_a_rate(zoo: Zoo, fitted: FittedDetector) -> None:
+def test_a_scan_needs_a_detector_and_a_rate(zoo: Zoo, fitted: DetectorCheck) -> None:
     paths = [zoo.path_of(zoo.records[0])]
-    with pytest.raises(InvalidRequestError, match="detectors"):
+    with pytest.raises(InvalidRequestError, match="checks"):
         scan_subjects(paths, [])
     with pytest.raises(InvalidRequestError, match="max_false_alarms"):
         scan_subjects(paths, [fitted], max_false_alarms=0)

@@ -9,10 +9,11 @@ import pytest
 
 from molehunt.detectors import BACKDOOR_KINDS, TwinComparison
 from molehunt.errors import InvalidRequestError
+from molehunt.findings import Status, Verdict
 from molehunt.images import TrainTest
 from molehunt.networks import load_model
-from molehunt.scanning import FittedDetector, Status
-from molehunt.scanning._judging import judge
+from molehunt.scanning import DetectorCheck, new_check
+from molehunt.scanning._check import judge
 from molehunt.zoo import Zoo
 
 
@@ -43,10 +44,10 @@ def findings(zoo: Zoo, digits: TrainTest, others: bool = True, **made: object): 
             setattr(Known, name, made.pop(name))
     try:
         twin = Known(**made)
-        detectors = [FittedDetector("twins", twin, asked_for=False)]
+        detectors = [DetectorCheck("twins", twin, asked_for=False)]
         if others:
             names = ("margin", "final-layer")
-            detectors += [FittedDetector.without_zoo(name, asked_for=False) for name in names]
+            detectors += [new_check(name, asked_for=False) for name in names]
         model = load_model(zoo.path_of(zoo.records[0]))
         (found,) = judge([model], detectors, digits.test, 0.05)
         return found
@@ -56,7 +57,7 @@ def findings(zoo: Zoo, digits: TrainTest, others: bool = True, **made: object): 
 
 def test_twins_decide_alone_and_at_the_whole_rate(zoo: Zoo, digits: TrainTest) -> None:
     twins, *others = findings(zoo, digits)
-    assert twins.status is Status.BACKDOORED and twins.threshold == 0.05 and twins.target == 3
+    assert twins.status is Status.FOUND and twins.threshold == 0.05 and twins.target == 3
     assert "smallest mask, as of all-to-one backdoors" in twins.message
     assert {other.status for other in others} == {Status.NOT_RUN}
     assert all("twins decides" in other.message for other in others)
@@ -64,11 +65,12 @@ def test_twins_decide_alone_and_at_the_whole_rate(zoo: Zoo, digits: TrainTest) -
 
 def test_clean_needs_a_measured_power(zoo: Zoo, digits: TrainTest) -> None:
     twins, *_ = findings(zoo, digits, p=1.0)
-    assert twins.status is Status.CLEAN
+    assert twins.status is Status.CLEAR and twins.verdict is Verdict.CLEAN
     twins, *_ = findings(zoo, digits, p=1.0, min_power=0.95)
-    assert twins.status is Status.PASSED and "5 of 6 all-to-one, blended" in twins.message
+    assert twins.status is Status.CLEAR and twins.verdict is None
+    assert "5 of 6 all-to-one, blended" in twins.message
     twins, *_ = findings(zoo, digits, p=1.0, min_power=0.95, against=["all-to-all"])
-    assert twins.status is Status.CLEAN
+    assert twins.status is Status.CLEAR and twins.verdict is Verdict.CLEAN
 
 
 @pytest.mark.parametrize("classes", [13, 43, 1000])
@@ -96,7 +98,7 @@ def test_bad_settings_are_refused(digits: TrainTest) -> None:
 def test_where_twins_do_not_fit_the_others_judge(zoo: Zoo, digits: TrainTest) -> None:
     model = load_model(zoo.path_of(zoo.records[0]))
     names = ("twins", "margin")
-    detectors = [FittedDetector.without_zoo(name, asked_for=False) for name in names]
+    detectors = [new_check(name, asked_for=False) for name in names]
     ((twins, margin),) = judge([model], detectors, None, 0.05)
     assert twins.status is Status.NOT_RUN and margin.p_value is not None
 
@@ -112,7 +114,7 @@ def test_the_real_comparison_runs_in_a_scan(
         _twin_test, "Distillation", lambda: replace(Distillation(), steps=3, pool=100)
     )
     steps: list[tuple[int, int]] = []
-    fitted = FittedDetector.without_zoo("twins", twins=2, cache=tmp_path)
+    fitted = new_check("twins", twins=2, cache=tmp_path)
     model = load_model(zoo.path_of(zoo.records[0]))
     first = next(judge([model], [fitted], digits.test, 0.5, lambda *at: steps.append(at)))[0]
     assert steps and all(done <= total for done, total in steps)

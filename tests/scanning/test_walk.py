@@ -14,8 +14,8 @@ import pytest
 
 from molehunt.cli import run
 from molehunt.errors import ExitCode
-from molehunt.scanning import Status, exit_code_of, find_candidates, scan_subjects
-from molehunt.scanning._judging import FittedDetector
+from molehunt.findings import Verdict
+from molehunt.scanning import DetectorCheck, exit_code_of, find_candidates, scan_subjects
 from molehunt.zoo import Split, Zoo
 
 
@@ -140,7 +140,7 @@ def test_a_file_that_is_swapped_while_it_is_scanned_changes_nothing(
     from molehunt.scanning import _opening  # noqa: PLC0415
 
     path = folder / "good.safetensors"
-    before = scan_subjects([path], [FittedDetector.load(detector_file)])[0]
+    before = scan_subjects([path], [DetectorCheck.load(detector_file)])[0]
     inspect = _opening.inspect_serialization
 
     def swap_and_inspect(copy: Path) -> object:
@@ -148,7 +148,7 @@ def test_a_file_that_is_swapped_while_it_is_scanned_changes_nothing(
         return inspect(copy)
 
     monkeypatch.setattr(_opening, "inspect_serialization", swap_and_inspect)
-    after = scan_subjects([path], [FittedDetector.load(detector_file)])[0]
+    after = scan_subjects([path], [DetectorCheck.load(detector_file)])[0]
     assert (after.sha256, after.verdict) == (before.sha256, before.verdict)
     assert path.read_bytes() == pickle.dumps(Payload())
     assert not Path("it-ran").exists()
@@ -157,8 +157,8 @@ def test_a_file_that_is_swapped_while_it_is_scanned_changes_nothing(
 def test_skipped_files_do_not_hide_a_finding(zoo: Zoo) -> None:
     from tests.report.examples import RESULTS  # noqa: PLC0415
 
-    skipped = [result for result in RESULTS if result.verdict is Status.SKIPPED]
-    unsafe = [result for result in RESULTS if result.verdict is Status.UNSAFE]
+    skipped = [result for result in RESULTS if result.verdict is Verdict.SKIPPED]
+    unsafe = [result for result in RESULTS if result.verdict is Verdict.UNSAFE]
     assert exit_code_of(skipped) == ExitCode.INCONCLUSIVE
     assert exit_code_of(skipped + unsafe, allow_skipped=True) == ExitCode.FOUND
 
@@ -197,5 +197,5 @@ def test_data_beside_a_graph_is_part_of_it(tmp_path: Path, detector_file: Path) 
     run(["scan", str(folder), "-d", str(detector_file), "--json", str(report), *arguments])
     content = json.loads(report.read_text())
     (subject,) = content["subjects"]
-    assert subject["format"] == "onnx" and subject["findings"][0]["status"] == "passed"
+    assert subject["format"] == "onnx" and subject["findings"][0]["status"] == "clear"
     assert [each["kind"] for each in content["no_models"]] == ["part of net.onnx"]

@@ -13,10 +13,11 @@ from molehunt.backdoors import Treatment
 from molehunt.cli import run
 from molehunt.detectors import FinalLayer, MaximumMargin, NeuralCleanse, fit_on_zoo, save_detector
 from molehunt.errors import InvalidRequestError
+from molehunt.findings import Picture, Status, Verdict
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, load_model, save_model
-from molehunt.scanning import FittedDetector, Status, scan_subjects
-from molehunt.scanning._judging import judge
+from molehunt.scanning import DetectorCheck, new_check, scan_subjects
+from molehunt.scanning._check import judge
 from molehunt.zoo import Split, Zoo
 
 
@@ -31,7 +32,7 @@ def test_a_first_scan_needs_a_model_only(path: Path, tmp_path: Path, capfd) -> N
     (subject,) = json.loads(found.read_text())["subjects"]
     statuses = {finding["check"]: finding["status"] for finding in subject["findings"]}
     assert list(statuses) == ["serialization", "margin", "final-layer"]
-    assert statuses["serialization"] == "passed"
+    assert statuses["serialization"] == "clear"
     assert code in (0, 1, 3)
     said = capfd.readouterr().out
     assert "images 1x12x12" in said and "mean" in said  # the contract that was used
@@ -43,12 +44,13 @@ def test_a_first_scan_needs_a_model_only(path: Path, tmp_path: Path, capfd) -> N
 def test_clean_images_bring_pictures_of_the_trigger(
     path: Path, digits: TrainTest, tmp_path: Path
 ) -> None:
-    fitted = FittedDetector("neural-cleanse", NeuralCleanse(steps=20))
+    fitted = DetectorCheck("neural-cleanse", NeuralCleanse(steps=20))
     (result,) = scan_subjects([path], [fitted], clean=digits.test)
     finding = result.findings[-1]
-    alone, *others = finding.pictures
+    pictures = [exhibit for exhibit in finding.exhibits if isinstance(exhibit, Picture)]
+    alone, *others = pictures
     assert "reconstructed trigger" in alone.caption and len(others) == 3
-    for picture in finding.pictures:
+    for picture in pictures:
         assert picture.pixels.shape == (1, 12, 12)
         assert picture.pixels.min() >= 0 and picture.pixels.max() <= 1
     assert result.findings[1].check == "contract" and "accuracy" in result.findings[1].message
@@ -61,12 +63,12 @@ def test_alarms_by_a_null_that_does_not_hold_are_suspicions(zoo: Zoo, path: Path
     seen = set()
     for record in zoo.select(Split.TEST, Treatment.BACKDOORED):
         model = load_model(zoo.path_of(record))
-        ((alone,),) = judge([model], [FittedDetector("margin", fresh)], None, 0.5)
-        ((known,),) = judge([model], [FittedDetector("margin", calibrated)], None, 0.5)
+        ((alone,),) = judge([model], [DetectorCheck("margin", fresh)], None, 0.5)
+        ((known,),) = judge([model], [DetectorCheck("margin", calibrated)], None, 0.5)
         assert alone.score == pytest.approx(known.score)
-        assert alone.status in (Status.CLEAN, Status.INCONCLUSIVE)
+        assert alone.status in (Status.CLEAR, Status.INCONCLUSIVE)
         assert (alone.status is Status.INCONCLUSIVE) == (alone.p_value <= 0.5)
-        assert (known.status is Status.BACKDOORED) == (known.p_value <= 0.5)
+        assert (known.status is Status.FOUND) == (known.p_value <= 0.5)
         assert known.null == "20 clean reference models"
         seen.add(alone.status)
     assert Status.INCONCLUSIVE in seen
@@ -75,9 +77,9 @@ def test_alarms_by_a_null_that_does_not_hold_are_suspicions(zoo: Zoo, path: Path
 def test_the_rate_is_divided_among_the_detectors_that_fit(path: Path) -> None:
     model = load_model(path)
     names = ("margin", "final-layer", "neural-cleanse")
-    detectors = [FittedDetector.without_zoo(name, asked_for=False) for name in names]
+    detectors = [new_check(name, asked_for=False) for name in names]
     ((margin, layer, cleanse),) = judge([model], detectors, None, 0.06)
-    assert cleanse.status is Status.NOT_RUN and "--clean" in cleanse.message
+    assert cleanse.status is Status.NOT_RUN and "clean images" in cleanse.message
     assert margin.threshold == layer.threshold == pytest.approx(0.03)
 
 
@@ -87,43 +89,43 @@ def test_together_they_keep_the_rate_on_clean_models(zoo: Zoo, tmp_path: Path) -
     for name, detector in {"final-layer": FinalLayer(), "margin": MaximumMargin(steps=20)}.items():
         file = tmp_path / f"{name}.safetensors"
         save_detector(fit_on_zoo(detector, zoo), file)
-        detectors.append(FittedDetector.load(file))
+        detectors.append(DetectorCheck.load(file))
     records = zoo.select(Split.TEST, Treatment.BACKDOORED, Treatment.CLEAN)
     results = scan_subjects(
         [zoo.path_of(record) for record in records], detectors, max_false_alarms=0.2
     )
-    flagged = np.array([result.verdict is Status.BACKDOORED for result in results])
+    flagged = np.array([result.verdict is Verdict.BACKDOORED for result in results])
     backdoored = np.array([record.treatment is Treatment.BACKDOORED for record in records])
     assert flagged[backdoored].mean() > flagged[~backdoored].mean()
     for result in results:
         gravest = min(f.p_value for f in result.findings if f.p_value is not None)
-        assert (result.verdict is Status.BACKDOORED) == (gravest <= 0.1)
+        assert (result.verdict is Verdict.BACKDOORED) == (gravest <= 0.1)
 
 
 def test_a_black_box_leaves_nothing_to_look_at(path: Path) -> None:
     model = load_model(path)
     box = BlackBox(lambda images: model.network(torch.from_numpy(images)).numpy(), model.card)
-    detectors = [FittedDetector.without_zoo(n, asked_for=False) for n in ("margin", "final-layer")]
+    detectors = [new_check(n, asked_for=False) for n in ("margin", "final-layer")]
     ((margin, layer),) = judge([box], detectors, None, 0.05)
     assert {margin.status, layer.status} == {Status.NOT_RUN}
     assert "expected gradients, got logits only" in margin.message
 
 
 def test_what_nobody_asked_for_does_not_run_for_hours(path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("molehunt.scanning._judging.MOST_UNASKED", 0.0)
+    monkeypatch.setattr("molehunt.scanning._detector_check.MOST_UNASKED", 0.0)
     model = load_model(path)
-    usual = FittedDetector.without_zoo("margin", asked_for=False)
-    asked = FittedDetector.without_zoo("margin")
+    usual = new_check("margin", asked_for=False)
+    asked = new_check("margin")
     ((skipped, ran),) = judge([model], [usual, asked], None, 0.05)
-    assert skipped.status is Status.NOT_RUN and "--check margin" in skipped.message
+    assert skipped.status is Status.NOT_RUN and "by name" in skipped.message
     assert ran.p_value is not None
 
 
 def test_detectors_of_a_zoo_have_to_be_fitted() -> None:
-    with pytest.raises(InvalidRequestError, match="molehunt fit"):
-        FittedDetector.without_zoo("litmus")
+    with pytest.raises(InvalidRequestError, match="fitted on a zoo first"):
+        new_check("litmus")
     with pytest.raises(InvalidRequestError, match="final-layer"):
-        FittedDetector.without_zoo("nothing")
+        new_check("nothing")
 
 
 def test_a_calibrated_detector_is_a_file_for_later_scans(zoo: Zoo, path: Path, tmp_path) -> None:
@@ -142,7 +144,5 @@ def test_nan_weights_are_inconclusive_without_a_zoo_too(path: Path, tmp_path: Pa
     with torch.no_grad():
         model.network.classifier[-1].weight[0, 0] = torch.nan
     save_model(model, tmp_path / "nan.safetensors")
-    (result,) = scan_subjects(
-        [tmp_path / "nan.safetensors"], [FittedDetector.without_zoo("final-layer")]
-    )
-    assert result.verdict is Status.INCONCLUSIVE
+    (result,) = scan_subjects([tmp_path / "nan.safetensors"], [new_check("final-layer")])
+    assert result.verdict is Verdict.INCONCLUSIVE

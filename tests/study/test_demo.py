@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from molehunt.cli._shared import progress_of
-from molehunt.scanning import Status
+from molehunt.findings import Verdict
 from molehunt.study import DEMO_PLAN, run_demo
 from molehunt.zoo import Split
 from tests.conftest import tiny_plan
@@ -30,7 +30,7 @@ def test_the_demo_writes_what_it_says(tmp_path: Path) -> None:
     assert "<script" not in page.lower()
     assert f"{figures['litmus']['auc']:.3f}" in page
     assert len(result.scans) == 2
-    assert Status.FAILED not in {scan.verdict for scan in result.scans}
+    assert Verdict.FAILED not in {scan.verdict for scan in result.scans}
 
 
 def test_the_plan_of_the_demo_is_large_enough_and_honest() -> None:

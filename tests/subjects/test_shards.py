@@ -12,15 +12,9 @@ import torch
 from safetensors.torch import save_file, save_model
 from torch import Tensor
 
+from molehunt.findings import Finding, Verdict
 from molehunt.provenance import inspect_serialization
-from molehunt.scanning import (
-    Finding,
-    FittedDetector,
-    ScanResult,
-    Status,
-    find_candidates,
-    scan_subjects,
-)
+from molehunt.scanning import ScanResult, find_candidates, new_check, scan_subjects
 from molehunt.subjects import Opening, StatedContract, open_subject, shards_of
 from tests.subjects.foreign_networks import Small, TiedHeads, Untied
 
@@ -58,7 +52,7 @@ def write(folder: Path, kind: str = "safetensors", state: dict[str, Tensor] = ST
 
 
 def scanned(path: Path) -> list[ScanResult]:
-    detector = FittedDetector.without_zoo("final-layer")
+    detector = new_check("final-layer")
     return scan_subjects(find_candidates([path]), [detector], opening=opening(), workers=1)
 
 
@@ -86,7 +80,7 @@ def test_a_folder_of_shards_is_one_model(kind: str, dtype: torch.dtype, tmp_path
 def test_a_shard_alone_is_refused_with_a_hint(tmp_path: Path) -> None:
     index = write(tmp_path)
     (result,) = scanned(shards_of(index)[0])
-    assert result.verdict is Status.FAILED
+    assert result.verdict is Verdict.FAILED
     assert "one of several shards: scan their index" in result.findings[-1].message
 
 
@@ -167,7 +161,7 @@ def test_broken_indexes_are_one_line(name: str, tmp_path: Path) -> None:
     index = write(folder)
     damage(index)
     (result,) = [each for each in scanned(index) if each.name == index.name]
-    assert result.verdict is Status.FAILED
+    assert result.verdict is Verdict.FAILED
     assert message in result.findings[-1].message
 
 
@@ -183,7 +177,7 @@ def test_an_unsafe_shard_is_found(with_missing: bool, tmp_path: Path) -> None:
     torch.save({"fc.weight": Evil()}, shards_of(index)[1])
     if with_missing:
         change(index, lambda places: places.update({"more": "more.bin"}))
-    assert Status.UNSAFE in [result.verdict for result in scanned(tmp_path)]
+    assert Verdict.UNSAFE in [result.verdict for result in scanned(tmp_path)]
 
 
 def test_names_of_tied_weights_lead_to_the_one_that_is_kept(tmp_path: Path) -> None:

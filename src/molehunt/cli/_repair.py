@@ -15,7 +15,7 @@ from molehunt.files import make_folder
 from molehunt.images import load_test_images
 from molehunt.networks import load_model, save_model
 from molehunt.report import scan_table
-from molehunt.scanning import FittedDetector, exit_code_of, scan_subjects
+from molehunt.scanning import DetectorCheck, exit_code_of, new_check, scan_subjects
 from molehunt.subjects import read_claimed_card
 
 
@@ -63,10 +63,10 @@ def repair(
         f"(accuracy {pruned:.2%} before tuning).",
         highlight=False,
     )
-    detectors = [FittedDetector.load(path) for path in detector or []]
+    checks = [DetectorCheck.load(path) for path in detector or []]
     results = scan_subjects(
         [out],
-        detectors or [FittedDetector.without_zoo("neural-cleanse")],
+        checks or [new_check("neural-cleanse")],
         clean=images,
         max_false_alarms=max_false_alarms,
     )

@@ -34,7 +34,7 @@ from molehunt.scanning import (
     exit_code_of,
     find_candidates,
     name_of,
-    pick_detectors,
+    pick_checks,
     unfinished,
 )
 from molehunt.scanning import scan as judge_models
@@ -247,7 +247,7 @@ def scan(
                 output=output_name,
             )
         )
-    detectors = pick_detectors(
+    checks = pick_checks(
         [*(detector or []), *(check or [])],
         images=clean is not None,
         twins=twins,
@@ -258,7 +258,7 @@ def scan(
         scan_as_bom([])  # refuses before the work, not after it
     results, interrupted = _scan_with_progress(
         sources,
-        detectors=detectors,
+        detectors=checks,
         contract=stated_contract,
         trust_code=trust_code,
         weights=weights,
@@ -277,7 +277,7 @@ def scan(
     if bom is not None:
         write_text(bom, scan_as_bom(results))
     if html is not None:
-        write_scan_page(html, results, detectors, max_false_alarms=max_false_alarms, code=code)
+        write_scan_page(html, results, checks, max_false_alarms=max_false_alarms, code=code)
     if str(json_file) == "-":
         output.out(content, end="", highlight=False)
     else:

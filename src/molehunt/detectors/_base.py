@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -15,6 +15,7 @@ from molehunt.arrays import Floats
 from molehunt.detectors._calibration import conformal_p_values
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.findings import Finding, Picture
 from molehunt.networks import Access, Classifier, InputContract
 from molehunt.progress import Progress, silent
 
@@ -47,6 +48,19 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     axes: ClassVar[Mapping[str, str]] = {"calibration_scores_": "n"}
     # Settings with which it is quick to fit, for tests; the rest are the defaults.
     tiny: ClassVar[Mapping[str, Any]] = {}
+    # Whether it must be fitted on a zoo before it can judge.
+    needs_zoo: ClassVar[bool] = False
+    # Whether it judges many models at once, in milliseconds each.
+    judges_many: ClassVar[bool] = False
+    # Whether a scan that nobody told what to run leaves the verdict to it, at the whole rate.
+    decides_alone: ClassVar[bool] = False
+    # The null that is in use before `calibrate`, in words.
+    own_null: ClassVar[str | None] = None
+    # Whether clean models of the development zoos met it at the stated rate; see
+    # docs/detectors.md. An alarm by a null that they did not meet is a suspicion only.
+    own_null_holds: ClassVar[bool] = False
+    # Who waits for a judgement may look on.
+    progress: Progress = staticmethod(silent)
 
     @abstractmethod
     def fit(
@@ -81,6 +95,33 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
     def predict_proba(self, models: Sequence[Classifier]) -> Floats:
         """Return the probabilities [N, 2] of the labels 0 and 1."""
 
+    @abstractmethod
+    def judge(
+        self, models: Sequence[Classifier], rates: Sequence[float], name: str = "detector"
+    ) -> Iterator[Finding]:
+        """Yield what a scan says of each model, under `name`.
+
+        Parameters
+        ----------
+        models : sequence of Classifier, length N
+        rates : sequence of float, length N
+            How many clean models may be called backdoored, in (0, 1).
+        name : str
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            Where a detector that judges many at once does not fit one of them.
+        """
+
+    def exhibits(self) -> tuple[Picture, ...]:
+        """Return what there is to see of the detector itself."""
+        return ()
+
+    def passes(self, classes: int) -> int:
+        """Return how many images go forward and backward through a model of so many classes."""
+        return 0
+
     def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
         """Return 1 where the score is above `threshold_`, else 0."""
         above = self.decision_function(models) > float(self.threshold_)
@@ -92,11 +133,21 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         return conformal_p_values(scores, self.calibration_scores_)
 
     @property
+    def is_calibrated(self) -> bool:
+        """Whether the p-values are against clean reference models."""
+        return hasattr(self, "calibration_scores_")
+
+    @property
+    def calibration_scores(self) -> Floats:
+        """Scores [n] of the clean reference models; none before `calibrate`."""
+        return np.asarray(getattr(self, "calibration_scores_", ()), dtype=np.float64)
+
+    @property
     def null(self) -> str | None:
         """In words, what the p-values are against; None where there can be none yet."""
-        if hasattr(self, "calibration_scores_"):
-            return f"{len(self.calibration_scores_)} clean reference models"
-        return None
+        if self.is_calibrated:
+            return f"{len(self.calibration_scores)} clean reference models"
+        return self.own_null
 
     def doubt_of_clean(self, classes: int) -> str:
         """Return why finding nothing does not make a model of so many classes clean.

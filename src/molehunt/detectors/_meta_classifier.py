@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -13,7 +14,9 @@ from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.detectors._file_checks import check_number
+from molehunt.detectors._judging import interpret
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.findings import Exhibit, Finding, Status
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
 
@@ -46,6 +49,8 @@ class MetaClassifier(Detector):
         "fitted_features_": "NF",
         "weights_": "F",
     }
+    needs_zoo = True
+    judges_many = True
 
     # ---- what a subclass gives
 
@@ -144,6 +149,30 @@ class MetaClassifier(Detector):
         """Return the probabilities [N, 2] of the labels 0 and 1, for balanced fitting models."""
         ones = 0.5 * (1 + np.tanh(self.decision_function(models) / 2))
         return np.stack([1 - ones, ones], axis=1)
+
+    def judge(
+        self, models: Sequence[Classifier], rates: Sequence[float], name: str = "detector"
+    ) -> Iterator[Finding]:
+        """Yield what a scan says of each model; raises as `decision_function` does."""
+        features = self.transform(models)
+        scores = self.score_features(features)
+        for row, score, rate in zip(features, scores, rates, strict=True):
+            p_value = float(self.p_values([score])[0]) if self.is_calibrated else None
+            read = interpret(self, name, float(score), p_value, rate, self.num_classes_)
+            if not np.isfinite(row).all():
+                message = refused("answers of the model", "finite numbers", "NaN or infinity")
+                yield replace(read, status=Status.INCONCLUSIVE, message=message, p_value=None)
+                continue
+            if read.p_value is not None and not self.is_typical(row[None])[0]:
+                message = (
+                    f"unlike every model of the detector's zoo, so p = {p_value:.2g} means nothing"
+                )
+                read = replace(read, status=Status.INCONCLUSIVE, message=message)
+            yield replace(read, exhibits=(*read.exhibits, *self._draw(row)))
+
+    def _draw(self, features: Floats) -> tuple[Exhibit, ...]:
+        """Return what there is to see of a model's features [F]."""
+        return ()
 
     def is_typical(self, features: Floats) -> NDArray[np.bool_]:
         """Tell which features [N, F] are no farther from fitting models than calibration ones are.

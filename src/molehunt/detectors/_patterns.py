@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import ClassVar, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -12,9 +13,13 @@ from molehunt.arrays import Floats
 from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.findings import Bars, Exhibit, Picture
 from molehunt.networks import Access, Classifier, pick_device
 
 FeatureKind = Literal["log_softmax", "logits"]
+# A page must open.
+_SHOWN_PATTERNS = 20
+
 Pooling = Literal["concatenate", "max", "mean"]
 
 
@@ -37,14 +42,35 @@ class PatternDetector(MetaClassifier):
     pooling: Pooling
     device: str
 
-    def responses(self, models: Sequence[Classifier]) -> Floats:
-        """Return each model's answer to each pattern, [N, M, K], before pooling."""
+    def exhibits(self) -> tuple[Picture, ...]:
+        """Return the patterns."""
         self._check_is_fitted("weights_")
-        return self._answers(self._checked(models)).double().numpy()
+        return tuple(
+            Picture(f"pattern {number}", np.asarray(pattern))
+            for number, pattern in enumerate(self.patterns_[:_SHOWN_PATTERNS], 1)
+        )
 
-    def pool(self, responses: Floats) -> Floats:
-        """Return the features [N, F] of responses [N, M, K]."""
-        return pooled(torch.as_tensor(responses), self.pooling).numpy()
+    def _draw(self, features: Floats) -> tuple[Exhibit, ...]:
+        """Return a model's answers to each pattern, those farthest from clean models first."""
+        # The clean models' answers to each pattern are kept only when they were concatenated.
+        if self.pooling != "concatenate" or not self.is_calibrated:
+            return ()
+        answers = features.reshape(len(self.patterns_), -1)
+        clean = np.asarray(self.calibration_features_)
+        clean = clean.reshape(len(clean), *answers.shape)
+        spread = clean.std(axis=0) + 1e-6
+        strange = np.abs((answers - clean.mean(axis=0)) / spread).max(axis=1)
+        usual = np.quantile(clean, [0.025, 0.5, 0.975], axis=0)
+        return tuple(
+            Bars(
+                f"pattern {m + 1}",
+                np.asarray(self.patterns_[m]),
+                answers[m],
+                usual[:, m],
+                "log probability" if self.features == "log_softmax" else "logit",
+            )
+            for m in np.argsort(-strange)[:_SHOWN_PATTERNS].tolist()
+        )
 
     def check_learned(self) -> None:
         """Refuse patterns that are no images, and a head that does not fit the answers to them."""
@@ -63,7 +89,7 @@ class PatternDetector(MetaClassifier):
             raise InvalidRequestError(refused("shape of weights_", f"({features},)", got))
 
     def _features(self, models: Sequence[Classifier]) -> Floats:
-        return self.pool(self._answers(models).double().numpy())
+        return pooled(self._answers(models).double(), self.pooling).numpy()
 
     def _answers(self, models: Sequence[Classifier]) -> Tensor:
         """Return log-softmax or logits [N, M, K] on the CPU, in the order of the models."""

@@ -80,9 +80,6 @@ class TwinComparison(ImageDetector):
         self.device = device
         self.cache = cache
 
-    # Who waits for an examination may look on: images through models, and their total.
-    progress: Progress = staticmethod(silent)
-
     def passes(self, classes: int) -> int:
         """Return how many images go forward and backward through models of this kind."""
         how = Distillation()

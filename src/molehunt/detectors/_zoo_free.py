@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -14,7 +14,9 @@ from sklearn.exceptions import NotFittedError
 from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
+from molehunt.detectors._judging import draw_trigger, interpret
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.findings import BACKDOOR, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -73,22 +75,12 @@ class ZooFreeDetector(Detector):
     """
 
     learns = "calibration_scores_"
-    own_null: ClassVar[str | None] = None
-    # Whether clean models of the development zoos met it at the stated rate; see
-    # docs/detectors.md. An alarm by a null that they did not meet is a suspicion only.
-    own_null_holds: ClassVar[bool] = False
-    # Whether a scan that nobody told what to run leaves the verdict to it, at the whole rate.
-    decides_alone: ClassVar[bool] = False
     # A class is judged by the others, of which there must be some.
     least_classes: ClassVar[int] = 2
 
     @abstractmethod
     def _examine(self, model: Classifier) -> Examination:
         """Return what there is to say of a model that was checked."""
-
-    def passes(self, classes: int) -> int:
-        """Return how many images go forward and backward through a model of so many classes."""
-        return 0
 
     def _check_settings(self) -> None:
         """Refuse settings that make no sense."""
@@ -151,7 +143,7 @@ class ZooFreeDetector(Detector):
         if not len(models):
             raise InvalidRequestError(refused("models", "at least one", "none"))
         self._take_kind_of(models[0])
-        if hasattr(self, "calibration_scores_"):
+        if self.is_calibrated:
             del self.calibration_scores_
         self.threshold_ = np.inf
         return self
@@ -209,7 +201,7 @@ class ZooFreeDetector(Detector):
         sklearn.exceptions.NotFittedError
             If the detector has no null of its own and was not calibrated.
         """
-        if hasattr(self, "calibration_scores_"):
+        if self.is_calibrated:
             return super().predict(models)
         found = [self.p_value_of(self.examine(models[n])) for n in range(len(models))]
         return (np.array(found) <= 0.05).astype(np.int64)
@@ -222,16 +214,29 @@ class ZooFreeDetector(Detector):
         sklearn.exceptions.NotFittedError
             If the detector has no null of its own and was not calibrated.
         """
-        if hasattr(self, "calibration_scores_"):
+        if self.is_calibrated:
             return float(self.p_values([examination.score])[0])
         if examination.p_value is None:
             raise NotFittedError(f"{type(self).__name__}: no null of its own; call calibrate first")
         return examination.p_value
 
-    @property
-    def null(self) -> str | None:
-        """In words, what the p-values are against; None where there can be none yet."""
-        return super().null or self.own_null
+    def judge(
+        self, models: Sequence[Classifier], rates: Sequence[float], name: str = "detector"
+    ) -> Iterator[Finding]:
+        """Yield what a scan says of each model; inconclusive where it cannot be judged."""
+        for position, rate in enumerate(rates):
+            model = models[position]
+            try:
+                found = self.examine(model)
+            except UnsuitableSubjectError as error:
+                yield Finding(name, Status.INCONCLUSIVE, str(error), BACKDOOR)
+                continue
+            p_value = None if self.null is None else self.p_value_of(found)
+            read = interpret(self, name, found.score, p_value, rate, model.card.num_classes)
+            if found.remark and read.p_value is not None and read.p_value <= rate:
+                read = replace(read, message=f"{read.message}; {found.remark}")
+            pictures = draw_trigger(found, model.card, getattr(self, "images", None))
+            yield replace(read, target=found.target, exhibits=(*pictures, *read.exhibits))
 
     def _take_kind_of(self, model: Classifier) -> None:
         self.input_shape_ = model.card.input_shape

@@ -2,10 +2,17 @@
 
 from molehunt.report._article import write_article
 from molehunt.report._bom import scan_as_bom
-from molehunt.report._figures import save_roc, save_triggers, trigger_on_grey
-from molehunt.report._html import triggers_of, write_demo_page, write_scan_page
+from molehunt.report._figures import (
+    roc_figure,
+    save_roc,
+    save_triggers,
+    trigger_on_grey,
+    triggers_of,
+)
+from molehunt.report._html import template, write_scan_page
 from molehunt.report._json import scan_as_json, scan_json_schema
 from molehunt.report._sarif import scan_as_sarif
+from molehunt.report._scan_context import scan_context
 from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
 from molehunt.report._words import contract_line, other_files
 
@@ -13,17 +20,19 @@ __all__ = [
     "contract_line",
     "evaluation_table",
     "other_files",
+    "roc_figure",
     "save_roc",
     "save_triggers",
     "scan_as_bom",
     "scan_as_json",
     "scan_as_sarif",
+    "scan_context",
     "scan_json_schema",
     "scan_table",
+    "template",
     "trigger_on_grey",
     "triggers_of",
     "write_article",
-    "write_demo_page",
     "write_scan_page",
     "zoo_tables",
 ]

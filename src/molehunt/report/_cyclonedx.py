@@ -26,13 +26,11 @@ from cyclonedx.output.json import JsonV1Dot6
 
 from molehunt import __version__
 from molehunt.errors import printable
+from molehunt.findings import Finding
 from molehunt.networks import ModelCard
 from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import contract_line, counting, said
-from molehunt.scanning import Finding, ScanResult, Status
-
-# What could not be judged is no weakness that is known of the model.
-_WEAKNESSES = (Status.UNSAFE, Status.BACKDOORED)
+from molehunt.scanning import ScanResult
 
 
 def cyclonedx_document(
@@ -47,7 +45,8 @@ def cyclonedx_document(
             _vulnerability(f"model-{n}", f"finding-{n}-{m}", result, finding, rule)
             for n, result in enumerate(results, 1)
             for m, finding in enumerate(result.findings, 1)
-            if finding.status in _WEAKNESSES and (rule := rule_of(finding)) is not None
+            # What could not be judged is no weakness that is known of the model.
+            if (rule := rule_of(finding)) is not None and rule.severity is not None
         ],
     )
     bom.metadata.tools.components.add(
@@ -71,7 +70,7 @@ def _component(ref: str, result: ScanResult) -> Component:
         *(
             (
                 f"finding:{printable(finding.check)}",
-                f"{finding.status.value}: {said(result, finding)}",
+                f"{finding.word}: {said(result, finding)}",
             )
             for finding in dict.fromkeys((*result.findings, *counting(result)))
         ),

@@ -13,7 +13,9 @@ import torch
 from molehunt.arrays import Floats
 from molehunt.backdoors import Trigger
 from molehunt.detectors import Evaluation
+from molehunt.findings import Bars
 from molehunt.plotting import COLOURS, NORMAL, SUBJECT, new_figure, save_figure
+from molehunt.zoo import Split, Zoo
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -41,19 +43,10 @@ def save_roc(evaluations: Mapping[str, Evaluation], path: Path) -> None:
     save_figure(roc_figure(evaluations), path)
 
 
-def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) -> Figure:
-    """Draw a subject's answers to one pattern over the range of clean models.
-
-    Parameters
-    ----------
-    answers : array [K]
-        The subject's.
-    clean : array [n, K]
-        Those of the clean calibration models; the middle 95 % are drawn as a band.
-    class_names : sequence of str, length K
-    """
+def response_figure(bars: Bars, class_names: Sequence[str]) -> Figure:
+    """Draw a subject's answers to one image over the range of clean models."""
+    answers, (low, middle, high) = bars.values, bars.usual
     classes = len(answers)
-    low, middle, high = np.quantile(clean, [0.025, 0.5, 0.975], axis=0)
     # Wider ones would be drawn so small on a page that nothing could be read.
     figure = new_figure(min(7.2, max(3.4, 0.34 * classes)), 2.0)
     axes = figure.subplots()
@@ -71,7 +64,7 @@ def response_figure(answers: Floats, clean: Floats, class_names: Sequence[str]) 
     axes.set_xticks(places[::step], short[::step], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
     axes.set_xlabel("class", fontsize=8)
-    axes.set_ylabel("log probability", fontsize=8)
+    axes.set_ylabel(bars.unit, fontsize=8)
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return figure
@@ -115,3 +108,8 @@ def trigger_on_grey(trigger: Trigger, shape: Sequence[int]) -> Floats:
     grey = torch.full((1, *shape), 0.5)
     drawn = trigger(grey, torch.Generator().manual_seed(0))[0]
     return drawn.numpy().astype(np.float64)
+
+
+def triggers_of(zoo: Zoo, split: Split) -> list[Trigger]:
+    """Return the different triggers of a split, in the order of the index."""
+    return list(dict.fromkeys(record.backdoor.trigger for record in zoo.select(split)))

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined, Template, select_autoescape
-from markupsafe import Markup
+from jinja2 import (
+    ChoiceLoader,
+    Environment,
+    PackageLoader,
+    StrictUndefined,
+    Template,
+    select_autoescape,
+)
 
-from molehunt import __version__, plotting
-from molehunt.detectors import Evaluation
+from molehunt import __version__
 from molehunt.errors import ExitCode, printable
 from molehunt.files import write_text
-from molehunt.report import _figures as figures
 from molehunt.report._scan_context import scan_context
 from molehunt.report._words import (
     EXIT_MEANINGS,
@@ -23,14 +26,13 @@ from molehunt.report._words import (
     verdict_of,
     without_others,
 )
-from molehunt.scanning import FittedDetector, ScanResult, exit_code_of
-from molehunt.zoo import Split, Zoo
+from molehunt.scanning import Check, ScanResult, exit_code_of
 
 
 def write_scan_page(
     path: Path,
     results: Sequence[ScanResult],
-    detectors: Sequence[FittedDetector],
+    checks: Sequence[Check],
     *,
     max_false_alarms: float,
     code: ExitCode | None = None,
@@ -54,58 +56,18 @@ def write_scan_page(
         counts=counted(models),
         max_false_alarms=max_false_alarms,
         others=other_files(results),
-        **scan_context(models, detectors),
+        **scan_context(models, checks),
     )
     write_text(path, page)
 
 
-def write_demo_page(
-    path: Path,
-    zoo: Zoo,
-    evaluations: Mapping[str, Evaluation],
-    results: Mapping[str, Any],
-    scans: Sequence[ScanResult],
-    detectors: Sequence[FittedDetector],
-) -> None:
-    """Write the page of the demo: zoo, detectors, controls, and two scans.
+def template(name: str, package: str = "molehunt.report") -> Template:
+    """Return a template of a package, which may build on those of this one.
 
-    `results` is what ``results.json`` holds.
-
-    Raises
-    ------
-    OutputError
-        If the file cannot be written.
+    Those of HTML escape what they are given.
     """
-    shape = zoo.models(zoo.records[:1])[0].card.input_shape
-    triggers = {
-        split.value: [
-            plotting.picture_uri(figures.trigger_on_grey(trigger, shape), 64)
-            for trigger in triggers_of(zoo, split)[:10]
-        ]
-        for split in Split
-    }
-    page = template("demo.html").render(
-        version=__version__,
-        results=results,
-        evaluations=evaluations,
-        roc=Markup(plotting.as_svg(figures.roc_figure(evaluations), "ROC curves")),
-        triggers=triggers,
-        trigger_counts={split.value: len(triggers_of(zoo, split)) for split in Split},
-        plan=zoo.plan,
-        **scan_context(scans, detectors),
-    )
-    write_text(path, page)
-
-
-def triggers_of(zoo: Zoo, split: Split) -> list[Any]:
-    """Return the different triggers of a split, in the order of the index."""
-    return list(dict.fromkeys(record.backdoor.trigger for record in zoo.select(split)))
-
-
-def template(name: str) -> Template:
-    """Return a template of this package; those of HTML escape what they are given."""
     environment = Environment(
-        loader=PackageLoader("molehunt.report"),
+        loader=ChoiceLoader([PackageLoader(package), PackageLoader("molehunt.report")]),
         autoescape=select_autoescape(),
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -5,25 +5,29 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field
 
 from molehunt import __version__
 from molehunt.errors import ExitCode
+from molehunt.findings import WEAKNESSES, Finding, Status, Verdict
 from molehunt.networks import ModelCard
 from molehunt.report._words import class_name, counted, verdict_of, without_others
-from molehunt.scanning import Finding, ScanResult, Status, exit_code_of
+from molehunt.scanning import ScanResult, exit_code_of
 
-# A finding has one of all statuses, a verdict only one of these.
-Verdict = Literal[
-    Status.CLEAN,
-    Status.BACKDOORED,
-    Status.UNSAFE,
-    Status.INCONCLUSIVE,
-    Status.FAILED,
-    Status.SKIPPED,
+# Files that are no models are listed apart.
+SubjectVerdict = Literal[
+    Verdict.UNSAFE,
+    Verdict.BACKDOORED,
+    Verdict.FAILED,
+    Verdict.INCONCLUSIVE,
+    Verdict.SKIPPED,
+    Verdict.CLEAN,
 ]
+
+
+Word = Annotated[str, Field(json_schema_extra={"enum": list(WEAKNESSES)})]
 
 
 class FindingDocument(BaseModel):
@@ -31,8 +35,15 @@ class FindingDocument(BaseModel):
 
     check: str = Field(description="Name of the detector or check; the same for ever.")
     status: Status = Field(
-        description="What the check found. 'passed' (a check of the file or the contract) and "
-        "'not run' say nothing about backdoors and never make a verdict."
+        description="What became of the check: the weakness was found, or nothing of it (clear). "
+        "'not run' never makes a verdict."
+    )
+    weakness: Word | None = Field(
+        description="What the check looks for; null where it is about the file as such. A model "
+        "is clean only by a check for backdoors that is clear."
+    )
+    weak: bool = Field(
+        description="The check finds too few: that it is clear makes no verdict of clean."
     )
     message: str = Field(description="One line for the reader; its wording may change.")
     score: float | None = Field(description="The detector's score; higher is more suspicious.")
@@ -58,7 +69,7 @@ class SubjectDocument(BaseModel):
     name: str = Field(description="The last part of the source.")
     sha256: str | None = Field(pattern="^[0-9a-f]{64}$", description="Of the file.")
     format: str | None = Field(description="Of the file, as its content tells.")
-    verdict: Verdict = Field(description="The gravest status among the findings.")
+    verdict: SubjectVerdict = Field(description="The gravest that a finding makes of it.")
     card: ModelCard | None = Field(
         description="What the model is, and the input contract under which it was judged; "
         "null where it was not opened."
@@ -77,16 +88,16 @@ class OtherDocument(BaseModel):
 class ScanDocument(BaseModel):
     """A scan of one or more models by Molehunt."""
 
-    schema_version: Literal[1] = Field(
-        default=1, description="Raised when a field goes or changes its meaning, not for new ones."
+    schema_version: Literal[2] = Field(
+        default=2, description="Raised when a field goes or changes its meaning, not for new ones."
     )
     molehunt: str = Field(description="The version that scanned.")
     exit_code: Literal[0, 1, 2, 3] = Field(
         description="0 clean, 1 backdoor or unsafe file found, 2 a file could not be judged, "
         "3 inconclusive, or files were passed over."
     )
-    verdict: Verdict = Field(description="The gravest of all subjects' verdicts.")
-    counts: dict[Verdict, int] = Field(description="How many subjects have each verdict.")
+    verdict: SubjectVerdict = Field(description="The gravest of all subjects' verdicts.")
+    counts: dict[SubjectVerdict, int] = Field(description="How many subjects have each verdict.")
     subjects: list[SubjectDocument] = Field(
         description="Every model of the scan, and every file that was passed over."
     )
@@ -113,7 +124,7 @@ def scan_as_json(results: Sequence[ScanResult], code: ExitCode | None = None) ->
         "no_models": [
             {"source": result.source, "kind": result.findings[-1].message}
             for result in results
-            if result.verdict is Status.NO_MODEL
+            if result.verdict is Verdict.NO_MODEL
         ],
     }
     return ScanDocument.model_validate(_plain(content)).model_dump(mode="json")
@@ -145,6 +156,8 @@ def _finding(result: ScanResult, finding: Finding) -> dict[str, Any]:
     return {
         "check": finding.check,
         "status": finding.status,
+        "weakness": finding.weakness and finding.weakness.word,
+        "weak": finding.weak,
         "message": finding.message,
         "score": finding.score,
         "p_value": finding.p_value,
@@ -161,7 +174,7 @@ def _plain(value: Any) -> Any:
         return {_plain(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
-    if isinstance(value, str) and not isinstance(value, Status):
+    if isinstance(value, str) and not isinstance(value, Status | Verdict):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")
     if isinstance(value, float) and not math.isfinite(value):
         return None

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from molehunt.scanning import Finding, Status
+from molehunt.findings import WEAKNESSES, Finding, Status
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class Rule:
     Parameters
     ----------
     id : str
-        ``MH002/litmus``: the kind, and the check that found it.
+        ``MH002/litmus``: the weakness or what became of the check, and the check. A number is
+        never given to another kind, and a kind never gets another number.
     name : str
         Of the kind, in one word.
     level : {"error", "warning", "note"}
@@ -38,46 +39,9 @@ class Rule:
     advice: str
 
 
-@dataclass(frozen=True)
-class _Kind:
-    number: str
-    name: str
-    level: str
-    severity: float | None
-    cwe: int | None
-    short: str
-    full: str
-    advice: str
-
-
-# A number is never given to another kind, and a kind never gets another number.
-_KINDS = {
-    Status.UNSAFE: _Kind(
-        "MH001",
-        "UnsafeFile",
-        "error",
-        9.8,
-        502,
-        "Model file that is not safe to load",
-        "Loading the file would run code or bring in something that is not what it claims to "
-        "be. Molehunt did not load it.",
-        "Do not load the file. Ask its source for safetensors, or for a file with a signature "
-        "that you can verify.",
-    ),
-    Status.BACKDOORED: _Kind(
-        "MH002",
-        "Backdoor",
-        "error",
-        8.8,
-        506,
-        "Model that looks backdoored",
-        "The model looks more suspicious than clean models do, at the rate of false alarms that "
-        "the scan was given. Images with the attacker's trigger would get the attacker's label.",
-        "Do not deploy the model. Look at the HTML report (--html): patterns, reconstructed "
-        "triggers and the class that they point at. Train again from data that you trust, or "
-        "have the model judged by a second detector.",
-    ),
-    Status.FAILED: _Kind(
+# What is no weakness of the model: a check came to nothing. Numbers as those of weaknesses.
+_OUTCOMES = {
+    Status.FAILED: Rule(
         "MH003",
         "NotJudged",
         "warning",
@@ -88,7 +52,7 @@ _KINDS = {
         "take. Nothing is known about it.",
         "Check that the file is whole, and that its format and input contract are right.",
     ),
-    Status.INCONCLUSIVE: _Kind(
+    Status.INCONCLUSIVE: Rule(
         "MH004",
         "Inconclusive",
         "note",
@@ -99,7 +63,7 @@ _KINDS = {
         "calibrated on. That is not the same as clean.",
         "Scan with a detector whose zoo has models of this kind, or with more calibration models.",
     ),
-    Status.SKIPPED: _Kind(
+    Status.SKIPPED: Rule(
         "MH005",
         "Skipped",
         "note",
@@ -108,24 +72,35 @@ _KINDS = {
         "File that was passed over",
         "The file is of no format that Molehunt judges, or could not be reached. Nothing is "
         "known about it.",
-        "Unpack an archive, name the file itself, or let files be passed over (--allow-skipped).",
+        "Unpack an archive, name the file itself, or allow that files are passed over.",
     ),
 }
-ALL_RULES = tuple((kind.number, kind.name, kind.level, kind.short) for kind in _KINDS.values())
+_OF_WEAKNESSES = {
+    each: Rule(
+        each.id,
+        each.name,
+        "warning" if each.severity is None else "error",
+        each.severity,
+        each.cwe,
+        each.short,
+        each.full,
+        each.advice,
+    )
+    for each in WEAKNESSES.values()
+}
+ALL_RULES = sorted((*_OF_WEAKNESSES.values(), *_OUTCOMES.values()), key=lambda rule: rule.id)
 
 
 def rule_of(finding: Finding) -> Rule | None:
-    """Return the rule that a finding breaks; None for findings that are no trouble."""
-    kind = _KINDS.get(finding.status)
-    if kind is None:
+    """Return the rule that a finding breaks, one a check; None for findings that are no trouble."""
+    rule = _OUTCOMES.get(finding.status)
+    if finding.status is Status.FOUND and finding.weakness is not None:
+        rule = _OF_WEAKNESSES[finding.weakness]
+    if rule is None:
         return None
-    return Rule(
-        f"{kind.number}/{finding.check}",
-        kind.name,
-        kind.level,
-        kind.severity,
-        kind.cwe,
-        f"{kind.short} ({finding.check})",
-        f"{kind.full} Found by the check “{finding.check}”.",
-        kind.advice,
+    return replace(
+        rule,
+        id=f"{rule.id}/{finding.check}",
+        short=f"{rule.short} ({finding.check})",
+        full=f"{rule.full} Found by the check “{finding.check}”.",
     )

@@ -11,15 +11,17 @@ from urllib.parse import quote, urlsplit
 
 from molehunt import __version__
 from molehunt.errors import ExitCode, printable
+from molehunt.findings import Finding, Status
 from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import (
     EXIT_MEANINGS,
     class_name,
     counting,
     said,
+    with_status,
     without_others,
 )
-from molehunt.scanning import Finding, ScanResult, Status, exit_code_of
+from molehunt.scanning import ScanResult, exit_code_of
 
 _SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -74,8 +76,7 @@ def scan_as_sarif(
                 "toolExecutionNotifications": [
                     _not_run(result, finding, place)
                     for result, place in zip(results, places, strict=True)
-                    for finding in result.findings
-                    if finding.status is Status.NOT_RUN
+                    for finding in with_status(result, Status.NOT_RUN)
                 ],
             }
         ],

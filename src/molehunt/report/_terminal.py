@@ -12,19 +12,10 @@ from rich.text import Text
 from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation
 from molehunt.errors import printable
-from molehunt.report._words import counting, p_text, target_text, without_others
-from molehunt.scanning import Finding, ScanResult, Status
+from molehunt.findings import Finding, Status
+from molehunt.report._words import counting, p_text, target_text, with_status, without_others
+from molehunt.scanning import ScanResult
 from molehunt.zoo import Split, Zoo
-
-STYLES = {
-    Status.CLEAN: "green",
-    Status.BACKDOORED: "bold red",
-    Status.UNSAFE: "bold red",
-    Status.INCONCLUSIVE: "yellow",
-    Status.FAILED: "magenta",
-    Status.SKIPPED: "yellow",
-}
-_GRAVE = (Status.UNSAFE, Status.BACKDOORED)
 
 
 def scan_table(results: Sequence[ScanResult]) -> Table:
@@ -39,7 +30,7 @@ def scan_table(results: Sequence[ScanResult]) -> Table:
     for result in without_others(results):
         first = [
             Text(printable(result.name)),
-            Text(result.verdict.value, STYLES[result.verdict]),
+            Text(result.verdict.value, result.verdict.style),
         ]
         for check, p_value, message, style in _scan_rows(result):
             table.add_row(*first, Text(check, style), Text(p_value), Text(message, style))
@@ -52,16 +43,16 @@ def _scan_rows(result: ScanResult) -> Iterator[tuple[str, str, str, str]]:
     """Yield check, p, message and style: what counts first, then passed, then not run."""
     for finding in counting(result):
         p_value = "" if finding.p_value is None else p_text(finding.p_value)
-        style = STYLES[finding.status] if finding.status in _GRAVE else ""
+        found = finding.verdict if finding.status is Status.FOUND else None
+        style = found.style if found else ""
         target = target_text(result, finding)
         suspicious = "" if target is None else f"; most suspicious: {target}"
         yield finding.check, p_value, printable(finding.message) + suspicious, style
-    passed = [finding for finding in result.findings if finding.status is Status.PASSED]
+    passed = with_status(result, Status.CLEAR)
     if passed:
         yield "passed", "", printable(", ".join(map(_passed, passed))), "dim"
-    for finding in result.findings:
-        if finding.status is Status.NOT_RUN:
-            yield finding.check, "", printable(f"not run: {finding.message}"), "dim"
+    for finding in with_status(result, Status.NOT_RUN):
+        yield finding.check, "", printable(f"not run: {finding.message}"), "dim"
 
 
 def _passed(finding: Finding) -> str:

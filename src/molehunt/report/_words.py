@@ -6,28 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 
 from molehunt.errors import ExitCode, printable
+from molehunt.findings import Finding, Status, Verdict, gravest
 from molehunt.networks import ModelCard
-from molehunt.scanning import Finding, ScanResult, Status
+from molehunt.scanning import ScanResult
 
-VERDICTS = (
-    Status.UNSAFE,
-    Status.BACKDOORED,
-    Status.FAILED,
-    Status.INCONCLUSIVE,
-    Status.SKIPPED,
-    Status.CLEAN,
-)
-# Findings that make no verdict: checks of the file, and checks that were not made.
-SILENT = (Status.PASSED, Status.NOT_RUN)
-
-MEANINGS = {
-    Status.UNSAFE: "The file is not safe to load. It was not loaded.",
-    Status.BACKDOORED: "The model looks like one with a backdoor.",
-    Status.FAILED: "The file could not be judged.",
-    Status.INCONCLUSIVE: "Nothing can be said of this model. That is not the same as clean.",
-    Status.SKIPPED: "The file was passed over. Nothing is known about it.",
-    Status.CLEAN: "Nothing was found by the checks below.",
-}
 EXIT_MEANINGS = {
     ExitCode.CLEAN: "nothing was found",
     ExitCode.FOUND: "a backdoor or an unsafe file was found",
@@ -89,8 +71,8 @@ def said(result: ScanResult, finding: Finding) -> str:
 
 def counting(result: ScanResult) -> tuple[Finding, ...]:
     """Return the findings that make the verdict; never none, so that it has a reason."""
-    found = tuple(finding for finding in result.findings if finding.status not in SILENT)
-    weak = any(finding.p_value is not None for finding in result.findings)
+    found = tuple(finding for finding in result.findings if finding.verdict is not None)
+    weak = any(finding.weak for finding in result.findings)
     why = "no check that ran finds enough backdoors to call a model clean"
     nothing = Finding("scan", Status.INCONCLUSIVE, why if weak else "no detector judged this model")
     return found or (nothing,)
@@ -98,24 +80,29 @@ def counting(result: ScanResult) -> tuple[Finding, ...]:
 
 def gravest_finding(result: ScanResult) -> Finding:
     """Return the first finding that makes the verdict."""
-    return next(item for item in counting(result) if item.status is result.verdict)
+    return next(item for item in counting(result) if item.verdict is result.verdict)
 
 
-def counted(results: Sequence[ScanResult]) -> dict[Status, int]:
+def with_status(result: ScanResult, status: Status) -> list[Finding]:
+    """Return the findings of a status that make no verdict."""
+    return [item for item in result.findings if item.status is status and item.verdict is None]
+
+
+def counted(results: Sequence[ScanResult]) -> dict[Verdict, int]:
     """Return how many subjects have each verdict, the gravest first; none with 0."""
     counts = Counter(result.verdict for result in results)
-    return {verdict: counts[verdict] for verdict in VERDICTS if counts[verdict]}
+    return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}
 
 
 def without_others(results: Sequence[ScanResult]) -> list[ScanResult]:
     """Return the results without files that are no models."""
-    return [result for result in results if result.verdict is not Status.NO_MODEL]
+    return [result for result in results if result.verdict is not Verdict.NO_MODEL]
 
 
 def other_files(results: Sequence[ScanResult]) -> list[str]:
     """Return lines for the terminal on files that are no rows of it."""
     kinds = Counter(
-        result.findings[-1].message for result in results if result.verdict is Status.NO_MODEL
+        result.findings[-1].message for result in results if result.verdict is Verdict.NO_MODEL
     )
     if not kinds:
         return []
@@ -125,6 +112,6 @@ def other_files(results: Sequence[ScanResult]) -> list[str]:
     return [f"{count} {what} ({listed}); --json names them."]
 
 
-def verdict_of(results: Sequence[ScanResult]) -> Status:
+def verdict_of(results: Sequence[ScanResult]) -> Verdict:
     """Return the gravest verdict of a scan; inconclusive where nothing was scanned."""
-    return next(iter(counted(results)), Status.INCONCLUSIVE)
+    return gravest(result.verdict for result in results)

@@ -1,30 +1,33 @@
 """The scan: subjects from files and endpoints, checks, findings, and the verdict."""
 
+from molehunt.scanning._check import Basis, Check
+from molehunt.scanning._checks import CHECKS, new_check
 from molehunt.scanning._contract_check import check_contract
-from molehunt.scanning._front import USUAL, USUAL_WITH_IMAGES, pick_detectors, scan
-from molehunt.scanning._judging import FittedDetector
+from molehunt.scanning._detector_check import DetectorCheck
+from molehunt.scanning._front import USUAL, USUAL_WITH_IMAGES, pick_checks, scan
 from molehunt.scanning._limits import Limits
 from molehunt.scanning._opening import name_of
+from molehunt.scanning._result import ScanResult, exit_code_of
 from molehunt.scanning._scan import scan_subjects, unfinished
-from molehunt.scanning._verdict import Finding, Picture, ScanResult, Status, exit_code_of
 from molehunt.scanning._walk import MODEL_SUFFIXES, Candidate, find_candidates
 
 __all__ = [
+    "CHECKS",
     "MODEL_SUFFIXES",
     "USUAL",
     "USUAL_WITH_IMAGES",
+    "Basis",
     "Candidate",
-    "Finding",
-    "FittedDetector",
+    "Check",
+    "DetectorCheck",
     "Limits",
-    "Picture",
     "ScanResult",
-    "Status",
     "check_contract",
     "exit_code_of",
     "find_candidates",
     "name_of",
-    "pick_detectors",
+    "new_check",
+    "pick_checks",
     "scan",
     "scan_subjects",
     "unfinished",

@@ -6,10 +6,10 @@ import torch
 from scipy.special import bdtrc
 
 from molehunt.errors import MolehuntError, refused
+from molehunt.findings import WRONG_CONTRACT, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, ModelCard, logits_of
 from molehunt.scanning._usual_mistakes import find_better
-from molehunt.scanning._verdict import Finding, Status
 from molehunt.subjects import StatedContract
 
 # How seldom a model that guesses may pass for one that knows.
@@ -33,47 +33,47 @@ def check_contract(model: Classifier, clean: ImageSet) -> Finding:
     Returns
     -------
     Finding
-        Passed with the accuracy, or inconclusive: then nothing else should judge.
+        Clear with the accuracy; found where another contract is better, else inconclusive or
+        failed: then nothing else should judge.
     """
+    status, message = _compare(model, clean)
+    return Finding("contract", status, message, WRONG_CONTRACT)
+
+
+def _compare(model: Classifier, clean: ImageSet) -> tuple[Status, str]:
     if len(clean) > _MOST_IMAGES:
         clean = clean.sample(_MOST_IMAGES, torch.Generator().manual_seed(0))
     try:
         images = clean.shaped(model.card.input_shape).named(model.card.class_names)
     except MolehuntError as error:
-        return Finding("contract", Status.INCONCLUSIVE, str(error))
+        return Status.INCONCLUSIVE, str(error)
     try:
         answers = logits_of(model, images.images)
     except Exception as error:  # a stranger's network may fail in any way
         message = f"the model fails on clean images: {error}"
-        return Finding("contract", Status.FAILED, " ".join(message.split())[:300])
+        return Status.FAILED, " ".join(message.split())[:300]
     stated = answers.argmax(1)
     right = int((stated == images.labels).sum())
     count = len(images)
     said = f"accuracy {right / count:.1%} on {count} clean images"
     better = find_better(model, images, stated)
     if better is not None:
-        return Finding(
-            "contract",
-            Status.INCONCLUSIVE,
+        return Status.FOUND, (
             f"the contract looks wrong: accuracy {better.accuracy:.1%} with {better.mistake}, "
-            f"{right / count:.1%} as stated, on {count} clean images",
+            f"{right / count:.1%} as stated, on {count} clean images"
         )
     chance = int(images.labels.bincount().max()) / count
     if bdtrc(right - 1, count, chance) > _LEVEL:
-        return Finding(
-            "contract",
-            Status.INCONCLUSIVE,
+        return Status.INCONCLUSIVE, (
             refused("input contract", f"better than chance ({chance:.1%})", said)
-            + "; shape, value range, mean and std, channel order or class order is wrong",
+            + "; shape, value range, mean and std, channel order or class order is wrong"
         )
     if images.num_classes >= _MANY_CLASSES and right / count < _LEAST_ACCURACY:
-        return Finding(
-            "contract",
-            Status.INCONCLUSIVE,
+        return Status.INCONCLUSIVE, (
             refused("input contract", f"an accuracy of {_LEAST_ACCURACY:.0%} or more", said)
-            + "; no usual mistake explains it",
+            + "; no usual mistake explains it"
         )
-    return Finding("contract", Status.PASSED, said)
+    return Status.CLEAR, said
 
 
 def is_stated(contract: StatedContract, card: ModelCard) -> bool:

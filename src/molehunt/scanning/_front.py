@@ -10,9 +10,11 @@ from molehunt.detectors import BACKDOOR_KINDS, Detector, TwinComparison, name_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet, cache_folder, load_test_images
 from molehunt.progress import Progress, silent
-from molehunt.scanning._judging import FittedDetector
+from molehunt.scanning._check import Check
+from molehunt.scanning._checks import new_check
+from molehunt.scanning._detector_check import DetectorCheck
+from molehunt.scanning._result import ScanResult
 from molehunt.scanning._scan import scan_subjects
-from molehunt.scanning._verdict import ScanResult
 from molehunt.scanning._walk import Candidate, find_candidates
 from molehunt.subjects import Endpoint, Opening, StatedContract, read_contract, stated
 
@@ -21,7 +23,7 @@ from molehunt.subjects import Endpoint, Opening, StatedContract, read_contract, 
 USUAL = ("margin", "final-layer")
 USUAL_WITH_IMAGES = ("twins", "neural-cleanse")
 
-Named = str | Path | Detector | FittedDetector
+Named = str | Path | Detector | Check
 Model = str | Path | Candidate | Endpoint
 
 
@@ -52,9 +54,9 @@ def scan(
     contract : StatedContract, mapping or path, optional
         What the models expect and answer, where their files do not say it: fields of
         `molehunt.subjects.StatedContract`, or a TOML file of them.
-    detectors : str, path, Detector, FittedDetector, or a sequence of them
+    detectors : str, path, Detector, Check, or a sequence of them
         Names of detectors that need no population, detector files, or detectors themselves.
-        See `pick_detectors` for what runs where none is given.
+        See `pick_checks` for what runs where none is given.
     max_false_alarms : float
         In (0, 1): the share of clean models that may be called backdoored.
     trust_code : bool
@@ -89,14 +91,14 @@ def scan(
     >>> print(result.verdict)
     inconclusive
     >>> [finding.check for finding in result.findings]
-    ['serialization', 'contract', 'final-layer']
+    ['serialization', 'final-layer']
     """
     if isinstance(clean, str):
         clean = load_test_images(clean, data_root=data_root)
     chosen = [detectors] if isinstance(detectors, Named) else detectors
     return scan_subjects(
         _sources([models] if isinstance(models, Model) else models),
-        pick_detectors(chosen, images=clean is not None),
+        pick_checks(chosen, images=clean is not None),
         opening=Opening(_contract(contract), trust_code, weights, output),
         clean=clean,
         max_false_alarms=max_false_alarms,
@@ -106,22 +108,22 @@ def scan(
     )
 
 
-def pick_detectors(
+def pick_checks(
     named: Sequence[Named] = (),
     *,
     images: bool,
     twins: int = 19,
     min_power: float = 0.8,
     against: Sequence[str] = BACKDOOR_KINDS,
-) -> list[FittedDetector]:
-    """Return detectors as a scan uses them; where none is named, those that need no population.
+) -> list[Check]:
+    """Return checks; where none is named, those that need no population.
 
     Those are ``margin`` and ``final-layer``, and with clean images ``twins`` and
     ``neural-cleanse``.
 
     Parameters
     ----------
-    named : sequence of str, path, Detector or FittedDetector
+    named : sequence of str, path, Detector or Check
         A str that has no folder and no suffix is a detector's name, any other is a file.
     images : bool
         Whether the scan has clean images.
@@ -138,7 +140,7 @@ def pick_detectors(
 
     Examples
     --------
-    >>> [picked.name for picked in pick_detectors(images=False)]
+    >>> [picked.name for picked in pick_checks(images=False)]
     ['margin', 'final-layer']
     """
     settings: dict[str, dict[str, Any]] = {
@@ -150,19 +152,19 @@ def pick_detectors(
         }
     }
     usual = USUAL + (USUAL_WITH_IMAGES if images else ())
-    picked = []
+    picked: list[Check] = []
     for item in named or usual:
-        if isinstance(item, FittedDetector):
+        if isinstance(item, Check):
             picked.append(item)
         elif isinstance(item, Detector):
             name = "twins" if isinstance(item, TwinComparison) else name_of(item)
-            picked.append(FittedDetector(name, item))
+            picked.append(DetectorCheck(name, item))
         elif isinstance(item, str) and Path(item).name == item and not Path(item).suffix:
             asked = bool(named)
             own = settings.get(item, {})
-            picked.append(FittedDetector.without_zoo(item, asked_for=asked, **own))
+            picked.append(new_check(item, asked_for=asked, **own))
         else:
-            picked.append(FittedDetector.load(item))
+            picked.append(DetectorCheck.load(item))
     return picked
 
 

@@ -19,6 +19,7 @@ from molehunt.errors import (
     reason_of,
 )
 from molehunt.files import open_regular
+from molehunt.findings import UNSAFE_SERIALIZATION, WRONG_CONTRACT, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, ModelCard, recognise
 from molehunt.provenance import (
@@ -32,7 +33,7 @@ from molehunt.provenance import (
 from molehunt.scanning._contract_check import check_contract, is_stated
 from molehunt.scanning._copies import PrivateCopy, copy_companions, copy_privately
 from molehunt.scanning._limits import Limits
-from molehunt.scanning._verdict import Finding, ScanResult, Status
+from molehunt.scanning._result import ScanResult
 from molehunt.scanning._walk import Candidate, reason_to_pass
 from molehunt.subjects import (
     Endpoint,
@@ -176,7 +177,7 @@ def _open_file(
         names = external_files(copy.path)
         copies = copy_companions(names, path.parent, folder)
         if copies:
-            subject.findings.append(Finding("data", Status.PASSED, _say_digests(copies)))
+            subject.findings.append(Finding("data", Status.CLEAR, _say_digests(copies)))
         subject.parts = tuple(str(path.parent / name) for name in names)
         serialization = inspect_serialization(copy.path)
     subject.format, subject.names = serialization.format.value, serialization.names
@@ -186,8 +187,8 @@ def _open_file(
     subject.models = opened.models
     subject.findings.append(_passed(serialization))
     if opened.contract not in _PLAIN:
-        subject.findings.append(Finding("contract-source", Status.PASSED, opened.contract))
-    subject.findings += [Finding("weights", Status.PASSED, remark) for remark in opened.remarks]
+        subject.findings.append(Finding("contract-source", Status.CLEAR, opened.contract))
+    subject.findings += [Finding("weights", Status.CLEAR, remark) for remark in opened.remarks]
     # Whichever of them is deployed: what was never asked is not clean.
     subject.findings += [
         Finding("weights", Status.INCONCLUSIVE, doubt) for doubt in opened.unjudged
@@ -206,7 +207,7 @@ def _copy_shards(subject: Subject, index: Path, original: Path, limits: Limits |
     if limits is not None:
         limits.bound_opening(subject.size)
     copies = [copy_privately(place, index.parent) for place in places]
-    subject.findings.append(Finding("shards", Status.PASSED, _say_digests(copies)))
+    subject.findings.append(Finding("shards", Status.CLEAR, _say_digests(copies)))
 
 
 def _say_digests(copies: Sequence[PrivateCopy]) -> str:
@@ -218,7 +219,12 @@ def _passed(serialization: Serialization) -> Finding:
     form = serialization.format
     code = form is FileFormat.TORCHSCRIPT or serialization.state is not SerializationState.CLEAN
     detail = "its code ran in a process of its own" if code else serialization.detail
-    return Finding("serialization", Status.PASSED, f"{form.value}: {detail}")
+    return Finding(
+        "serialization",
+        Status.CLEAR,
+        f"{form.value}: {detail}",
+        UNSAFE_SERIALIZATION,
+    )
 
 
 def _why_no_model(path: Path) -> Finding | None:
@@ -265,7 +271,7 @@ def _recognise_answers(subject: Subject, opening: Opening) -> None:
             model.output = opening.output
         answers = recognise(model).answers
         if answers.remark:
-            status = Status.INCONCLUSIVE if answers.doubt else Status.PASSED
+            status = Status.INCONCLUSIVE if answers.doubt else Status.CLEAR
             subject.findings.append(Finding("answers", status, answers.remark).of_part(part))
 
 
@@ -274,7 +280,7 @@ def _check_contracts(subject: Subject, clean: ImageSet) -> None:
     for part, model in list(subject.models.items()):
         finding = check_contract(model, clean)
         subject.findings.append(finding.of_part(part))
-        if finding.status is not Status.PASSED:
+        if finding.status is not Status.CLEAR:
             del subject.models[part]
 
 
@@ -283,11 +289,11 @@ def _finding_of(error: Exception, limits: Limits | None) -> Finding:
     message = printable(" ".join(str(error).split()))
     match error:
         case UnsafeFileError():
-            return Finding("serialization", Status.UNSAFE, message)
+            return Finding("serialization", Status.FOUND, message, UNSAFE_SERIALIZATION)
         case CodeNotTrustedError():
-            return Finding("serialization", Status.INCONCLUSIVE, message)
+            return Finding("serialization", Status.INCONCLUSIVE, message, UNSAFE_SERIALIZATION)
         case InvalidRequestError() | UnsuitableSubjectError():
-            return Finding("contract", Status.INCONCLUSIVE, message)
+            return Finding("contract", Status.INCONCLUSIVE, message, WRONG_CONTRACT)
         case MolehuntError() | OSError():
             return Finding("file", Status.FAILED, message)
         case _ if isinstance(error, MemoryError) or "allocate memory" in message:

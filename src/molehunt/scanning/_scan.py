@@ -1,4 +1,4 @@
-"""From sources and detectors to results: every source has its own, whatever the others do."""
+"""From sources and checks to results: every source has its own, whatever the others do."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from pathlib import Path
 import torch
 
 from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.findings import Finding, Status, Verdict
 from molehunt.images import ImageSet
 from molehunt.progress import Progress, silent
+from molehunt.scanning._check import Check, judge
 from molehunt.scanning._children import Died, Reporter, run_here, run_in_children
-from molehunt.scanning._judging import FittedDetector, judge
 from molehunt.scanning._limits import Limits
 from molehunt.scanning._opening import (
     NeedsOwnProcessError,
@@ -22,7 +23,7 @@ from molehunt.scanning._opening import (
     Subject,
     open_source,
 )
-from molehunt.scanning._verdict import Finding, ScanResult, Status
+from molehunt.scanning._result import ScanResult
 from molehunt.scanning._walk import Candidate
 from molehunt.scanning._wire import decode_result, encode_result
 from molehunt.subjects import Endpoint, Opening, is_index
@@ -35,7 +36,7 @@ _LARGEST_TOGETHER = 2**22  # bytes of one file
 
 def scan_subjects(
     sources: Sequence[str | Path | Candidate | Endpoint],
-    detectors: Sequence[FittedDetector],
+    checks: Sequence[Check],
     *,
     opening: Opening | None = None,
     clean: ImageSet | None = None,
@@ -49,7 +50,7 @@ def scan_subjects(
     """Judge every subject; one that cannot be judged never stops the others.
 
     First the file (would loading it run code?), then the input contract (with clean images:
-    is the model better than chance?), then the detectors. With several detectors each is
+    is the model better than chance?), then the checks. With several checks each is
     held to `max_false_alarms` divided by the number of those that fit the subject
     (Bonferroni), so that a clean model is called backdoored at most at the stated rate.
 
@@ -61,7 +62,7 @@ def scan_subjects(
     Parameters
     ----------
     sources : sequence of path, Candidate or Endpoint
-    detectors : sequence of FittedDetector
+    checks : sequence of Check
     opening : Opening, optional
         The contract that the user states, and whether code is trusted.
     clean : ImageSet, optional
@@ -89,10 +90,10 @@ def scan_subjects(
     Raises
     ------
     InvalidRequestError
-        If there is no detector or the rate is outside (0, 1).
+        If there is no check or the rate is outside (0, 1).
     """
-    if not detectors:
-        raise InvalidRequestError(refused("detectors", "at least one", "none"))
+    if not checks:
+        raise InvalidRequestError(refused("checks", "at least one", "none"))
     if not 0 < max_false_alarms < 1:
         raise InvalidRequestError(
             refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
@@ -103,8 +104,8 @@ def scan_subjects(
     ]
     isolated = not torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
     chosen = (limits or Limits()) if isolated else None
-    work = _Work(listed, detectors, opening or Opening(), clean, max_false_alarms, chosen)
-    batches = list(_batches(listed, detectors))
+    work = _Work(listed, checks, opening or Opening(), clean, max_false_alarms, chosen)
+    batches = list(_batches(listed, checks))
     if isolated:
         at_once = max(1, min(workers or len(os.sched_getaffinity(0)), len(batches)))
         found_each = run_in_children(
@@ -135,15 +136,15 @@ def _with_parts(results: list[ScanResult]) -> list[ScanResult]:
         replace(
             result, findings=(Finding("file", Status.NO_MODEL, f"part of {owner[result.source]}"),)
         )
-        if result.source in owner and result.verdict in (Status.SKIPPED, Status.FAILED)
+        if result.source in owner and result.verdict in (Verdict.SKIPPED, Verdict.FAILED)
         else result
         for result in results
     ]
 
 
-def _batches(sources: Sequence[Source], detectors: Sequence[FittedDetector]) -> Iterator[list[int]]:
-    """Yield which sources share a process: small files, where every detector is quick."""
-    quick = all(fitted.judges_many for fitted in detectors)
+def _batches(sources: Sequence[Source], checks: Sequence[Check]) -> Iterator[list[int]]:
+    """Yield which sources share a process: small files, where every check is quick."""
+    quick = all(check.judges_many for check in checks)
     cores = len(os.sched_getaffinity(0))
     most = min(_MOST_TOGETHER, -(-len(sources) // cores))
     together: list[int] = []
@@ -173,14 +174,14 @@ class _Work:
     def __init__(
         self,
         sources: Sequence[Source],
-        detectors: Sequence[FittedDetector],
+        checks: Sequence[Check],
         opening: Opening,
         clean: ImageSet | None,
         max_false_alarms: float,
         limits: Limits | None,
     ) -> None:
         self._sources = sources
-        self._detectors = detectors
+        self._checks = checks
         self._opening = opening
         self._clean = clean
         self._rate = max_false_alarms
@@ -217,7 +218,7 @@ class _Work:
 
     def _judge(self, subjects: dict[int, Subject], reporter: Reporter) -> None:
         models = [model for subject in subjects.values() for model in subject.models.values()]
-        found = judge(models, self._detectors, self._clean, self._rate, reporter.step)
+        found = judge(models, self._checks, self._clean, self._rate, reporter.step)
         for item, subject in subjects.items():
             for part in subject.models:
                 subject.findings += [finding.of_part(part) for finding in next(found)]

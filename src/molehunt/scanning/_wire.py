@@ -7,33 +7,33 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields
 from typing import Any
 
 import numpy as np
 from safetensors.numpy import load, save
 
 from molehunt.arrays import Floats
+from molehunt.findings import EXHIBITS, WEAKNESSES, Exhibit, Finding, Status
 from molehunt.networks import ModelCard
 from molehunt.provenance import Names
-from molehunt.scanning._verdict import Finding, Picture, ScanResult, Status
+from molehunt.scanning._result import ScanResult
 
 _LENGTH = struct.Struct("<Q")
 
 
 def encode_result(result: ScanResult) -> bytes:
-    """Return a result as bytes, pictures and answers included."""
+    """Return a result as bytes, exhibits included."""
     arrays: dict[str, Floats] = {}
     findings = []
     for number, finding in enumerate(result.findings):
-        plain = asdict(replace(finding, responses=None, pictures=()))
-        del plain["responses"], plain["pictures"]
-        plain["captions"] = [picture.caption for picture in finding.pictures]
+        plain = {item.name: getattr(finding, item.name) for item in fields(finding)}
+        plain["weakness"] = finding.weakness and finding.weakness.word
+        plain["exhibits"] = [
+            _encode(exhibit, f"{number}.{which}", arrays)
+            for which, exhibit in enumerate(finding.exhibits)
+        ]
         findings.append(plain)
-        if finding.responses is not None:
-            arrays[f"{number}.responses"] = np.ascontiguousarray(finding.responses)
-        for which, picture in enumerate(finding.pictures):
-            arrays[f"{number}.picture.{which}"] = np.ascontiguousarray(picture.pixels)
     content = {
         "source": result.source,
         "sha256": result.sha256,
@@ -73,13 +73,25 @@ def decode_result(data: bytes) -> ScanResult:
         raise ValueError(f"no result of a scan: {error}") from error
 
 
+def _encode(exhibit: Exhibit, place: str, arrays: dict[str, Floats]) -> dict[str, Any]:
+    """Return an exhibit without its arrays, which are put under the place's name."""
+    plain = {"kind": type(exhibit).__name__, **vars(exhibit)}
+    for name in exhibit.dimensions:
+        arrays[f"{place}.{name}"] = np.ascontiguousarray(plain.pop(name))
+    return plain
+
+
 def _finding(number: int, plain: dict[str, Any], arrays: dict[str, Floats]) -> Finding:
-    captions = plain.pop("captions")
+    exhibits = []
+    for which, content in enumerate(plain.pop("exhibits")):
+        kind = EXHIBITS[content.pop("kind")]
+        named: dict[str, Any] = {
+            name: arrays[f"{number}.{which}.{name}"] for name in kind.dimensions
+        }
+        exhibits.append(kind(**content, **named))
+    word = plain.pop("weakness")
     return Finding(
         **{**plain, "status": Status(plain["status"])},
-        responses=arrays.get(f"{number}.responses"),
-        pictures=tuple(
-            Picture(caption, arrays[f"{number}.picture.{which}"])
-            for which, caption in enumerate(captions)
-        ),
+        weakness=None if word is None else WEAKNESSES[word],
+        exhibits=tuple(exhibits),
     )

@@ -24,8 +24,8 @@ from molehunt.detectors import (
 )
 from molehunt.files import make_folder, write_text
 from molehunt.progress import ProgressOf, silent_parts
-from molehunt.report import write_demo_page
-from molehunt.scanning import FittedDetector, ScanResult, scan_subjects
+from molehunt.scanning import DetectorCheck, ScanResult, scan_subjects
+from molehunt.study._demo_page import write_demo_page
 from molehunt.study._hardware import hardware
 from molehunt.study._zoos import zoo_figures
 from molehunt.training import Recipe
@@ -126,7 +126,7 @@ def run_demo(
     first = zoo.select(Split.TEST, Treatment.BACKDOORED)[0]
     pair = [record for record in zoo.records if record.id in (first.twin, first.id)]
     pair.sort(key=lambda record: record.treatment is Treatment.BACKDOORED)
-    fitted = FittedDetector.load(file)
+    fitted = DetectorCheck.load(file)
     scans = scan_subjects([zoo.path_of(record) for record in pair], [fitted])
     measured = {name: _detector_figures(found) for name, found in evaluations.items()}
     figures = {

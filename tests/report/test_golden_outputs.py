@@ -18,6 +18,7 @@ from jsonschema import Draft202012Validator
 from PIL import Image
 from rich.console import Console
 
+from molehunt.findings import WEAKNESSES, Status
 from molehunt.report import (
     _cyclonedx,
     _html,
@@ -31,7 +32,6 @@ from molehunt.report import (
     scan_table,
     write_scan_page,
 )
-from molehunt.scanning import Status
 from tests.report.examples import RESULTS
 
 GOLDEN = Path(__file__).parent / "golden"
@@ -103,8 +103,10 @@ def test_output_is_the_golden_file(
     compare(GOLDEN / name, render(tmp_path))
 
 
-def test_the_examples_have_every_status() -> None:
+def test_the_examples_have_every_status_and_weakness() -> None:
     assert {finding.status for result in RESULTS for finding in result.findings} == set(Status)
+    found = [f for result in RESULTS for f in result.findings if f.status is Status.FOUND]
+    assert {finding.weakness.word for finding in found} == set(WEAKNESSES)
 
 
 def test_the_published_schema_is_that_of_the_code() -> None:
