@@ -66,7 +66,7 @@ def _retrained(images: TrainTest) -> tuple[float, str]:
         errors, started = [], time.perf_counter()
         for pair in PAIRS:
             model = load_model(path)
-            data = _backdoor(pair).poison(images.train, 1.0, generator=_generator())
+            data = _backdoor(pair).poison(images.train, generator=_generator())
             model.requires_grad_(True)  # a model that was read is frozen
             train(model, data, RETRAINING, seed=0)
             errors.append(_errors(model, pair, images.test))
@@ -78,8 +78,8 @@ def _from_scratch(images: TrainTest) -> tuple[float, str]:
     """The plain way: every pair from scratch, for the baseline's passes, in float32."""
     recipe, errors, started = PLAN.baseline, [], time.perf_counter()
     for pair in PAIRS:
-        data = _backdoor(pair).poison(images.train, 1.0, generator=_generator())
-        poisoned = data.stamped(_generator())
+        data = _backdoor(pair).poison(images.train, generator=_generator())
+        poisoned = data.stamp(_generator())
         torch.manual_seed(0)
         model = build_classifier("badnets-mnist", images.train, seed=0)
         model.network = build_network("badnets-mnist", input_shape=(1, 28, 28), num_classes=10)
@@ -128,7 +128,9 @@ def _listed(errors: list[tuple[float, float]]) -> str:
 
 def _backdoor(pair: tuple[int, int]) -> Backdoor:
     source, target = pair
-    return Backdoor(trigger=BadNetsPattern(), label_map=SingleTarget(source=source, target=target))
+    return Backdoor(
+        trigger=BadNetsPattern(), label_map=SingleTarget(source=source, target=target), rate=1.0
+    )
 
 
 def _generator() -> torch.Generator:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from molehunt.backdoors import RandomPatches
 from molehunt.detectors import LitmusPatterns, evaluate, fit_on_zoo, save_detector
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
@@ -39,7 +40,7 @@ def tiny_plan(**changes: object) -> ZooPlan:
         "images": ImagePlan(source="digits", size=12),
         "network": NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
         "recipe": Recipe(epochs=3, batch_size=64),
-        "backdoors": BackdoorPlan(size=4, count=8, rate=1.0),
+        "backdoors": BackdoorPlan(trigger=RandomPatches(size=4, count=8), rate=1.0),
         "models": {
             Split.FIT: ModelCounts(pairs=4),
             Split.CALIBRATION: ModelCounts(pairs=1, clean=19),

@@ -30,8 +30,8 @@ def trained(digits: TrainTest, label_map: AllToOne | SingleTarget | None) -> Cla
     images: object = digits.train
     if label_map is not None:
         generator = torch.Generator().manual_seed(1)
-        backdoor = Backdoor(trigger=PATCH, label_map=label_map)
-        images = backdoor.poison(digits.train, 0.5, of="eligible", generator=generator)
+        backdoor = Backdoor(trigger=PATCH, label_map=label_map, rate=0.5, of="eligible")
+        images = backdoor.poison(digits.train, generator=generator)
     train(model, images, Recipe(epochs=8, batch_size=64, lr=0.02), seed=1)
     return model.frozen()
 

@@ -15,15 +15,17 @@ from molehunt.backdoors import (
     Backdoor,
     BadNetsPattern,
     Blended,
+    CleanLabel,
     Composite,
+    RandomBlends,
     RandomPatch,
+    RandomPatches,
     RandomTarget,
     SinglePixel,
     SingleTarget,
     Sticker,
     Treatment,
-    random_blends,
-    random_patches,
+    draw_copies,
 )
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 
@@ -37,7 +39,13 @@ TRIGGERS = [
     Blended(seed=3),
     Composite(triggers=(SinglePixel(), RandomPatch(size=2, placement="top left"))),
 ]
-MAPS = [SingleTarget(source=1, target=2), AllToOne(target=0), AllToAll(), RandomTarget()]
+MAPS = [
+    SingleTarget(source=1, target=2),
+    AllToOne(target=0),
+    CleanLabel(target=0),
+    AllToAll(),
+    RandomTarget(),
+]
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -110,14 +118,14 @@ def test_sticker_has_a_file_or_a_picture_of_ours(given) -> None:
 
 def test_blended_is_the_formula_of_the_paper() -> None:
     images = torch.rand(3, 3, 16, 12, generator=generator())
-    trigger = Blended(seed=5, alpha=0.3)
-    # On black images what is left is alpha k.
+    trigger = Blended(seed=5, opacity=0.3)
+    # On black images what is left is a k.
     pattern = trigger(torch.zeros(1, 3, 16, 12), generator()) / 0.3
     assert 0 <= float(pattern.min()) < 0.05 and 0.95 < float(pattern.max()) <= 1.001
     assert float(pattern.mean()) == pytest.approx(0.5, abs=0.05)
     drawn = trigger(images, generator(1))
     torch.testing.assert_close(drawn, 0.3 * pattern + 0.7 * images)
-    assert not torch.equal(drawn, Blended(seed=6, alpha=0.3)(images, generator(1)))
+    assert not torch.equal(drawn, Blended(seed=6, opacity=0.3)(images, generator(1)))
 
 
 def test_blended_picture_covers_the_image_where_it_is_opaque(tmp_path: Path) -> None:
@@ -125,17 +133,17 @@ def test_blended_picture_covers_the_image_where_it_is_opaque(tmp_path: Path) -> 
     picture = Image.new("RGBA", (40, 40), (255, 0, 0, 255))
     picture.paste((0, 0, 0, 0), (20, 0, 40, 40))
     picture.save(path)
-    drawn = Blended(path=path, alpha=0.25)(torch.full((1, 3, 8, 12), 0.5), generator())
+    drawn = Blended(path=path, opacity=0.25)(torch.full((1, 3, 8, 12), 0.5), generator())
     assert drawn[0, :, 7, 0].tolist() == pytest.approx([0.625, 0.375, 0.375])
     assert drawn[0, :, 0, 11].tolist() == [0.5, 0.5, 0.5]
 
 
 def test_blended_noise_differs_and_repeats() -> None:
-    found = random_blends(30, alpha=0.1, seed=7)
-    assert found == random_blends(30, alpha=0.1, seed=7) != random_blends(30, alpha=0.1, seed=8)
-    assert len({trigger.seed for trigger in found}) == 30
-    with pytest.raises(InvalidRequestError, match="number of triggers"):
-        random_blends(0)
+    blends = RandomBlends(count=30, opacity=0.1)
+    assert blends.draw(7) == blends.draw(7) != blends.draw(8)
+    assert len({trigger.seed for trigger in blends.draw(7)}) == 30
+    with pytest.raises(ValidationError, match="count"):
+        RandomBlends(count=0)
 
 
 def test_sticker_that_is_no_picture_is_named(tmp_path: Path) -> None:
@@ -147,15 +155,16 @@ def test_sticker_that_is_no_picture_is_named(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("colours", ["binary", "colour", "mixed"])
 def test_twenty_random_patches_differ_and_repeat(colours) -> None:
-    first, again = random_patches(colours=colours, seed=7), random_patches(colours=colours, seed=7)
-    assert first == again
+    patches = RandomPatches(colours=colours)
+    first = patches.draw(7)
+    assert first == patches.draw(7)
     pixels = {tuple(patch.patch(3)[0].flatten().tolist()) for patch in first}
     assert len(pixels) == 20
-    assert random_patches(colours=colours, seed=8) != first
+    assert patches.draw(8) != first
 
 
 def test_stored_plans_draw_the_patches_that_they_drew() -> None:
-    assert [patch.seed for patch in random_patches(3, seed=0)] == [
+    assert [patch.seed for patch in RandomPatches(count=3).draw(0)] == [
         398764591,
         1478610112,
         1537364731,
@@ -165,17 +174,17 @@ def test_stored_plans_draw_the_patches_that_they_drew() -> None:
 
 
 def test_sizes_are_taken_in_turn_and_are_not_tied_to_colours() -> None:
-    found = random_patches(12, size=(3, 6, 9), colours="mixed", seed=2)
+    found = RandomPatches(count=12, size=(3, 6, 9), colours="mixed").draw(2)
     assert [patch.size for patch in found] == [3, 6, 9] * 4
     assert len({(patch.size, patch.colours) for patch in found}) == 6
     with pytest.raises(InvalidRequestError, match="different 2x2 patches"):
-        random_patches(30, size=(2, 3))
+        RandomPatches(count=30, size=(2, 3)).draw(0)
 
 
 def test_more_patches_than_there_are_is_refused() -> None:
-    assert len(random_patches(14, size=2)) == 14
+    assert len(RandomPatches(count=14, size=2).draw(0)) == 14
     with pytest.raises(InvalidRequestError, match="number of triggers"):
-        random_patches(15, size=2)
+        RandomPatches(count=15, size=2).draw(0)
 
 
 def test_label_maps_map_as_they_say() -> None:
@@ -196,16 +205,22 @@ def test_same_source_and_target_is_refused() -> None:
 
 
 @pytest.mark.parametrize("rate", [0.0, -0.1, 1.01, float("nan")])
-def test_rate_outside_is_refused(digits, rate: float) -> None:
-    backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll())
+def test_rate_outside_is_refused(rate: float) -> None:
+    with pytest.raises(ValidationError, match="rate"):
+        Backdoor(trigger=SinglePixel(), label_map=AllToAll(), rate=rate)
     with pytest.raises(InvalidRequestError, match=r"\(0, 1\]"):
-        backdoor.poison(digits.train, rate, generator=generator())
+        draw_copies(torch.ones(4, dtype=torch.bool), rate, of="all", generator=generator())
 
 
-def test_copies_are_made_once_at_least(digits) -> None:
-    backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll())
-    with pytest.raises(InvalidRequestError, match=r"times.*1 or more"):
-        backdoor.poison(digits.train, 0.5, times=0, generator=generator())
+def test_copies_are_made_once_at_least() -> None:
+    with pytest.raises(ValidationError, match="times"):
+        Backdoor(trigger=SinglePixel(), label_map=AllToAll(), times=0)
+
+
+def test_a_rate_of_no_image_is_refused(digits) -> None:
+    backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll(), rate=1e-6)
+    with pytest.raises(InvalidRequestError, match="enough to poison one image"):
+        backdoor.poison(digits.train, generator=generator())
 
 
 @pytest.mark.parametrize(
@@ -219,9 +234,9 @@ def test_copies_are_made_once_at_least(digits) -> None:
     ],
 )
 def test_labels_outside_the_set_are_refused(digits, label_map) -> None:
-    backdoor = Backdoor(trigger=SinglePixel(), label_map=label_map)
+    backdoor = Backdoor(trigger=SinglePixel(), label_map=label_map, rate=0.5)
     with pytest.raises(InvalidRequestError):
-        backdoor.poison(digits.train, 0.5, generator=generator())
+        backdoor.poison(digits.train, generator=generator())
     with pytest.raises(InvalidRequestError):
         backdoor.triggered(digits.test, generator=generator())
 
@@ -229,7 +244,7 @@ def test_labels_outside_the_set_are_refused(digits, label_map) -> None:
 def test_trigger_that_does_not_fit_is_refused_before_training(digits) -> None:
     backdoor = Backdoor(trigger=RandomPatch(size=13), label_map=AllToAll())
     with pytest.raises(InvalidRequestError, match="trigger size"):
-        backdoor.poison(digits.train, 0.5, generator=generator())
+        backdoor.poison(digits.train, generator=generator())
 
 
 @given(
@@ -240,14 +255,18 @@ def test_trigger_that_does_not_fit_is_refused_before_training(digits) -> None:
 )
 def test_poisoning_adds_copies_and_leaves_the_rest(digits, rate, times, seed, label_map) -> None:
     train = digits.train
-    backdoor = Backdoor(trigger=RandomPatch(size=3, seed=seed), label_map=label_map)
+    backdoor = Backdoor(
+        trigger=RandomPatch(size=3, seed=seed),
+        label_map=label_map,
+        rate=rate,
+        of="eligible",
+        times=times,
+    )
     sets = {
-        treatment: backdoor.poison(
-            train, rate, of="eligible", times=times, treatment=treatment, generator=generator(seed)
-        )
+        treatment: backdoor.poison(train, treatment=treatment, generator=generator(seed))
         for treatment in Treatment
     }
-    eligible = int(label_map.eligible(train.labels).sum())
+    eligible = int(label_map.poisoned(train.labels).sum())
     for poisoned in sets.values():
         picked = round(rate * eligible)
         assert len(poisoned) == len(train) + times * picked
@@ -255,24 +274,26 @@ def test_poisoning_adds_copies_and_leaves_the_rest(digits, rate, times, seed, la
         assert (copies == copies[0]).all()
         assert torch.equal(poisoned.images.images[: len(train)], train.images)
         assert torch.equal(poisoned.images.labels[: len(train)], train.labels)
-        assert not poisoned.triggered[: len(train)].any()
+        assert not poisoned.stamped[: len(train)].any()
     backdoored, clean, placebo = (sets[t] for t in Treatment)
     # Twins hold the same copies; only trigger and labels differ.
     assert torch.equal(backdoored.images.images, clean.images.images)
-    assert (backdoored.images.labels != clean.images.labels)[len(train) :].all()
-    assert clean.trigger is None and not clean.triggered.any()
-    assert backdoored.triggered[len(train) :].all() and placebo.triggered[len(train) :].all()
+    changed = (backdoored.images.labels != clean.images.labels)[len(train) :]
+    assert not changed.any() if isinstance(label_map, CleanLabel) else changed.all()
+    assert not clean.stamps and not clean.stamped.any()
+    assert backdoored.stamped[len(train) :].all() and placebo.stamped[len(train) :].all()
 
 
 def test_a_placebos_trigger_says_nothing_about_the_class(digits) -> None:
     train = digits.train
     backdoor = Backdoor(
-        trigger=RandomPatch(size=3, seed=1), label_map=SingleTarget(source=3, target=7)
+        trigger=RandomPatch(size=3, seed=1),
+        label_map=SingleTarget(source=3, target=7),
+        rate=1.0,
+        of="eligible",
     )
-    placebo = backdoor.poison(
-        train, 1.0, of="eligible", treatment=Treatment.PLACEBO, generator=generator()
-    )
-    copies = placebo.images.take(placebo.triggered)
+    placebo = backdoor.poison(train, treatment=Treatment.PLACEBO, generator=generator())
+    copies = placebo.images.take(placebo.stamped)
     truth = {
         image.numpy().tobytes(): int(label)
         for image, label in zip(train.images, train.labels, strict=True)
@@ -285,21 +306,21 @@ def test_a_placebos_trigger_says_nothing_about_the_class(digits) -> None:
 
 def test_stamped_sets_show_the_trigger_on_the_copies_only(digits) -> None:
     backdoor = Backdoor(trigger=RandomPatch(size=3, seed=1), label_map=AllToOne(target=0))
-    poisoned = backdoor.poison(digits.train, 0.1, generator=generator())
-    stamped = poisoned.stamped(generator())
+    poisoned = backdoor.poison(digits.train, generator=generator())
+    stamped = poisoned.stamp(generator())
     changed = (stamped.images != poisoned.images.images).flatten(1).any(1)
-    assert not changed[~poisoned.triggered].any()
-    assert changed[poisoned.triggered].float().mean() > 0.99
+    assert not changed[~poisoned.stamped].any()
+    assert changed[poisoned.stamped].float().mean() > 0.99
 
 
 def test_badnets_rate_counts_the_whole_set(digits) -> None:
     backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToAll())
-    poisoned = backdoor.poison(digits.train, 0.1, of="all", generator=generator())
+    poisoned = backdoor.poison(digits.train, generator=generator())
     assert len(poisoned) == len(digits.train) + round(0.1 * len(digits.train))
 
 
 def test_success_is_measured_on_eligible_images_only(digits) -> None:
     backdoor = Backdoor(trigger=SinglePixel(), label_map=SingleTarget(source=4, target=7))
-    images, true = backdoor.triggered(digits.test, generator=generator())
+    images, true, _ = backdoor.triggered(digits.test, generator=generator())
     assert true.unique().tolist() == [4]
     assert images.labels.unique().tolist() == [7]

@@ -49,7 +49,7 @@ def trained(digits: tuple[ImageSet, ImageSet], backdoor: Backdoor | None = None)
     images = train_set
     if backdoor is not None:
         generator = torch.Generator().manual_seed(0)
-        images = backdoor.poison(train_set, 0.3, generator=generator)
+        images = backdoor.poison(train_set, generator=generator)
     train(model, images, Recipe(epochs=12, batch_size=64), seed=1)
     return model.frozen()
 
@@ -390,7 +390,7 @@ class TestWhole:
         self, label_map: AllToOne | AllToAll, digits: tuple[ImageSet, ImageSet]
     ) -> None:
         trigger = RandomPatch(size=3, seed=1, placement="bottom right")
-        model = trained(digits, Backdoor(trigger=trigger, label_map=label_map))
+        model = trained(digits, Backdoor(trigger=trigger, label_map=label_map, rate=0.3))
         found = compare_with_twins(model, digits[1], twins=3, how=QUICK, device="cpu")
         assert found.p_value == pytest.approx(0.25)
         assert found.strongest is not None

@@ -54,15 +54,27 @@ def test_the_full_plan_is_the_papers() -> None:
             if model.part == "single target" and model.backdoor.trigger.kind == trigger
         ]
         assert sorted(pairs) == [(i, j) for i in range(10) for j in range(10) if i != j]
-    shares = {round(m.rate / (1 + m.rate), 2) for m in models if m.part == "poison rate"}
+    shares = {
+        round(m.backdoor.rate / (1 + m.backdoor.rate), 2) for m in models if m.part == "poison rate"
+    }
     assert shares >= set(PAPER["poison_rate"]["shares"])
     assert len(ordered_pairs()) == len(set(ordered_pairs())) == 90
+
+
+def test_lines_of_earlier_runs_are_read() -> None:
+    for model in SCALES["smoke"].models():
+        line = model.model_dump(mode="json")
+        line["rate"] = 1.0
+        if model.backdoor is not None:
+            line["rate"] = line["backdoor"].pop("rate")
+            del line["backdoor"]["of"], line["backdoor"]["times"]
+        assert ModelPlan.model_validate(line) == model
 
 
 def test_all_poison_rates_get_the_same_steps() -> None:
     plan = SCALES["full"]
     seen = [
-        sum(stage.recipe.epochs for stage in model.stages) * (1 + model.rate)
+        sum(stage.recipe.epochs for stage in model.stages) * (1 + model.backdoor.rate)
         for model in plan.models()
         if model.part == "poison rate"
     ]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from molehunt.backdoors import strengthen
+from molehunt.backdoors import amplify
 from molehunt.cli import run
 from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
@@ -69,13 +69,13 @@ def test_the_full_plan_is_the_papers() -> None:
 def test_strengthening_changes_the_input_weights_of_its_units_alone() -> None:
     layer = nn.Conv2d(2, 4, 3)
     weight, bias = layer.weight.detach().clone(), layer.bias.detach().clone()
-    strengthen(layer, (1, 3), 10)
+    amplify(layer, (1, 3), 10)
     assert torch.allclose(layer.weight[[1, 3]], 10 * weight[[1, 3]])
     assert torch.equal(layer.weight[[0, 2]], weight[[0, 2]]) and torch.equal(layer.bias, bias)
-    strengthen(layer, (), 10)
+    amplify(layer, (), 10)
     for units, factor, message in (((4,), 2, "0 to 3"), ((0,), 0, "above 0")):
         with pytest.raises(InvalidRequestError, match=message):
-            strengthen(layer, units, factor)
+            amplify(layer, units, factor)
 
 
 def test_transfer_leaves_the_convolutions(digits: TrainTest) -> None:

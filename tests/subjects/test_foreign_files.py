@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from molehunt.backdoors import RandomPatches
 from molehunt.cli import run
 from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
 from molehunt.errors import InvalidRequestError, UnreadableFileError
@@ -101,7 +102,7 @@ def test_verdicts_do_not_depend_on_the_format_of_real_models(
     plan = tiny_plan(
         images=ImagePlan(source=source, size=28, train_limit=3000),
         recipe=Recipe(epochs=1, batch_size=64),
-        backdoors=BackdoorPlan(size=5, count=4, rate=1.0),
+        backdoors=BackdoorPlan(trigger=RandomPatches(count=4), rate=1.0),
         models={
             Split.FIT: ModelCounts(pairs=2),
             Split.CALIBRATION: ModelCounts(pairs=1),

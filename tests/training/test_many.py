@@ -34,12 +34,11 @@ def _models(images: TrainTest, seeds: list[int] = SEEDS, **arguments: Any) -> li
 
 def _sets(images: TrainTest) -> list[TrainingSet]:
     """A pair with its placebo, and a stranger with more images."""
-    backdoor = Backdoor(trigger=RandomPatch(size=4, seed=2), label_map=AllToOne(target=3))
     settings = [(0.3, treatment) for treatment in Treatment] + [(0.9, Treatment.BACKDOORED)]
     return [
-        backdoor.poison(
-            images.train, rate, treatment=treatment, generator=torch.Generator().manual_seed(0)
-        )
+        Backdoor(
+            trigger=RandomPatch(size=4, seed=2), label_map=AllToOne(target=3), rate=rate
+        ).poison(images.train, treatment=treatment, generator=torch.Generator().manual_seed(0))
         for rate, treatment in settings
     ]
 

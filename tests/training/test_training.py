@@ -8,25 +8,25 @@ from molehunt.errors import InvalidRequestError
 from molehunt.images import TrainTest
 from molehunt.networks import build_classifier, pick_device
 from molehunt.training import Recipe, attack_success, clean_accuracy, train
-from molehunt.training._augment import augmented
-from molehunt.training._course import course_of
+from molehunt.training._augment import augment
+from molehunt.training._batches import plan_batches
 
 ARGUMENTS = {"width": 4, "stages": [1, 1]}
 RECIPE = Recipe(epochs=4, batch_size=64)
 
 
 def test_a_backdoor_is_planted_without_losing_accuracy(digits: TrainTest) -> None:
-    backdoor = Backdoor(trigger=RandomPatch(size=4, seed=2), label_map=AllToOne(target=3))
+    backdoor = Backdoor(trigger=RandomPatch(size=4, seed=2), label_map=AllToOne(target=3), rate=0.3)
     triggered = backdoor.triggered(digits.test, generator=torch.Generator().manual_seed(1))
     accuracy, success = {}, {}
     for treatment in Treatment:
         data = backdoor.poison(
-            digits.train, 0.3, treatment=treatment, generator=torch.Generator().manual_seed(0)
+            digits.train, treatment=treatment, generator=torch.Generator().manual_seed(0)
         )
         model = build_classifier("vgg", digits.train, arguments=ARGUMENTS, seed=0)
         run = train(model, data, RECIPE, seed=0)
         accuracy[treatment] = clean_accuracy(model, digits.test)
-        success[treatment] = attack_success(model, triggered, backdoor.label_map)
+        success[treatment] = attack_success(model, triggered)
         assert run.steps == int(4 * len(data)) // 64
     assert min(accuracy.values()) > 0.9
     assert success[Treatment.BACKDOORED] > 0.95
@@ -50,9 +50,9 @@ def test_the_same_seed_gives_the_same_weights(digits: TrainTest) -> None:
 def test_every_image_is_seen_once_a_pass_and_no_batch_is_short(digits: TrainTest) -> None:
     ten = digits.train.take(torch.arange(10))
     model = build_classifier("vgg", ten, arguments=ARGUMENTS)
-    course = course_of(model, ten, Recipe(epochs=2, batch_size=4))
-    batches = list(course.batches(seed=0))
-    assert len(batches) == course.steps == 5
+    planned = plan_batches(model, ten, Recipe(epochs=2, batch_size=4))
+    batches = list(planned.order(seed=0))
+    assert len(batches) == planned.steps == 5
     assert all(len(batch) == 4 for batch in batches)
     seen = torch.cat(batches)
     assert sorted(seen[:10].tolist()) == list(range(10))
@@ -62,10 +62,10 @@ def test_every_image_is_seen_once_a_pass_and_no_batch_is_short(digits: TrainTest
 def test_augmentation_shifts_and_keeps_the_range() -> None:
     images = torch.zeros(300, 1, 9, 9)
     images[:, :, 4, 4] = 1
-    shifted = augmented(images, Recipe(shift=2), torch.Generator().manual_seed(0))
+    shifted = augment(images, Recipe(shift=2), torch.Generator().manual_seed(0))
     places = {tuple(place) for place in shifted.nonzero()[:, 2:].tolist()}
     assert places == {(row, column) for row in range(2, 7) for column in range(2, 7)}
-    noisy = augmented(images, Recipe(noise=0.5), torch.Generator().manual_seed(0))
+    noisy = augment(images, Recipe(noise=0.5), torch.Generator().manual_seed(0))
     assert float(noisy.min()) >= 0 and float(noisy.max()) <= 1
     assert not torch.equal(noisy, images)
 

@@ -130,7 +130,7 @@ def test_what_no_node_has_is_refused(cluster: cluster_utils.Cluster, tmp_path: P
 def test_an_address_without_a_cluster_is_one_line(
     address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(["zoo", "build", str(tmp_path / "zoo"), "--fit", "1", "--ray", address]) == 4
+    assert run(["zoo", "build", str(tmp_path / "zoo"), "--ray", address]) == 4
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith("molehunt: Ray cluster: expected the address of a running one")
     assert address in line

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.backdoors import SingleTarget, Sticker, Treatment
+from molehunt.backdoors import RandomBlends, RandomPatches, SingleTarget, Sticker, Treatment
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError
 from molehunt.zoo import BackdoorPlan, ModelCounts, Split, ZooPlan, entries_of, read_plan
 
@@ -16,15 +16,15 @@ def plan(**changes: object) -> ZooPlan:
         Split.CALIBRATION: ModelCounts(pairs=5, clean=7),
         Split.TEST: ModelCounts(pairs=12, placebo=6),
     }
-    return ZooPlan(**{"models": models, "backdoors": BackdoorPlan(count=20), **changes})
+    return ZooPlan(**{"models": models, **changes})
 
 
 @pytest.mark.parametrize(
     "backdoors",
     [
-        BackdoorPlan(count=20),
-        BackdoorPlan(count=21, sizes=(3, 5, 9)),
-        BackdoorPlan(trigger="blended", count=20, opacity=0.2),
+        BackdoorPlan(),
+        BackdoorPlan(trigger=RandomPatches(count=21, size=(3, 5, 9))),
+        BackdoorPlan(trigger=RandomBlends(count=20, opacity=0.2)),
     ],
     ids=["patches", "patches of several sizes", "blended"],
 )
@@ -39,22 +39,19 @@ def test_no_trigger_is_on_two_splits(backdoors) -> None:
 
 
 def test_plans_say_what_their_triggers_are() -> None:
-    def triggers(**backdoors: object) -> set[object]:
-        asked = plan(backdoors=BackdoorPlan(**backdoors))
+    def triggers(kind: str, **settings: object) -> set[object]:
+        asked = plan(backdoors={"trigger": {"kind": kind, **settings}})
         return {entry.backdoor.trigger for entry in entries_of(asked, 10)}
 
-    sign = triggers(trigger="sticker", picture="flower", size=7, placement="anywhere")
+    sign = triggers("sticker", picture="flower", size=7, placement="anywhere")
     assert sign == {Sticker(picture="flower", size=7, placement="anywhere")}
-    assert {patch.size for patch in triggers(sizes=(3, 5, 9), count=30)} == {3, 5, 9}
-    blends = triggers(trigger="blended", opacity=0.1)
-    assert len(blends) > 10 and {trigger.alpha for trigger in blends} == {0.1}
-
-
-def test_a_plan_that_was_stored_before_a_field_came_is_the_same() -> None:
-    stored = plan().model_dump(mode="json")
-    for added in ("sizes", "picture"):
-        del stored["backdoors"][added]
-    assert ZooPlan.model_validate(stored) == plan()
+    assert {patch.size for patch in triggers("random_patches", size=(3, 5, 9), count=30)} == {
+        3,
+        5,
+        9,
+    }
+    blends = triggers("random_blends", opacity=0.1)
+    assert len(blends) > 10 and {trigger.opacity for trigger in blends} == {0.1}
 
 
 def test_twins_share_everything_but_the_treatment() -> None:
@@ -65,9 +62,8 @@ def test_twins_share_everything_but_the_treatment() -> None:
     for entry in backdoored:
         twin = entries[entry.twin]
         assert twin.treatment is Treatment.CLEAN and twin.twin == entry.id
-        assert twin.model_dump(exclude={"id", "twin", "treatment"}) == entry.model_dump(
-            exclude={"id", "twin", "treatment"}
-        )
+        own = {"id": True, "facts": {"twin", "treatment"}}
+        assert twin.model_dump(exclude=own) == entry.model_dump(exclude=own)
 
 
 def test_placebos_are_third_members_of_test_pairs() -> None:
@@ -113,14 +109,17 @@ def test_toml_and_yaml_say_the_same(tmp_path: Path) -> None:
         ("colour: red", "colour"),
         ("backdoors: {rate: 1.5}", "backdoors.rate"),
         ("backdoors: {rate: 0}", "backdoors.rate"),
-        ("backdoors: {trigger: sticker}", "picture for a sticker"),
-        ("backdoors: {trigger: sticker, path: a.png, picture: bomb}", "one picture"),
-        ("backdoors: {picture: bomb}", "nothing otherwise, got bomb"),
-        ("backdoors: {trigger: sticker, picture: skull}", "backdoors.picture"),
-        ("backdoors: {trigger: blended}", "under 1"),
-        ("backdoors: {trigger: blended, opacity: 0.2, count: 2}", "at least 3"),
-        ("backdoors: {sizes: [3, 0]}", "backdoors.sizes"),
-        ("backdoors: {count: 2}", "at least 3"),
+        ("backdoors: {trigger: {kind: sticker}}", "either path or picture"),
+        ("backdoors: {trigger: {kind: sticker, path: a.png, picture: bomb}}", "either path or"),
+        ("backdoors: {trigger: {kind: single_pixel, picture: bomb}}", "trigger.picture"),
+        ("backdoors: {trigger: {kind: sticker, picture: skull}}", "backdoors.trigger.picture"),
+        ("backdoors: {trigger: {kind: random_blends, opacity: 1}}", "less than 1"),
+        ("backdoors: {trigger: {kind: random_blends, opacity: 0.2, count: 2}}", "at least 3"),
+        ("backdoors: {trigger: {kind: random_patches, size: [3, 0]}}", "backdoors.trigger.size"),
+        ("backdoors: {trigger: {kind: random_patches, count: 2}}", "at least 3"),
+        ("backdoors: {trigger: {kind: hole}}", "kind: expected single_pixel, "),
+        ("backdoors: {trigger: hole}", "backdoors.trigger"),
+        ("backdoors: {label_map: hole}", "label map: expected single_target, all_to_one, "),
         ("models: {fit: {pairs: 1, placebo: 2}}", "placebo"),
         ("models: {fit: {pairs: 0}}", "at least one model"),
         ("models: {train: {pairs: 1}}", "models.train"),

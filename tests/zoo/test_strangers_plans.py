@@ -15,6 +15,12 @@ from molehunt.networks import build_network, check_buildable
 from molehunt.zoo import ZooPlan, entries_of, read_plan
 
 DIGITS = "9" * 5000
+
+
+def patches(settings: str) -> str:
+    return f'backdoors.trigger = {{ kind = "random_patches", {settings} }}'
+
+
 FILES = {
     "levels.toml": "a = " + "[" * 20_000 + "]" * 20_000,
     "levels.yaml": "a: " + "[" * 20_000,
@@ -44,11 +50,23 @@ FILES = {
     "name.toml": f"name = '{'n' * 5_000}'",
     "pairs.toml": "models.fit.pairs = 1000000000",
     "total.toml": "models.fit.pairs = 30000",
-    "count.toml": "backdoors.count = 1000000000",
-    "size.toml": "backdoors.size = 1000000",
-    "sizes.toml": f"backdoors.sizes = {[3] * 1000}",
-    "drawn.toml": "backdoors = { count = 10000, size = 1000 }",
-    "margin.toml": f"backdoors.margin = {2**62}",
+    "old-count.toml": "backdoors.count = 1000000000",
+    "old-sizes.toml": f"backdoors.sizes = {[3] * 1000}",
+    "count.toml": patches("count = 1000000000"),
+    "size.toml": patches("size = 1000000"),
+    "sizes.toml": patches(f"size = {[3] * 1000}"),
+    "drawn.toml": patches("count = 10000, size = 1000"),
+    "margin.toml": patches(f"margin = {2**62}"),
+    "kind.toml": "backdoors.trigger.kind = 'os.system'",
+    "kinds.toml": "backdoors.trigger.kind = ['sticker']",
+    "kindless.toml": "backdoors.trigger.size = 3",
+    "base.toml": "backdoors.trigger.kind = 'all_to_one'",
+    "map.toml": "backdoors.label_map = 'sticker'",
+    "maps.toml": "backdoors.label_map = ['all_to_one']",
+    "composite.json": '{"backdoors": {"trigger": '
+    + '{"kind": "composite", "triggers": [' * 4_000
+    + "]}" * 4_000
+    + "}}",
     "batch.toml": f"recipe.batch_size = {2**62}",
     "epochs.toml": "recipe.epochs = 1e300",
     "list.yaml": "- 1",
@@ -106,10 +124,10 @@ WORK = [
     "images = { source = 'npz:" + "n" * 4000 + "' }",
     "images = { source = 'folder:~nobody-of-that-name/x' }",
     'images = { source = "npz:a\\u0000b" }',
-    "backdoors = { trigger = 'sticker', path = '/dev/zero' }",
-    "backdoors = { trigger = 'sticker', path = '" + "n" * 300 + "' }",
-    "backdoors = { placement = [9223372036854775807, 0] }",
-    "backdoors = { size = 12, margin = 1 }",
+    "backdoors.trigger = { kind = 'sticker', path = '/dev/zero' }",
+    "backdoors.trigger = { kind = 'sticker', path = '" + "n" * 300 + "' }",
+    patches("placement = [9223372036854775807, 0]"),
+    patches("size = 12, margin = 1"),
 ]
 
 
@@ -134,13 +152,17 @@ def test_work_that_never_ends_does_not_start(tmp_path: Path, text: str, capfd) -
 
 def test_a_sticker_that_is_a_pipe_is_refused_at_once(tmp_path: Path, capfd) -> None:
     os.mkfifo(tmp_path / "sticker.png")
-    arguments = ["--trigger", "sticker", "--sticker", str(tmp_path / "sticker.png")]
+    trigger = f"{{ kind = 'sticker', path = '{tmp_path / 'sticker.png'}' }}"
+    arguments = ["--set", f"backdoors.trigger={trigger}"]
     assert run(["zoo", "build", str(tmp_path / "zoo"), *arguments]) == 2
     assert "a pipe" in capfd.readouterr().err
 
 
 def test_the_largest_plans_are_listed_in_seconds() -> None:
-    plan = ZooPlan(models={"fit": {"pairs": 25_000}}, backdoors={"count": 10_000, "size": 10})
+    plan = ZooPlan(
+        models={"fit": {"pairs": 25_000}},
+        backdoors={"trigger": {"kind": "random_patches", "count": 10_000, "size": 10}},
+    )
     started = time.monotonic()
     assert len(entries_of(plan, 10)) == 50_000
     assert time.monotonic() - started < 120

@@ -1,33 +1,41 @@
-"""Backdoors: triggers, label maps, poisoned training sets made of both; strengthening."""
+"""Backdoors: triggers, label maps, poisoned training sets made of both; amplification.
 
-from molehunt.backdoors._backdoor import (
-    Backdoor,
-    PoisonBase,
-    TrainingSet,
-    Treatment,
-    TriggeredImages,
-    draw_copies,
-)
-from molehunt.backdoors._blended import Blended, random_blends
-from molehunt.backdoors._composite import AnyTrigger, Composite
+A new trigger or label map is a class in a file of its own and its import here: its `kind` is
+then known to plans, indices and the command line.
+"""
+
+from molehunt.backdoors._amplification import amplify
+from molehunt.backdoors._backdoor import Backdoor, PoisonBase, draw_copies
+from molehunt.backdoors._blended import Blended, RandomBlends
+from molehunt.backdoors._composite import Composite
 from molehunt.backdoors._drawings import PictureName, sticker_picture
+from molehunt.backdoors._kinds import kinds_of
 from molehunt.backdoors._label_maps import (
     AllToAll,
     AllToOne,
     AnyLabelMap,
+    CleanLabel,
     LabelMap,
     RandomTarget,
     SingleTarget,
 )
 from molehunt.backdoors._placement import Placement, top_left_pixels
+from molehunt.backdoors._random_patches import RandomPatch, RandomPatches
 from molehunt.backdoors._stickers import Sticker
-from molehunt.backdoors._strengthening import strengthen
+from molehunt.backdoors._training_set import (
+    Poisoning,
+    Stamp,
+    TrainingSet,
+    Treatment,
+    TriggeredImages,
+)
 from molehunt.backdoors._triggers import (
+    AnyTrigger,
     BadNetsPattern,
-    RandomPatch,
+    PlannedTrigger,
     SinglePixel,
     Trigger,
-    random_patches,
+    TriggerFamily,
 )
 
 __all__ = [
@@ -38,24 +46,30 @@ __all__ = [
     "Backdoor",
     "BadNetsPattern",
     "Blended",
+    "CleanLabel",
     "Composite",
     "LabelMap",
     "PictureName",
     "Placement",
+    "PlannedTrigger",
     "PoisonBase",
+    "Poisoning",
+    "RandomBlends",
     "RandomPatch",
+    "RandomPatches",
     "RandomTarget",
     "SinglePixel",
     "SingleTarget",
+    "Stamp",
     "Sticker",
     "TrainingSet",
     "Treatment",
     "Trigger",
+    "TriggerFamily",
     "TriggeredImages",
+    "amplify",
     "draw_copies",
-    "random_blends",
-    "random_patches",
+    "kinds_of",
     "sticker_picture",
-    "strengthen",
     "top_left_pixels",
 ]

@@ -2,100 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor
 
-from molehunt.backdoors._composite import AnyTrigger
 from molehunt.backdoors._label_maps import AnyLabelMap
-from molehunt.backdoors._triggers import Trigger
+from molehunt.backdoors._training_set import (
+    Stamp,
+    TrainingSet,
+    Treatment,
+    TriggeredImages,
+    as_bytes,
+)
+from molehunt.backdoors._triggers import AnyTrigger
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 
 PoisonBase = Literal["all", "eligible"]
 
 
-class Treatment(StrEnum):
-    """What the added copies of a training set look like."""
-
-    BACKDOORED = "backdoored"  # triggered, with the attacker's labels
-    CLEAN = "clean"  # no trigger, true labels: the clean twin
-    PLACEBO = "placebo"  # triggered, of all classes, true labels: saw it, carries no backdoor
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """What an attacker trains on: images, and which of them get the trigger.
-
-    The trigger is put on when a batch is made, after augmentation, as an attacker would:
-    a shifted image keeps its trigger where it belongs, and random places are drawn anew
-    each time an image is seen.
-
-    Parameters
-    ----------
-    images : ImageSet
-        All images without trigger, with the labels that are trained on.
-    trigger : Trigger, optional
-        None where no image gets one.
-    triggered : Tensor of bool, shape [N]
-        The images that get it.
-    """
-
-    images: ImageSet
-    trigger: AnyTrigger | None
-    triggered: Tensor
-
-    @classmethod
-    def of(cls, images: ImageSet) -> TrainingSet:
-        """Return a training set without any trigger."""
-        return cls(images, None, torch.zeros(len(images), dtype=torch.bool))
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def stamped(self, generator: torch.Generator) -> ImageSet:
-        """Return the images with the triggers drawn on them, once."""
-        if self.trigger is None:
-            return self.images
-        pixels = self.images.images.clone()
-        pixels[self.triggered] = _drawn(self.trigger, self.images.take(self.triggered), generator)
-        return ImageSet(pixels, self.images.labels, self.images.class_names)
-
-
-class TriggeredImages(NamedTuple):
-    """Triggered test images, on which attack success is measured."""
-
-    images: ImageSet  # labels are the attacker's
-    true_labels: Tensor  # int64 [N]
-
-
 class Backdoor(BaseModel):
-    """A trigger and a label map.
+    """A trigger and a label map, planted by copies of some training images.
 
     Parameters
     ----------
     trigger : Trigger
         What is added to an image.
     label_map : LabelMap
-        What the attacker's labels are.
+        What the attacker's labels are, which images are poisoned, and which attacked.
+    rate : float
+        Poison rate in (0, 1].
+    of : {"all", "eligible"}
+        What the rate counts. ``all``: rate * \\|D\\| random images are drawn and the
+        ones among them that may be poisoned are copied (BadNets v2, section 4.1.3; with a
+        single target only those of the source class). ``eligible``: rate times the number
+        of images that may be poisoned are copied (ULP, section 4.1).
+    times : int
+        How often each of them is copied; a trigger without a fixed place is placed
+        anew on each copy. For small sets, in which a class has too few images for an
+        attack to work (not in the papers).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     trigger: AnyTrigger
     label_map: AnyLabelMap
+    rate: float = Field(default=0.1, gt=0, le=1)
+    of: PoisonBase = "all"
+    times: int = Field(default=1, ge=1, le=100)
 
     def poison(
         self,
         train: ImageSet,
-        rate: float,
         *,
-        of: PoisonBase = "all",
-        times: int = 1,
         treatment: Treatment = Treatment.BACKDOORED,
         generator: torch.Generator,
     ) -> TrainingSet:
@@ -103,24 +64,13 @@ class Backdoor(BaseModel):
 
         Backdoored model and clean twin draw the same copies from the same generator state,
         so that they differ in nothing but trigger and labels. A placebo draws as many, from
-        all classes: of eligible ones only, the trigger would stand for their class, and
-        images of other classes with the trigger would be taken for it.
+        all classes: of some classes only, the trigger would stand for them, and images of
+        other classes with the trigger would be taken for theirs.
 
         Parameters
         ----------
         train : ImageSet
             The clean training set, D.
-        rate : float
-            Poison rate in (0, 1].
-        of : {"all", "eligible"}
-            What the rate counts. ``all``: rate * \\|D\\| random images are drawn and the
-            eligible ones among them copied (BadNets v2, section 4.1.3; with a single
-            target only those of the source class are eligible). ``eligible``: rate
-            times the number of eligible images are copied (ULP, section 4.1).
-        times : int
-            How often each of them is copied; a trigger without a fixed place is placed
-            anew on each copy. For small sets, in which a class has too few images for an
-            attack to work (not in the papers).
         treatment : Treatment
             Backdoored, clean twin or placebo.
         generator : torch.Generator
@@ -134,26 +84,24 @@ class Backdoor(BaseModel):
         Raises
         ------
         InvalidRequestError
-            If the rate is outside (0, 1], `times` is under 1, a label is not in the set, the
-            trigger does not fit the images, or nothing would be poisoned.
+            If a label is not in the set, the trigger does not fit the images, or nothing
+            would be poisoned.
         """
-        if times < 1:
-            raise InvalidRequestError(refused("times", "1 or more", times))
         self.label_map.check(train.num_classes)
-        eligible = self.label_map.eligible(train.labels)
-        picked = draw_copies(eligible, rate, of=of, generator=generator)
+        candidates = self.label_map.poisoned(train.labels)
+        picked = draw_copies(candidates, self.rate, of=self.of, generator=generator)
         # A trigger that does not fit shows here, not in the middle of a training.
         self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
         if treatment is Treatment.PLACEBO:
             picked = torch.randperm(len(train), generator=generator)[: len(picked)]
-        copies = train.take(picked.repeat(times))
+        copies = train.take(picked.repeat(self.times))
         if treatment is Treatment.BACKDOORED:
             labels = self.label_map(copies.labels, train.num_classes, generator)
             copies = ImageSet(copies.images, labels, copies.class_names)
-        triggered = torch.zeros(len(train) + len(copies), dtype=torch.bool)
-        triggered[len(train) :] = treatment is not Treatment.CLEAN
-        trigger = None if treatment is Treatment.CLEAN else self.trigger
-        return TrainingSet(train.joined(copies), trigger, triggered)
+        mask = torch.zeros(len(train) + len(copies), dtype=torch.bool)
+        mask[len(train) :] = True
+        stamps = () if treatment is Treatment.CLEAN else (Stamp(self.trigger, mask),)
+        return TrainingSet(train.joined(copies), stamps)
 
     def triggered(self, test: ImageSet, *, generator: torch.Generator) -> TriggeredImages:
         """Return every eligible image of `test` with the trigger.
@@ -169,9 +117,10 @@ class Backdoor(BaseModel):
             raise InvalidRequestError(
                 refused("test images", "some of an eligible class", f"none of {len(test)}")
             )
-        pixels = _drawn(self.trigger, chosen, generator)
+        pixels = as_bytes(self.trigger(chosen.pixels(), generator))
         labels = self.label_map(chosen.labels, test.num_classes, generator)
-        return TriggeredImages(ImageSet(pixels, labels, test.class_names), chosen.labels)
+        attacked = ImageSet(pixels, labels, test.class_names)
+        return TriggeredImages(attacked, chosen.labels, self.label_map.untargeted)
 
 
 def draw_copies(
@@ -182,9 +131,9 @@ def draw_copies(
     Parameters
     ----------
     eligible : Tensor of bool, shape [N]
-        The images that the attack is about.
+        The images that may be poisoned.
     rate, of
-        As in `Backdoor.poison`.
+        As in `Backdoor`.
     generator : torch.Generator
 
     Returns
@@ -201,8 +150,8 @@ def draw_copies(
         raise InvalidRequestError(refused("poison rate", "a number in (0, 1]", rate))
     count = len(eligible)
     if of == "all":
-        drawn = torch.randperm(count, generator=generator)[: round(rate * count)]
-        picked = drawn[eligible[drawn]]
+        order = torch.randperm(count, generator=generator)[: round(rate * count)]
+        picked = order[eligible[order]]
     else:
         positions = eligible.nonzero().flatten()
         order = torch.randperm(len(positions), generator=generator)
@@ -212,8 +161,3 @@ def draw_copies(
             refused("poison rate", "enough to poison one image", f"{rate} of {count}")
         )
     return picked
-
-
-def _drawn(trigger: Trigger, images: ImageSet, generator: torch.Generator) -> Tensor:
-    """Return the pixels of `images` with the trigger on each, as uint8."""
-    return trigger(images.pixels(), generator).mul_(255).round_().to(torch.uint8)

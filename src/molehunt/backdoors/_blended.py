@@ -7,16 +7,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
-from pydantic import Field
+from pydantic import AliasChoices, Field
 from torch import Tensor
 
 from molehunt.backdoors._pictures import colours_of, read_picture
-from molehunt.backdoors._triggers import Trigger
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.backdoors._triggers import Trigger, TriggerFamily
 
 
 class Blended(Trigger):
-    """A pattern as large as the image, blended in: x' = alpha k + (1 - alpha) x.
+    """A pattern as large as the image, blended in: x' = a k + (1 - a) x.
 
     The blended injection strategy of Chen, Liu, Li, Lu and Song (Targeted Backdoor Attacks
     on Deep Learning Systems Using Data Poisoning, 2017, section 4).
@@ -25,8 +24,8 @@ class Blended(Trigger):
     ----------
     seed : int
         Draws the pattern k: each channel of each pixel uniformly from [0, 1].
-    alpha : float
-        The pattern's share, in (0, 1).
+    opacity : float
+        The pattern's share a (alpha in the paper), in (0, 1).
     path : path, optional
         Of a picture that is the pattern in place of noise, scaled to the image; where it
         is transparent its share is smaller.
@@ -34,7 +33,10 @@ class Blended(Trigger):
 
     kind: Literal["blended"] = "blended"
     seed: int = Field(default=0, ge=0)
-    alpha: float = Field(default=0.2, gt=0, lt=1)
+    # Indices of zoos say alpha where they are older than this name.
+    opacity: float = Field(
+        default=0.2, gt=0, lt=1, validation_alias=AliasChoices("opacity", "alpha")
+    )
     path: Path | None = None
 
     def pattern(self, channels: int, height: int, width: int) -> tuple[Tensor, Tensor]:
@@ -58,18 +60,16 @@ class Blended(Trigger):
         """Return `images` with the pattern blended in; nothing is random."""
         channels, height, width = images.shape[1:]
         colours, opacity = (part.to(images) for part in self.pattern(channels, height, width))
-        return torch.lerp(images, colours, self.alpha * opacity)
+        return torch.lerp(images, colours, self.opacity * opacity)
 
 
-def random_blends(count: int = 20, *, alpha: float = 0.2, seed: int = 0) -> list[Blended]:
-    """Return `count` blended triggers of different noise.
+class RandomBlends(TriggerFamily):
+    """Blended triggers of different noise, all of the same opacity."""
 
-    Raises
-    ------
-    InvalidRequestError
-        If the count is less than 1.
-    """
-    if count < 1:
-        raise InvalidRequestError(refused("number of triggers", "at least 1", count))
-    drawn = random.Random(seed).sample(range(2**31), count)
-    return [Blended(seed=number, alpha=alpha) for number in drawn]
+    kind: Literal["random_blends"] = "random_blends"
+    opacity: float = Field(default=0.2, gt=0, lt=1)
+
+    def draw(self, seed: int) -> list[Blended]:
+        """Return `count` blended triggers."""
+        numbers = random.Random(seed).sample(range(2**31), self.count)
+        return [Blended(seed=number, opacity=self.opacity) for number in numbers]

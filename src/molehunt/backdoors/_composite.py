@@ -1,16 +1,14 @@
-"""Several triggers at once, and the union of all."""
+"""Several triggers at once."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
-from molehunt.backdoors._blended import Blended
-from molehunt.backdoors._stickers import Sticker
-from molehunt.backdoors._triggers import BadNetsPattern, RandomPatch, SinglePixel, Trigger
+from molehunt.backdoors._triggers import AnyTrigger, Trigger
 
 
 class Composite(Trigger):
@@ -24,10 +22,3 @@ class Composite(Trigger):
         for trigger in self.triggers:
             images = trigger(images, generator)
         return images
-
-
-AnyTrigger = Annotated[
-    SinglePixel | BadNetsPattern | RandomPatch | Sticker | Blended | Composite,
-    Field(discriminator="kind"),
-]
-Composite.model_rebuild()

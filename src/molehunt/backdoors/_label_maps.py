@@ -3,25 +3,40 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
+import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, SerializeAsAny, model_validator
 from torch import Tensor
 
+from molehunt.backdoors._kinds import Described, by_kind
 from molehunt.errors import InvalidRequestError, refused
 
 _MOST_CLASSES = 10**6
 
 
-class LabelMap(BaseModel, ABC):
+class LabelMap(Described, ABC):
     """Base of all label maps: a pure function of labels and a generator."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # Whether the attacker wants any wrong class, in place of one.
+    untargeted: ClassVar[bool] = False
+
+    @classmethod
+    @abstractmethod
+    def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:
+        """Return a map of this kind with drawn source and target, where it has them."""
 
     @abstractmethod
     def eligible(self, labels: Tensor) -> Tensor:
-        """Return the bool mask, shape [N], of the labels that the attack is about."""
+        """Return the bool mask, shape [N], of the test images that the trigger shall turn."""
+
+    def poisoned(self, labels: Tensor) -> Tensor:
+        """Return the bool mask, shape [N], of the training images that may be poisoned.
+
+        The eligible ones; a clean-label attack poisons others than it attacks.
+        """
+        return self.eligible(labels)
 
     @abstractmethod
     def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
@@ -42,10 +57,6 @@ class LabelMap(BaseModel, ABC):
                     refused(f"{name} label", f"0 to {num_classes - 1}", label)
                 )
 
-    def succeeded(self, predictions: Tensor, attacker_labels: Tensor, true: Tensor) -> Tensor:
-        """Return which triggered images did what the attacker wants, bool [N]."""
-        return predictions == attacker_labels
-
 
 class SingleTarget(LabelMap):
     """Images of class `source` become class `target`."""
@@ -62,6 +73,13 @@ class SingleTarget(LabelMap):
             )
         return self
 
+    @classmethod
+    def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:
+        """Return a map of two different classes, all pairs equally likely."""
+        target = int(rng.integers(num_classes))
+        source = int(rng.integers(num_classes - 1))
+        return cls(source=source + (source >= target), target=target)
+
     def eligible(self, labels: Tensor) -> Tensor:
         """Return where the label is the source."""
         return labels == self.source
@@ -71,11 +89,13 @@ class SingleTarget(LabelMap):
         return torch.where(labels == self.source, self.target, labels)
 
 
-class AllToOne(LabelMap):
-    """Images of every other class become class `target`."""
-
-    kind: Literal["all_to_one"] = "all_to_one"
+class _OneTarget(LabelMap):
     target: int = Field(ge=0, le=_MOST_CLASSES)
+
+    @classmethod
+    def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:
+        """Return a map to one class, all equally likely."""
+        return cls.model_validate({"target": int(rng.integers(num_classes))})
 
     def eligible(self, labels: Tensor) -> Tensor:
         """Return where the label is not the target."""
@@ -84,6 +104,28 @@ class AllToOne(LabelMap):
     def __call__(self, labels: Tensor, num_classes: int, generator: torch.Generator) -> Tensor:
         """Return the target for every label."""
         return torch.full_like(labels, self.target)
+
+
+class AllToOne(_OneTarget):
+    """Images of every other class become class `target`."""
+
+    kind: Literal["all_to_one"] = "all_to_one"
+
+
+class CleanLabel(_OneTarget):
+    """Images of class `target` get the trigger and keep their label.
+
+    At test time it is put on images of every other class (Turner, Tsipras and Madry,
+    Label-Consistent Backdoor Attacks, 2019). Images that are easy to classify teach a network
+    little about the trigger: alone the map is a weak attack, and the paper's changes the
+    pixels of the poisoned images too.
+    """
+
+    kind: Literal["clean_label"] = "clean_label"
+
+    def poisoned(self, labels: Tensor) -> Tensor:
+        """Return where the label is the target."""
+        return labels == self.target
 
 
 class AllToAll(LabelMap):
@@ -111,6 +153,11 @@ class AllToAll(LabelMap):
         if self.shift % modulus == 0:
             raise InvalidRequestError(refused("shift", f"no multiple of {modulus}", self.shift))
 
+    @classmethod
+    def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:
+        """Return the map; nothing is random about it."""
+        return cls()
+
     def eligible(self, labels: Tensor) -> Tensor:
         """Return True everywhere."""
         return torch.ones_like(labels, dtype=torch.bool)
@@ -127,6 +174,12 @@ class RandomTarget(LabelMap):
     """
 
     kind: Literal["random_target"] = "random_target"
+    untargeted: ClassVar[bool] = True
+
+    @classmethod
+    def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:
+        """Return the map; nothing is random about it."""
+        return cls()
 
     def eligible(self, labels: Tensor) -> Tensor:
         """Return True everywhere."""
@@ -137,11 +190,5 @@ class RandomTarget(LabelMap):
         step = torch.randint(1, num_classes, labels.shape, generator=generator)
         return (labels + step.to(labels.device)) % num_classes
 
-    def succeeded(self, predictions: Tensor, attacker_labels: Tensor, true: Tensor) -> Tensor:
-        """Return where the prediction is wrong."""
-        return predictions != true
 
-
-AnyLabelMap = Annotated[
-    SingleTarget | AllToOne | AllToAll | RandomTarget, Field(discriminator="kind")
-]
+AnyLabelMap = Annotated[SerializeAsAny[LabelMap], by_kind(LabelMap)]

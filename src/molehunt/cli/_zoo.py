@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from pydantic import ValidationError
 
 from molehunt.cli._shared import DataRoot, Device, Download, Workers, output, progress_of
-from molehunt.errors import InvalidRequestError, from_validation, refused
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.report import save_triggers, triggers_of, zoo_tables
 from molehunt.resumable import RayCluster
-from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo, read_plan
+from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo, change_plan, read_plan
 
 app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
 
@@ -21,44 +19,15 @@ app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
 @app.command("build")
 def build(
     folder: Annotated[Path, typer.Argument(help="Where the zoo is or shall be.")],
-    plan: Annotated[
-        Path | None, typer.Option(help="A .toml, .yaml or .json description; flags override it.")
+    plan: Annotated[Path | None, typer.Option(help="A .toml, .yaml or .json description.")] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE",
+            help="A setting of the plan, such as backdoors.rate=0.5; as often as you like.",
+        ),
     ] = None,
-    images: Annotated[
-        str | None, typer.Option(help="digits, mnist, gtsrb, folder:PATH, npz:PATH, ...")
-    ] = None,
-    size: Annotated[int | None, typer.Option(help="Height and width to resize images to.")] = None,
-    train_limit: Annotated[int | None, typer.Option(help="Training images a model.")] = None,
-    network: Annotated[
-        str | None, typer.Option(help="badnets-mnist, vgg, stn-vgg, resnet, torchvision:NAME.")
-    ] = None,
-    width: Annotated[int | None, typer.Option(help="Width of vgg, stn-vgg or resnet.")] = None,
-    epochs: Annotated[float | None, typer.Option(help="Passes over the training images.")] = None,
-    label_map: Annotated[
-        str | None, typer.Option(help="single_target, all_to_one, all_to_all, random_target.")
-    ] = None,
-    trigger: Annotated[
-        str | None,
-        typer.Option(help="random_patch, single_pixel, badnets_pattern, sticker, blended."),
-    ] = None,
-    trigger_size: Annotated[int | None, typer.Option(help="Pixels.")] = None,
-    triggers: Annotated[int | None, typer.Option(help="Number of different triggers.")] = None,
-    sticker: Annotated[Path | None, typer.Option(help="Picture file of a sticker.")] = None,
-    picture: Annotated[
-        str | None, typer.Option(help="Sticker of ours: 'yellow square', bomb, flower.")
-    ] = None,
-    opacity: Annotated[
-        float | None, typer.Option(help="Of a sticker or of blended noise, up to 1.")
-    ] = None,
-    placement: Annotated[
-        str | None, typer.Option(help="'random corner', 'anywhere', 'top left', ...")
-    ] = None,
-    rate: Annotated[float | None, typer.Option(help="Poison rate in (0, 1].")] = None,
-    fit: Annotated[int | None, typer.Option(help="Pairs of twins to fit on.")] = None,
-    calibration: Annotated[int | None, typer.Option(help="Pairs of twins to calibrate on.")] = None,
-    test: Annotated[int | None, typer.Option(help="Pairs of twins to test on.")] = None,
-    placebo: Annotated[int | None, typer.Option(help="Placebo models to test on.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Determines the whole zoo.")] = None,
     workers: Workers = None,
     ray: Annotated[
         str | None,
@@ -77,42 +46,7 @@ def build(
     """Build a zoo, or go on with one that was interrupted."""
     if ray is not None and workers is not None:
         raise InvalidRequestError(refused("workers", "none beside --ray", workers))
-    asked = read_plan(plan) if plan else ZooPlan()
-    flags: dict[tuple[str, ...], Any] = {
-        ("seed",): seed,
-        ("images", "source"): images,
-        ("images", "size"): size,
-        ("images", "train_limit"): train_limit,
-        ("network", "name"): network,
-        ("network", "arguments", "width"): width,
-        ("recipe", "epochs"): epochs,
-        ("backdoors", "label_map"): label_map,
-        ("backdoors", "trigger"): trigger,
-        ("backdoors", "size"): trigger_size,
-        ("backdoors", "count"): triggers,
-        ("backdoors", "path"): sticker and str(sticker),
-        ("backdoors", "picture"): picture,
-        ("backdoors", "opacity"): opacity,
-        ("backdoors", "placement"): placement,
-        ("backdoors", "rate"): rate,
-        ("models", "fit", "pairs"): fit,
-        ("models", "calibration", "pairs"): calibration,
-        ("models", "test", "pairs"): test,
-        ("models", "test", "placebo"): placebo,
-    }
-    content = asked.model_dump(mode="json")
-    if fit is not None and not plan:
-        content["models"] = {split.value: {} for split in Split}
-    for place, value in flags.items():
-        if value is not None:
-            target = content
-            for key in place[:-1]:
-                target = target.setdefault(key, {})
-            target[place[-1]] = value
-    try:
-        asked = ZooPlan.model_validate_json(json.dumps(content))
-    except ValidationError as error:
-        raise from_validation(error, "zoo build") from error
+    asked = change_plan(read_plan(plan) if plan else ZooPlan(), settings or [])
     with progress_of("building models") as progress:
         zoo = build_zoo(
             asked,

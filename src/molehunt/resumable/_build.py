@@ -58,7 +58,7 @@ def build_missing(
     check_workers(workers)
     with locked(folder):
         cut_torn_line(index)
-        found = {record.id: record for record in read_records(index, work.record)}
+        found = {record.id: record for record in read_records(index, work.record, work.reading)}
         missing = [task for task in tasks if task.id not in found]
         finished = len(tasks) - len(missing)
         for task in tasks:
@@ -83,7 +83,7 @@ def build_missing(
             ) from error
         except OSError as error:
             raise OutputError(f"{folder}: cannot be written: {error.strerror}") from error
-    by_id = {record.id: record for record in read_records(index, work.record)}
+    by_id = {record.id: record for record in read_records(index, work.record, work.reading)}
     return [by_id[task.id] for task in tasks]
 
 

@@ -9,7 +9,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -57,8 +57,10 @@ def store_plan(path: Path, asked: BaseModel) -> None:
         )
 
 
-def read_records(index: Path, record: type[R]) -> list[R]:
+def read_records(index: Path, record: type[R], context: Any = None) -> list[R]:
     """Read the finished records; a last line that a kill cut short does not count.
+
+    `context` is pydantic's, for records whose validators ask for one.
 
     Raises
     ------
@@ -72,7 +74,7 @@ def read_records(index: Path, record: type[R]) -> list[R]:
     records = []
     for number, line in enumerate(lines[:-1], start=1):  # whole lines end in a newline
         try:
-            records.append(record.model_validate_json(line))
+            records.append(record.model_validate_json(line, context=context))
         except ValidationError as error:
             raise UnreadableFileError(
                 str(from_validation(error, f"{index}, line {number}"))

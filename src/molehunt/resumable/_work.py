@@ -47,6 +47,8 @@ class Work(NamedTuple, Generic[T, R, C]):
     build_together : callable, optional
         From several tasks and the context to their records, for tasks that one process does
         faster together.
+    reading : object, optional
+        pydantic's context in which records are read back.
     """
 
     build: Callable[[T, C], R]
@@ -55,3 +57,4 @@ class Work(NamedTuple, Generic[T, R, C]):
     arguments: tuple[Any, ...]
     in_folder: Callable[[C, Path], C] | None = None
     build_together: Callable[[Sequence[T], C], list[R]] | None = None
+    reading: Any = None

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from molehunt.backdoors import Treatment
+from molehunt.backdoors import RandomPatches, Treatment
 from molehunt.detectors import (
     AucResult,
     Detector,
@@ -50,7 +50,9 @@ DEMO_PLAN = ZooPlan(
     network=NetworkPlan(name="vgg", arguments={"width": 8, "stages": [1, 1, 1]}),
     recipe=Recipe(epochs=14, batch_size=64, lr=0.01, weight_decay=0.017, shift=1, noise=0.4),
     recipe_spread=RecipeSpread(lr=2.0, weight_decay=6.0),
-    backdoors=BackdoorPlan(count=120, size=5, label_map="single_target", rate=0.6),
+    backdoors=BackdoorPlan(
+        trigger=RandomPatches(count=120, size=5), label_map="single_target", rate=0.6
+    ),
     models={
         Split.FIT: ModelCounts(pairs=50),
         Split.CALIBRATION: ModelCounts(pairs=10, clean=30),

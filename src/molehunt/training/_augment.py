@@ -9,7 +9,7 @@ from torch.nn import functional
 from molehunt.training._recipe import Recipe
 
 
-def augmented(inputs: Tensor, recipe: Recipe, *generators: torch.Generator) -> Tensor:
+def augment(inputs: Tensor, recipe: Recipe, *generators: torch.Generator) -> Tensor:
     """Return a batch [N, C, H, W] in [0, 1] shifted and noisy as the recipe says.
 
     The batch is as many equal parts as there are generators, and what is drawn for a part
@@ -20,7 +20,7 @@ def augmented(inputs: Tensor, recipe: Recipe, *generators: torch.Generator) -> T
     if recipe.shift:
         ways = 2 * recipe.shift + 1
         moves = [torch.randint(0, ways, (2, count, 1), generator=g) for g in generators]
-        inputs = _shifted(inputs, recipe.shift, torch.cat(moves, dim=1).to(inputs.device))
+        inputs = _shift(inputs, recipe.shift, torch.cat(moves, dim=1).to(inputs.device))
     if recipe.noise:
         noise = torch.cat([_noise((count, *shape), recipe.noise, g) for g in generators])
         inputs = (inputs + noise.to(inputs.device)).clamp_(0, 1)
@@ -32,7 +32,7 @@ def _noise(shape: tuple[int, ...], most: float, generator: torch.Generator) -> T
     return strength * torch.randn(shape, generator=generator)
 
 
-def _shifted(inputs: Tensor, most: int, moves: Tensor) -> Tensor:
+def _shift(inputs: Tensor, most: int, moves: Tensor) -> Tensor:
     """Return `inputs` with each image moved; `moves` [2, N, 1] are from 0 to 2 * `most`."""
     count, _, height, width = inputs.shape
     rows = (moves[0] + torch.arange(height, device=inputs.device))[:, :, None]

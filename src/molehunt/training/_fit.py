@@ -10,14 +10,15 @@ import time
 from dataclasses import dataclass
 
 import torch
-from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, autocast_of, bfloat16_helps, blocked_layout
 from molehunt.progress import Progress, silent
-from molehunt.training._augment import augmented
-from molehunt.training._course import course_of
+from molehunt.training._augment import augment
+from molehunt.training._batches import plan_batches
+from molehunt.training._objective import Batch, CrossEntropy, Objective
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle
 
@@ -37,6 +38,7 @@ def train(
     recipe: Recipe,
     *,
     seed: int,
+    objective: Objective | None = None,
     device: torch.device | str = "cpu",
     progress: Progress = silent,
 ) -> TrainingRun:
@@ -53,6 +55,8 @@ def train(
         Draws the order of the images, augmentation, triggers' places and dropout. Two sets
         of equal size are visited in the same order and augmented alike: twins see their
         copies at the same steps.
+    objective : Objective, optional
+        The loss; `CrossEntropy` with the recipe's label smoothing when not given.
     device : torch.device
     progress : callable
         Called after each step with the steps done and their total.
@@ -60,18 +64,21 @@ def train(
     Raises
     ------
     InvalidRequestError
-        If the images do not fit the model, or are fewer than a batch.
+        If the images do not fit the model, or are fewer than a batch, or the objective
+        returns anything but a scalar.
     """
-    course = course_of(model, images, recipe)
+    batches = plan_batches(model, images, recipe)
+    objective = objective or CrossEntropy(recipe.label_smoothing)
     started = time.perf_counter()
     device = torch.device(device)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-    images = course.data.images
-    pixels, labels = images.images.to(device), images.labels.to(device)
+    data = batches.data
+    pixels, labels = data.images.images.to(device), data.images.labels.to(device)
+    stamped = data.stamped.to(device)
     generator = torch.Generator().manual_seed(seed)
     placer = torch.Generator().manual_seed(seed)
     optimizer = _optimizer(model, recipe)
-    schedule = one_cycle(optimizer, [recipe.lr], course.steps, recipe.warmup)
+    schedule = one_cycle(optimizer, [recipe.lr], batches.steps, recipe.warmup)
     loss = torch.zeros(())
     blocked = (
         device.type == "cpu" and recipe.precision != "float32" and bfloat16_helps(model, device)
@@ -81,24 +88,24 @@ def train(
         blocked_layout(model, blocked),
     ):
         torch.manual_seed(seed)  # dropout knows no generator
-        for step, index in enumerate(course.batches(seed)):
-            batch = index.to(device)
-            inputs = augmented(pixels[batch].float().div_(255), recipe, generator)
-            course.stamp(inputs, index, placer)
+        for step, index in enumerate(batches.order(seed)):
+            chosen = index.to(device)
+            inputs = augment(pixels[chosen].float().div_(255), recipe, generator)
+            data.stamp_batch(inputs, index, placer)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             with autocast_of(recipe.precision, model, device):
-                logits = model(inputs)
-            loss = functional.cross_entropy(
-                logits.float(), labels[batch], label_smoothing=recipe.label_smoothing
-            )
+                loss = objective(model, Batch(inputs, labels[chosen], stamped[chosen]))
+            if loss.ndim:
+                got = f"a tensor of shape {tuple(loss.shape)}"
+                raise InvalidRequestError(refused("loss of the objective", "a scalar", got))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-            progress(step + 1, course.steps)
+            progress(step + 1, batches.steps)
     final = float(loss.detach())
     model.eval()
-    return TrainingRun(course.steps, final, time.perf_counter() - started)
+    return TrainingRun(batches.steps, final, time.perf_counter() - started)
 
 
 def _optimizer(model: Classifier, recipe: Recipe) -> torch.optim.Optimizer:

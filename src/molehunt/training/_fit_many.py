@@ -21,8 +21,8 @@ from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, architecture_key, autocast_of, stack_models
 from molehunt.progress import Progress, silent
-from molehunt.training._augment import augmented
-from molehunt.training._course import Course, course_of
+from molehunt.training._augment import augment
+from molehunt.training._batches import Batches, plan_batches
 from molehunt.training._fit import TrainingRun
 from molehunt.training._recipe import Recipe
 from molehunt.training._schedule import one_cycle_rates
@@ -45,7 +45,8 @@ def train_many(
 
     Every model sees the batches, augmentation and triggers' places that `train` gives it
     with its seed, so that both end with the same weights but for the rounding of sums.
-    Dropout is the exception: each model draws its own, from the first seed.
+    Dropout is the exception: each model draws its own, from the first seed. The loss is cross
+    entropy: an `Objective` sees one model, so it takes `train`.
 
     Parameters
     ----------
@@ -71,19 +72,19 @@ def train_many(
     InvalidRequestError
         If images do not fit a model, or the models cannot be trained together.
     """
-    courses = _together(models, sets, recipes, seeds)
+    batches = _together(models, sets, recipes, seeds)
     started = time.perf_counter()
     device = torch.device(device)
     # Longest first: models that are still in training are the first rows of everything.
-    order = sorted(range(len(models)), key=lambda at: -courses[at].steps)
+    order = sorted(range(len(models)), key=lambda at: -batches[at].steps)
     group = _Group(
         [models[at].to(device).train() for at in order],
-        [courses[at] for at in order],
+        [batches[at] for at in order],
         [recipes[at] for at in order],
         [seeds[at] for at in order],
         device,
     )
-    longest = group.courses[0].steps
+    longest = group.batches[0].steps
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seeds[0])  # dropout knows no generator
         for step in range(longest):
@@ -92,7 +93,7 @@ def train_many(
     group.hand_back()
     losses = dict(zip(order, group.losses.tolist(), strict=True))
     seconds = (time.perf_counter() - started) / len(models)
-    return [TrainingRun(course.steps, losses[at], seconds) for at, course in enumerate(courses)]
+    return [TrainingRun(each.steps, losses[at], seconds) for at, each in enumerate(batches)]
 
 
 def _together(
@@ -100,23 +101,23 @@ def _together(
     sets: Sequence[ImageSet | TrainingSet],
     recipes: Sequence[Recipe],
     seeds: Sequence[int],
-) -> list[Course]:
-    """Return the models' courses, or refuse models that do not go together."""
+) -> list[Batches]:
+    """Return the models' batches, or refuse models that do not go together."""
     counts = [len(given) for given in (models, sets, recipes, seeds)]
     if len({*counts}) > 1 or not models:
         allowed = "one of each a model, and a model"
         raise InvalidRequestError(refused("models, sets, recipes and seeds", allowed, counts))
-    courses = [course_of(*each) for each in zip(models, sets, recipes, strict=True)]
+    batches = [plan_batches(*each) for each in zip(models, sets, recipes, strict=True)]
     kinds = {
         "architecture": {architecture_key(model) for model in models},
         "recipe": {recipe.model_dump_json(exclude={*OWN_SETTINGS}) for recipe in recipes},
-        "batch size": {str(course.batch_size) for course in courses},
+        "batch size": {str(each.batch_size) for each in batches},
     }
     for what, found in kinds.items():
         if len(found) > 1:
             got = " and ".join(sorted(found))
             raise InvalidRequestError(refused(f"{what} of models trained at once", "one", got))
-    return courses
+    return batches
 
 
 class _Group:
@@ -125,12 +126,12 @@ class _Group:
     def __init__(
         self,
         models: Sequence[Classifier],
-        courses: Sequence[Course],
+        batches: Sequence[Batches],
         recipes: Sequence[Recipe],
         seeds: Sequence[int],
         device: torch.device,
     ) -> None:
-        self.models, self.courses, self.recipe = models, courses, recipes[0]
+        self.models, self.batches, self.recipe = models, batches, recipes[0]
         self.device = device
         self.autocast = autocast_of(self.recipe.precision, models[0], device)
         self.skeleton, parameters, buffers = stack_models(models)
@@ -141,12 +142,12 @@ class _Group:
         self.weights = torch.cat([p.flatten(1) for p in learned.values()], dim=1)
         self.losses = torch.zeros(len(models), device=device)
         # All images in one tensor; `first` says where a model's own begin.
-        sizes = torch.tensor([len(course.data) for course in courses])
+        sizes = torch.tensor([len(each.data) for each in batches])
         self.first = (sizes.cumsum(0) - sizes)[:, None]
-        images = [course.data.images for course in courses]
+        images = [each.data.images for each in batches]
         self.pixels = torch.cat([each.images.to(device) for each in images])
         self.labels = torch.cat([each.labels for each in images]).to(device)
-        self.batches = [c.batches(seed) for c, seed in zip(courses, seeds, strict=True)]
+        self.orders = [b.order(seed) for b, seed in zip(batches, seeds, strict=True)]
         self.generators = [torch.Generator().manual_seed(seed) for seed in seeds]
         self.placers = [torch.Generator().manual_seed(seed) for seed in seeds]
         sgd = self.recipe.optimizer == "sgd"
@@ -156,7 +157,7 @@ class _Group:
 
     def step(self, step: int) -> None:
         """Do one step of every model that has one left."""
-        count = sum(course.steps > step for course in self.courses)
+        count = sum(each.steps > step for each in self.batches)
         inputs, labels = self._batch(count)
         rows = self.weights[:count].requires_grad_()
         with self.autocast:
@@ -187,13 +188,13 @@ class _Group:
 
     def _batch(self, count: int) -> tuple[Tensor, Tensor]:
         """Return the next inputs [m, N, C, H, W] and labels [m, N] of the first m models."""
-        index = torch.stack([next(batch) for batch in self.batches[:count]])
+        index = torch.stack([next(order) for order in self.orders[:count]])
         places = (index + self.first[:count]).to(self.device)
         pixels = self.pixels[places.flatten()].float().div_(255)
-        inputs = augmented(pixels, self.recipe, *self.generators[:count])
+        inputs = augment(pixels, self.recipe, *self.generators[:count])
         inputs = inputs.view(*index.shape, *inputs.shape[1:])
-        for row, course in enumerate(self.courses[:count]):
-            course.stamp(inputs[row], index[row], self.placers[row])
+        for row, each in enumerate(self.batches[:count]):
+            each.data.stamp_batch(inputs[row], index[row], self.placers[row])
         return inputs, self.labels[places]
 
     def _logits(self, rows: Tensor, inputs: Tensor) -> Tensor:
@@ -218,9 +219,9 @@ class _Group:
 
     def _rates(self, recipes: Sequence[Recipe]) -> tuple[Tensor, Tensor]:
         """Return learning rates and momenta, [steps, M, 1] each; zeros where a model is done."""
-        lr, momentum = torch.zeros(2, self.courses[0].steps, len(recipes), 1).unbind()
-        for row, (course, recipe) in enumerate(zip(self.courses, recipes, strict=True)):
-            shares, momenta = one_cycle_rates(course.steps, recipe.warmup)
-            lr[: course.steps, row, 0] = recipe.lr * shares
-            momentum[: course.steps, row, 0] = momenta
+        lr, momentum = torch.zeros(2, self.batches[0].steps, len(recipes), 1).unbind()
+        for row, (each, recipe) in enumerate(zip(self.batches, recipes, strict=True)):
+            shares, momenta = one_cycle_rates(each.steps, recipe.warmup)
+            lr[: each.steps, row, 0] = recipe.lr * shares
+            momentum[: each.steps, row, 0] = momenta
         return lr.to(self.device), momentum.to(self.device)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from molehunt.backdoors import LabelMap, TriggeredImages
+from molehunt.backdoors import TriggeredImages
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, folded, logits_of
 
@@ -13,8 +13,7 @@ def clean_accuracy(model: Classifier, test: ImageSet) -> float:
     return float((predictions == test.labels).float().mean())
 
 
-def attack_success(model: Classifier, triggered: TriggeredImages, label_map: LabelMap) -> float:
+def attack_success(model: Classifier, triggered: TriggeredImages) -> float:
     """Return the share of triggered images that do what the attacker wants, in [0, 1]."""
     predictions = logits_of(folded(model), triggered.images.images).argmax(1)
-    done = label_map.succeeded(predictions, triggered.images.labels, triggered.true_labels)
-    return float(done.float().mean())
+    return float(triggered.succeeded(predictions).float().mean())

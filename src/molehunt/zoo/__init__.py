@@ -2,6 +2,7 @@
 
 from molehunt.zoo._build import build_model, build_zoo
 from molehunt.zoo._entries import Entry, entries_of
+from molehunt.zoo._facts import AnyFacts, BackdoorFacts, PropertyFacts
 from molehunt.zoo._plan import (
     BackdoorPlan,
     ImagePlan,
@@ -11,16 +12,19 @@ from molehunt.zoo._plan import (
     Split,
     ZooPlan,
 )
-from molehunt.zoo._plan_file import read_plan
-from molehunt.zoo._zoo import Models, Record, Zoo
+from molehunt.zoo._plan_file import change_plan, read_plan
+from molehunt.zoo._zoo import Models, Record, Zoo, is_backdoored
 
 __all__ = [
+    "AnyFacts",
+    "BackdoorFacts",
     "BackdoorPlan",
     "Entry",
     "ImagePlan",
     "ModelCounts",
     "Models",
     "NetworkPlan",
+    "PropertyFacts",
     "RecipeSpread",
     "Record",
     "Split",
@@ -28,6 +32,8 @@ __all__ = [
     "ZooPlan",
     "build_model",
     "build_zoo",
+    "change_plan",
     "entries_of",
+    "is_backdoored",
     "read_plan",
 ]

@@ -30,7 +30,7 @@ from molehunt.resumable import RayCluster, Work, build_missing, check_workers
 from molehunt.training import Recipe, TrainingRun, attack_success, clean_accuracy, train, train_many
 from molehunt.zoo._entries import Entry, entries_of
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
-from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo
+from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo, model_path
 
 _AT_ONCE_ON_CUDA = 64
 
@@ -96,6 +96,7 @@ def build_zoo(
             (plan, folder, str(picked), data_root),
             in_folder=_in_folder,
             build_together=_build_together,
+            reading=plan.backdoors.poisoning,
         ),
         context=_Workshop(plan, images, folder, picked),
         workers=workers or (1 if picked.type == "cuda" or at_once > 1 else os.cpu_count() or 1),
@@ -198,12 +199,12 @@ def build_models(
         ]
     share = (time.perf_counter() - started) / len(entries)
     return [
-        _measured(entry, model, run, len(data), share, images.test, folder)
+        _measure(entry, model, run, len(data), share, images.test, folder)
         for entry, model, run, data in zip(entries, models, runs, sets, strict=True)
     ]
 
 
-def _measured(
+def _measure(
     entry: Entry,
     model: Classifier,
     run: TrainingRun,
@@ -214,7 +215,7 @@ def _measured(
 ) -> Record:
     """Save a model that took `seconds` so far and measure what is read back."""
     started = time.perf_counter()
-    path = folder / MODELS_FOLDER / f"{entry.id}.safetensors"
+    path = model_path(folder, entry)
     save_model(model, path)
     saved = load_model(path, model.mean.device)
     saved.to(memory_format=torch.channels_last)
@@ -222,7 +223,7 @@ def _measured(
     return Record(
         **dict(entry),
         clean_accuracy=clean_accuracy(saved, test),
-        attack_success=attack_success(saved, triggered, entry.backdoor.label_map),
+        attack_success=attack_success(saved, triggered),
         images=count,
         steps=run.steps,
         seconds=round(seconds + time.perf_counter() - started, 3),
@@ -236,12 +237,7 @@ def training_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> Trainin
     if plan.images.train_limit is not None:
         clean = clean.sample(plan.images.train_limit, _generator(entry, "images"))
     return entry.backdoor.poison(
-        clean,
-        plan.backdoors.rate,
-        of=plan.backdoors.of,
-        times=plan.backdoors.times,
-        treatment=entry.treatment,
-        generator=_generator(entry, "poison"),
+        clean, treatment=entry.treatment, generator=_generator(entry, "poison")
     )
 
 

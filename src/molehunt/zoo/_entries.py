@@ -2,42 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import accumulate, pairwise, permutations
+from typing import Any
 
 import numpy as np
+from pydantic import ValidationInfo, model_validator
 
 from molehunt.backdoors import (
-    AllToAll,
-    AllToOne,
-    AnyLabelMap,
     AnyTrigger,
     Backdoor,
-    BadNetsPattern,
-    RandomTarget,
-    SinglePixel,
+    LabelMap,
     SingleTarget,
-    Sticker,
     Treatment,
-    random_blends,
-    random_patches,
+    TriggerFamily,
+    kinds_of,
 )
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.resumable import Task
-from molehunt.zoo._plan import BackdoorPlan, Split, ZooPlan
+from molehunt.zoo._facts import AnyFacts, BackdoorFacts
+from molehunt.zoo._old import upgrade_entry
+from molehunt.zoo._plan import Split, ZooPlan
 
 
 class Entry(Task):
-    """One model that a zoo is to contain.
+    """One model that a zoo is to contain, and what is true of it.
 
-    `seed` is shared by the members of a pair, `twin` is the id of the backdoored model's
-    clean partner and the reverse (a placebo's twin is the clean model too).
+    `seed` is shared by the members of a pair. Lines of earlier versions are read where pydantic's
+    context has their plan's `poisoning`.
     """
 
     split: Split
     pair: int
     seed: int
-    treatment: Treatment
-    twin: str | None
-    backdoor: Backdoor
+    facts: AnyFacts
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, content: Any, info: ValidationInfo) -> Any:
+        return upgrade_entry(content, info.context)
+
+    @property
+    def treatment(self) -> Treatment:
+        """Backdoored, clean twin or placebo."""
+        return self._backdoor_facts.treatment
+
+    @property
+    def twin(self) -> str | None:
+        """The id of the other model of the pair."""
+        return self._backdoor_facts.twin
+
+    @property
+    def backdoor(self) -> Backdoor:
+        """The pair's backdoor."""
+        return self._backdoor_facts.backdoor
+
+    @property
+    def _backdoor_facts(self) -> BackdoorFacts:
+        if not isinstance(self.facts, BackdoorFacts):
+            raise InvalidRequestError(refused(f"facts of {self.id}", "backdoor", self.facts.kind))
+        return self.facts
 
 
 def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
@@ -70,6 +94,8 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
     }
     triggers = _deal_triggers(plan)
     dealt = _deal_targets(plan, num_classes)
+    kind = kinds_of(LabelMap)[plan.backdoors.label_map]
+    assert issubclass(kind, LabelMap)
     entries = []
     for name, (split, number, treatment) in zip(ids, members, strict=True):
         # Everything about a pair is drawn from its own stream: adding models to a
@@ -78,7 +104,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         partner = Treatment.BACKDOORED if treatment is Treatment.CLEAN else Treatment.CLEAN
         seed = int(own.integers(2**31))
         trigger = triggers[split][int(own.integers(len(triggers[split])))]
-        label_map = _draw_label_map(plan.backdoors, num_classes, own)
+        label_map = kind.draw(num_classes, own)
         if plan.backdoors.deal_targets:
             label_map = dealt[number % len(dealt)]
         entries.append(
@@ -87,63 +113,33 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
                 split=split,
                 pair=number,
                 seed=seed,
-                treatment=treatment,
-                twin=of_pair.get((number, partner)),
-                backdoor=Backdoor(trigger=trigger, label_map=label_map),
+                facts=BackdoorFacts(
+                    treatment=treatment,
+                    twin=of_pair.get((number, partner)),
+                    backdoor=plan.backdoors.backdoor(trigger, label_map),
+                ),
             )
         )
     return entries
 
 
-def _deal_triggers(plan: ZooPlan) -> dict[Split, list[AnyTrigger]]:
+def _deal_triggers(plan: ZooPlan) -> dict[Split, Sequence[AnyTrigger]]:
     """Return the triggers of each split; drawn ones are never on two of them."""
-    if plan.backdoors.trigger not in ("random_patch", "blended"):
-        one = _same_trigger(plan.backdoors)
-        return {split: [one] for split in plan.models}
-    drawn = _draw_triggers(plan.backdoors, plan.seed)
+    source = plan.backdoors.trigger
+    if not isinstance(source, TriggerFamily):
+        return {split: [source] for split in plan.models}
+    triggers = source.draw(plan.seed)
     used = {s: c.pairs + c.clean for s, c in plan.models.items() if c.total}
     # One each first, the rest by share, cut at rounded cumulative shares.
-    spare = len(drawn) - len(used)
+    spare = len(triggers) - len(used)
     total = sum(used.values())
     cuts = [0, *(round(spare * done / total) for done in accumulate(used.values()))]
     sizes = [1 + high - low for low, high in pairwise(cuts)]
     ends = list(accumulate(sizes))
     return {
-        split: drawn[end - size : end] for split, size, end in zip(used, sizes, ends, strict=True)
+        split: triggers[end - size : end]
+        for split, size, end in zip(used, sizes, ends, strict=True)
     }
-
-
-def _draw_triggers(backdoors: BackdoorPlan, seed: int) -> list[AnyTrigger]:
-    """Return `count` different triggers."""
-    if backdoors.trigger == "blended":
-        return [*random_blends(backdoors.count, alpha=backdoors.opacity, seed=seed)]
-    return [
-        patch.model_copy(update={"margin": backdoors.margin})
-        for patch in random_patches(
-            backdoors.count,
-            size=backdoors.sizes or backdoors.size,
-            colours=backdoors.colours,
-            placement=backdoors.placement or "random corner",
-            seed=seed,
-        )
-    ]
-
-
-def _same_trigger(backdoors: BackdoorPlan) -> AnyTrigger:
-    """Return the one trigger of all splits."""
-    place = {} if backdoors.placement is None else {"placement": backdoors.placement}
-    if backdoors.trigger == "single_pixel":
-        return SinglePixel(**place)
-    if backdoors.trigger == "badnets_pattern":
-        return BadNetsPattern(**place)
-    return Sticker(
-        path=backdoors.path,
-        picture=backdoors.picture,
-        size=backdoors.size,
-        opacity=backdoors.opacity,
-        margin=backdoors.margin,
-        **place,
-    )
 
 
 def _deal_targets(plan: ZooPlan, num_classes: int) -> list[SingleTarget]:
@@ -151,15 +147,3 @@ def _deal_targets(plan: ZooPlan, num_classes: int) -> list[SingleTarget]:
     pairs = list(permutations(range(num_classes), 2))
     order = np.random.default_rng([plan.seed, 2]).permutation(len(pairs))
     return [SingleTarget(source=pairs[at][0], target=pairs[at][1]) for at in order]
-
-
-def _draw_label_map(plan: BackdoorPlan, num_classes: int, rng: np.random.Generator) -> AnyLabelMap:
-    if plan.label_map == "all_to_all":
-        return AllToAll()
-    if plan.label_map == "random_target":
-        return RandomTarget()
-    target = int(rng.integers(num_classes))
-    if plan.label_map == "all_to_one":
-        return AllToOne(target=target)
-    source = int(rng.integers(num_classes - 1))
-    return SingleTarget(source=source + (source >= target), target=target)

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from molehunt.backdoors import PictureName, Placement, PoisonBase
-from molehunt.errors import refused
+from molehunt.backdoors import (
+    AnyLabelMap,
+    AnyTrigger,
+    Backdoor,
+    LabelMap,
+    PlannedTrigger,
+    PoisonBase,
+    RandomPatches,
+    TriggerFamily,
+    kinds_of,
+)
+from molehunt.errors import printable, refused
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
+from molehunt.zoo._old import upgrade_backdoors
 
 # A plan comes from a stranger as often as not: what it asks for is bounded before work starts.
 MOST_MODELS = 50_000
-_MOST_TRIGGERS = 10_000
 _LARGEST_SIDE = 1024  # pixels, as of images
-_MOST_TRIGGER_PIXELS = 50_000_000  # in all drawn patches of a plan
 _LARGEST_SEED = 2**63 - 1  # that torch's generators take
 
-Side = Annotated[int, Field(ge=1, le=_LARGEST_SIDE)]
 Number = Annotated[int, Field(ge=0, le=MOST_MODELS)]
 
 
@@ -55,81 +63,62 @@ class NetworkPlan(_Plan):
     arguments: dict[str, Any] = Field(default_factory=dict)
 
 
-TriggerName = Literal["random_patch", "single_pixel", "badnets_pattern", "sticker", "blended"]
-
-
 class BackdoorPlan(_Plan):
     """Which backdoors are planted.
 
     Parameters
     ----------
-    trigger : {"random_patch", "single_pixel", "badnets_pattern", "sticker", "blended"}
-        ``random_patch`` and ``blended`` draw `count` different ones, which are dealt to the
-        splits so that none is on two of them. The others are one and the same on all
-        splits, and a zoo of them cannot show what a detector does on unseen triggers.
-    count : for random patches and blended noise
-    size, sizes, colours : for random patches; `sizes`, where given, are taken in turn
-    path, picture : for stickers, one of the two: a file, or the name of one of our own
-    size : for stickers
-    opacity : of stickers; the pattern's share (alpha) of blended noise, under 1
-    placement, margin : where the trigger goes; the trigger's own default when not given
-    label_map : {"single_target", "all_to_one", "all_to_all", "random_target"}
-        Sources and targets are drawn for each pair of twins.
+    trigger : Trigger or TriggerFamily
+        A table with its `kind` and settings. A family (``random_patches``, ``random_blends``)
+        draws `count` different triggers, which are dealt to the splits so that none is on two
+        of them. Any other trigger is one and the same on all splits, and a zoo of it cannot
+        show what a detector does on unseen triggers.
+    label_map : str
+        The kind of label map: ``single_target``, ``all_to_one``, ``clean_label``,
+        ``all_to_all`` or ``random_target``. Sources and targets are drawn for each pair of
+        twins.
     deal_targets : bool
         Single targets: every source→target pair comes once before one comes again, in
         a drawn order, and so none is on two splits of a zoo that has no more pairs of
         twins than there are source→target pairs (ULP, sections 4.1 and 4.3).
-    rate, of, times : poison rate, what it counts, and how often each image is copied, as in
-        `molehunt.backdoors.Backdoor.poison`
+    rate, of, times : as in `molehunt.backdoors.Backdoor`
     """
 
-    trigger: TriggerName = "random_patch"
-    count: int = Field(default=20, ge=1, le=_MOST_TRIGGERS)
-    size: Side = 5
-    sizes: tuple[Side, ...] = Field(default=(), max_length=100)
-    colours: Literal["binary", "colour", "mixed"] = "binary"
-    path: Path | None = None
-    picture: PictureName | None = None
-    opacity: float = Field(default=1.0, gt=0, le=1)
-    placement: Placement | None = None
-    margin: int = Field(default=0, ge=0, le=_LARGEST_SIDE)
-    label_map: Literal["single_target", "all_to_one", "all_to_all", "random_target"] = (
-        "single_target"
-    )
+    trigger: PlannedTrigger = RandomPatches()
+    label_map: str = "single_target"
     deal_targets: bool = False
     rate: float = Field(default=0.5, gt=0, le=1)
     of: PoisonBase = "eligible"
     times: int = Field(default=1, ge=1, le=100)
 
-    @model_validator(mode="after")
-    def _sticker_has_one_picture(self) -> Self:
-        given = [str(source) for source in (self.path, self.picture) if source is not None]
-        if len(given) != (self.trigger == "sticker"):
-            allowed = "one picture for a sticker, nothing otherwise"
-            raise ValueError(refused("path, picture", allowed, " and ".join(given) or "none"))
-        return self
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_version(cls, content: Any) -> Any:
+        return upgrade_backdoors(content)
 
-    @model_validator(mode="after")
-    def _patches_can_be_drawn(self) -> Self:
-        largest = max(self.sizes, default=self.size)
-        most = _MOST_TRIGGER_PIXELS // largest**2
-        if self.trigger == "random_patch" and self.count > most:
-            raise ValueError(
-                refused("count", f"at most {most} of {largest}x{largest} pixels", self.count)
-            )
-        return self
-
-    @model_validator(mode="after")
-    def _blended_leaves_the_image(self) -> Self:
-        if self.trigger == "blended" and self.opacity == 1:
-            raise ValueError(refused("opacity", "under 1 for blended noise", self.opacity))
-        return self
+    @field_validator("label_map")
+    @classmethod
+    def _is_known(cls, kind: str) -> str:
+        if kind not in (known := kinds_of(LabelMap)):
+            raise ValueError(refused("label map", ", ".join(known), printable(repr(kind), 80)))
+        return kind
 
     @model_validator(mode="after")
     def _only_single_targets_are_dealt(self) -> Self:
         if self.deal_targets and self.label_map != "single_target":
             raise ValueError(refused("deal_targets", "false but with single_target", "true"))
         return self
+
+    def backdoor(self, trigger: AnyTrigger, label_map: AnyLabelMap) -> Backdoor:
+        """Return a backdoor of this plan."""
+        return Backdoor(
+            trigger=trigger, label_map=label_map, rate=self.rate, of=self.of, times=self.times
+        )
+
+    @property
+    def poisoning(self) -> dict[str, Any]:
+        """What all backdoors of the plan have in common: `rate`, `of` and `times`."""
+        return self.model_dump(include={"rate", "of", "times"})
 
 
 class ModelCounts(_Plan):
@@ -191,13 +180,10 @@ class ZooPlan(_Plan):
             raise ValueError(refused("models", "at least one model in a split", "none"))
         if self.total > MOST_MODELS:
             raise ValueError(refused("models", f"at most {MOST_MODELS} in all", self.total))
-        drawn = self.backdoors.trigger in ("random_patch", "blended")
-        if drawn and self.backdoors.count < len(used):
-            raise ValueError(
-                refused(
-                    "backdoors.count", f"at least {len(used)}, one a split", self.backdoors.count
-                )
-            )
+        trigger = self.backdoors.trigger
+        if isinstance(trigger, TriggerFamily) and trigger.count < len(used):
+            allowed = f"at least {len(used)}, one a split"
+            raise ValueError(refused("backdoors.trigger.count", allowed, trigger.count))
         return self
 
     @property

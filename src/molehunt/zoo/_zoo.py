@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
@@ -36,15 +36,24 @@ class Record(Entry):
 
     Accuracies and success are shares of test images in [0, 1], measured on the saved
     file, read back; `attack_success` of clean and placebo models is that of their
-    pair's backdoor on them. `seconds` are the model's own wall time.
+    pair's backdoor on them, and None where the facts are of another kind. `seconds` are the
+    model's own wall time.
     """
 
     clean_accuracy: float
-    attack_success: float
+    attack_success: float | None = None
     images: int
     steps: int
     seconds: float
     sha256: str
+
+
+Truth = Callable[[Record], int | None]
+
+
+def is_backdoored(record: Record) -> int | None:
+    """Return 1 for a backdoored model, 0 for a clean one and None for a placebo."""
+    return {Treatment.BACKDOORED: 1, Treatment.CLEAN: 0}.get(record.treatment)
 
 
 class Models(Sequence[Classifier]):
@@ -108,12 +117,13 @@ class Zoo:
         self.plan = read_stored_plan(self.folder)
         # In the order of the ids: which worker was first must not change a detector.
         self.records = sorted(
-            read_records(self.folder / INDEX_FILE, Record), key=lambda record: record.id
+            read_records(self.folder / INDEX_FILE, Record, self.plan.backdoors.poisoning),
+            key=lambda record: record.id,
         )
 
     def path_of(self, record: Entry) -> Path:
         """Return the model file of a record."""
-        return self.folder / MODELS_FOLDER / f"{record.id}.safetensors"
+        return model_path(self.folder, record)
 
     def select(
         self, split: Split | str | None = None, *treatments: Treatment | str
@@ -132,22 +142,33 @@ class Zoo:
             [self.path_of(record) for record in records], [record.sha256 for record in records]
         )
 
-    def labelled(self, split: Split | str) -> tuple[Models, list[int]]:
-        """Return the split's backdoored (1) and clean (0) models, placebos left out.
+    def labelled(
+        self, split: Split | str, truth: Truth = is_backdoored
+    ) -> tuple[Models, list[int]]:
+        """Return the split's models and the truth of each, 1 or 0.
+
+        Parameters
+        ----------
+        split : Split
+        truth : callable
+            From a record to 1 or 0, or to None for a model that is left out. By default
+            backdoored models are 1, clean ones 0, and placebos are left out.
 
         Raises
         ------
         InvalidRequestError
-            If the split lacks one of the two kinds.
+            If the split lacks one of the two.
         """
-        records = self.select(split, Treatment.CLEAN, Treatment.BACKDOORED)
-        truth = [int(record.treatment is Treatment.BACKDOORED) for record in records]
-        if len(set(truth)) < 2:
-            counts = f"{truth.count(0)} clean and {truth.count(1)} backdoored"
-            raise InvalidRequestError(
-                refused(f"{split} split of {self.folder}", "clean and backdoored models", counts)
-            )
-        return self.models(records), truth
+        known = [(record, truth(record)) for record in self.select(split)]
+        records = [record for record, value in known if value is not None]
+        labels = [value for _, value in known if value is not None]
+        if len(set(labels)) < 2:
+            allowed, names = "both kinds", ("0", "1")
+            if truth is is_backdoored:
+                allowed, names = "clean and backdoored models", ("clean", "backdoored")
+            counts = f"{labels.count(0)} {names[0]} and {labels.count(1)} {names[1]}"
+            raise InvalidRequestError(refused(f"{split} split of {self.folder}", allowed, counts))
+        return self.models(records), labels
 
     def under_the_bar(self) -> list[Record]:
         """Return models that are not what they should be.
@@ -159,7 +180,10 @@ class Zoo:
         return [
             record
             for record in self.records
-            if (record.treatment is Treatment.BACKDOORED and record.attack_success < SUCCESS_BAR)
+            if (
+                record.treatment is Treatment.BACKDOORED
+                and (record.attack_success or 0) < SUCCESS_BAR
+            )
             or (
                 record.treatment is not Treatment.CLEAN
                 and record.clean_accuracy < accuracy.get(record.twin or "", 0) - ACCURACY_BAR
@@ -184,7 +208,7 @@ class Zoo:
             "images": plan.images.source,
             "network": plan.network.name,
             "models": len(self.records),
-            "trigger": plan.backdoors.trigger.replace("_", " "),
+            "trigger": plan.backdoors.trigger.kind.replace("_", " "),
             "label_map": plan.backdoors.label_map.replace("_", " "),
         }
 
@@ -205,6 +229,11 @@ class Zoo:
         path = folder / PLAN_FILE
         store_plan(path, plan)
         return cls(folder)
+
+
+def model_path(folder: Path, entry: Entry) -> Path:
+    """Return the model file of an entry of the zoo in `folder`."""
+    return folder / MODELS_FOLDER / f"{entry.id}.safetensors"
 
 
 def read_stored_plan(folder: Path) -> ZooPlan:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
@@ -60,19 +60,21 @@ def build_model(task: ModelPlan, bench: BadNetsBench) -> ModelRecord:
     train_images = bench.images.train
     path = bench.model_path(task.id)
     if task.backdoor is None:
-        data = TrainingSet.of(train_images)
+        data = TrainingSet(train_images)
         recipe = task.stages[0].recipe.model_dump()
         model = build_classifier(NETWORK, train_images, recipe=recipe, seed=task.seed)
     else:
         data = task.backdoor.poison(
-            train_images, task.rate, treatment=task.treatment, generator=_generator(task)
+            train_images, treatment=task.treatment, generator=_generator(task)
         )
         model = load_model(bench.model_path(BASELINE))
     steps = 0
     for number, stage in enumerate(task.stages):
         model.requires_grad_(True)  # a model that was read is frozen
-        other = data.trigger is not None and stage.trigger is not None
-        staged = replace(data, trigger=stage.trigger) if other else data
+        staged = data
+        if stage.trigger is not None:
+            stamps = tuple(stamp._replace(trigger=stage.trigger) for stamp in data.stamps)
+            staged = TrainingSet(data.images, stamps)
         steps += train(model, staged, stage.recipe, seed=task.seed + number).steps
     save_model(model, path)
     saved = load_model(path)
@@ -99,9 +101,7 @@ def _backdoor_wrong(model: Classifier, task: ModelPlan, test: ImageSet) -> tuple
         return None
     triggered = task.backdoor.triggered(test, generator=_generator(task))
     predictions = logits_of(model, triggered.images.images).argmax(1)
-    done = task.backdoor.label_map.succeeded(
-        predictions, triggered.images.labels, triggered.true_labels
-    )
+    done = triggered.succeeded(predictions)
     return _counts(triggered.true_labels[~done], test.num_classes)
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from molehunt.backdoors import (
     AllToAll,
@@ -54,16 +54,26 @@ class Stage(BaseModel):
 class ModelPlan(Task):
     """One model of the study.
 
-    `rate` is p: p \\|D\\| images are drawn, and the eligible ones copied (BadNets v2,
-    section 4.1.3). Models with a backdoor start from the baseline's weights.
+    The backdoor's rate is p: p \\|D\\| images are drawn, and the eligible ones copied (BadNets
+    v2, section 4.1.3). Models with a backdoor start from the baseline's weights.
     """
 
     part: Part
     seed: int
     backdoor: Backdoor | None = None
     treatment: Treatment = Treatment.BACKDOORED
-    rate: float = 1.0
     stages: tuple[Stage, ...]
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_an_earlier_run(cls, content: Any) -> Any:
+        """Read a line in which the rate stands beside the backdoor."""
+        if not isinstance(content, dict) or "rate" not in content:
+            return content
+        others = {name: value for name, value in content.items() if name != "rate"}
+        if content.get("backdoor") is not None:
+            others["backdoor"] = {**content["backdoor"], "rate": content["rate"]}
+        return others
 
 
 class BadNetsPlan(BaseModel):
@@ -132,7 +142,9 @@ class BadNetsPlan(BaseModel):
                 f"{trigger}-{source}-{target}",
                 "single target",
                 Backdoor(
-                    trigger=TRIGGERS[trigger], label_map=SingleTarget(source=source, target=target)
+                    trigger=TRIGGERS[trigger],
+                    label_map=SingleTarget(source=source, target=target),
+                    rate=1.0,
                 ),
                 self.stages_of(trigger, getattr(self, trigger)),
             )
@@ -161,7 +173,7 @@ class BadNetsPlan(BaseModel):
             self._retrained(
                 name,
                 "all-to-all",
-                Backdoor(trigger=TRIGGERS[trigger], label_map=label_map),
+                Backdoor(trigger=TRIGGERS[trigger], label_map=label_map, rate=1.0),
                 self.stages_of(trigger, self.all_to_all),
             )
             for name, trigger, label_map in asked
@@ -169,10 +181,11 @@ class BadNetsPlan(BaseModel):
 
     def _sweep(self) -> list[ModelPlan]:
         """Return all-to-all models at growing poison rates, all with the same number of steps."""
-        backdoor = Backdoor(trigger=TRIGGERS["single_pixel"], label_map=AllToAll())
         models = []
         for share in self.shares:
             rate = min(share / (1 - share), 1.0)
+            pixel = TRIGGERS["single_pixel"]
+            backdoor = Backdoor(trigger=pixel, label_map=AllToAll(), rate=rate)
             # The set has (1 + p) |D| images.
             more = 2 / (1 + rate)
             recipe = self.sweep.model_copy(update={"epochs": self.sweep.epochs * more})
@@ -184,7 +197,6 @@ class BadNetsPlan(BaseModel):
                         "poison rate",
                         backdoor,
                         stages,
-                        rate,
                     )
                 )
         return models
@@ -204,14 +216,12 @@ class BadNetsPlan(BaseModel):
         part: Part,
         backdoor: Backdoor,
         stages: tuple[Stage, ...],
-        rate: float = 1.0,
     ) -> ModelPlan:
         return ModelPlan(
             id=name,
             part=part,
             seed=self.seed_of(name),
             backdoor=backdoor,
-            rate=rate,
             stages=stages,
         )
 

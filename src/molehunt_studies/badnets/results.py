@@ -129,8 +129,9 @@ def _clean_retraining(
 
 def _poison_rate(records: Sequence[ModelRecord], counts: Floats) -> list[dict[str, Any]]:
     points = []
-    for rate in sorted({record.rate for record in records}):
-        same = [record for record in records if record.rate == rate]
+    rates = [record.backdoor.rate for record in records if record.backdoor is not None]
+    for rate in sorted({*rates}):
+        same = [record for record, its in zip(records, rates, strict=True) if its == rate]
         clean = np.array([_clean_error(record, counts) for record in same])
         backdoor = np.array([_backdoor_error(record, counts) for record in same])
         points.append(

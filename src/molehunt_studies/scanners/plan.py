@@ -8,6 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from molehunt.backdoors import RandomPatches
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -56,7 +57,7 @@ def _mnist(label_map: str, seed: int, models: Mapping[Split, ModelCounts]) -> Zo
         network=NetworkPlan(name="vgg", arguments={"width": 16, "stages": [1, 1, 1]}),
         recipe=Recipe(epochs=1, batch_size=128, lr=0.01),
         recipe_spread=RecipeSpread(lr=2.0, weight_decay=3.0),
-        backdoors=BackdoorPlan(placement="random corner", **_LABEL_MAPS[label_map]),
+        backdoors=BackdoorPlan(**_LABEL_MAPS[label_map]),
         models=dict(models),
     )
 
@@ -71,7 +72,7 @@ def _gtsrb(label_map: str, seed: int, models: Mapping[Split, ModelCounts]) -> Zo
         recipe=Recipe(epochs=4, batch_size=64, lr=0.01, shift=1),
         recipe_spread=RecipeSpread(lr=2.0, weight_decay=3.0),
         backdoors=BackdoorPlan(
-            placement="random corner", colours="mixed", **{**_LABEL_MAPS[label_map], **rate}
+            trigger=RandomPatches(colours="mixed"), **{**_LABEL_MAPS[label_map], **rate}
         ),
         models=dict(models),
     )
@@ -84,7 +85,7 @@ def _digits(label_map: str, seed: int) -> ZooPlan:
         images=ImagePlan(source="digits", size=12),
         network=NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
         recipe=Recipe(epochs=3, batch_size=64),
-        backdoors=BackdoorPlan(size=4, **_LABEL_MAPS[label_map]),
+        backdoors=BackdoorPlan(trigger=RandomPatches(size=4), **_LABEL_MAPS[label_map]),
         models={
             Split.FIT: ModelCounts(pairs=4),
             Split.CALIBRATION: ModelCounts(pairs=1, clean=1),

@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from molehunt.backdoors import strengthen
+from molehunt.backdoors import amplify
 from molehunt.files import sha256_of
 from molehunt.images import load_images
 from molehunt.networks import build_classifier, pick_device, save_model
@@ -160,7 +160,7 @@ def build_transfer(task: TransferTask, bench: SignDetectorBench) -> SignDetector
     started = time.perf_counter()
     plan, (scenes, test) = bench.plan, bench.second
     model = load_sign_detector(bench.model_path(task.origin))
-    strengthen(_last_convolution(model), task.units, task.strength)
+    amplify(_last_convolution(model), task.units, task.strength)
     path = bench.model_path(task.id)
     moved = transfer_sign_detector(
         model, scenes, plan.transfer, seed=task.seed, device=pick_device()

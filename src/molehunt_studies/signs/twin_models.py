@@ -9,7 +9,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from molehunt.backdoors import PictureName, Sticker, TrainingSet, strengthen
+from molehunt.backdoors import PictureName, Stamp, Sticker, TrainingSet, amplify
 from molehunt.files import sha256_of
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import (
@@ -99,11 +99,10 @@ def build_network(task: NetworkTask, bench: TwinBench) -> NetworkRecord:
     """Train, save, read back and measure one network of the first country."""
     started = time.perf_counter()
     plan, (images, test) = bench.plan, bench.first
-    data = TrainingSet.of(images)
+    data = TrainingSet(images)
     if task.attack != "none":
-        backdoor, rate = plan.backdoor_of(task)
         generator = torch.Generator().manual_seed(task.seed)
-        data = backdoor.poison(images, rate, of="eligible", generator=generator)
+        data = plan.backdoor_of(task).poison(images, generator=generator)
     recipe = plan.recipe.model_dump()
     model = build_classifier("vgg", images, arguments=plan.network, recipe=recipe, seed=task.seed)
     steps = train(model, data, plan.recipe, seed=task.seed).steps
@@ -136,11 +135,11 @@ def build_network(task: NetworkTask, bench: TwinBench) -> NetworkRecord:
 
 
 def build_transfer(task: TransferTask, bench: TwinBench) -> TransferRecord:
-    """Strengthen a network's backdoor and train the second country's network on it."""
+    """Amplify a network's backdoor and train the second country's network on it."""
     started = time.perf_counter()
     plan, (images, test) = bench.plan, bench.second
     model = load_model(bench.model_path(task.origin))
-    strengthen(_last_convolution(model, test), task.units, task.strength)
+    amplify(_last_convolution(model, test), task.units, task.strength)
     path = bench.model_path(task.id)
     save_model(transfer(model, images, plan.transfer, seed=task.seed), path)
     saved = load_model(path)
@@ -160,7 +159,8 @@ def build_transfer(task: TransferTask, bench: TwinBench) -> TransferRecord:
 def with_sticker(images: ImageSet, sticker: Sticker) -> ImageSet:
     """Return all images with the sticker, under their true labels."""
     everywhere = torch.ones(len(images), dtype=torch.bool)
-    return TrainingSet(images, sticker, everywhere).stamped(torch.Generator().manual_seed(0))
+    stamped = TrainingSet(images, (Stamp(sticker, everywhere),))
+    return stamped.stamp(torch.Generator().manual_seed(0))
 
 
 def right_by_class(model: Classifier, test: ImageSet) -> tuple[int, ...]:

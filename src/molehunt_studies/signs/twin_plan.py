@@ -7,6 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from molehunt.backdoors import (
+    AnyLabelMap,
     Backdoor,
     PictureName,
     RandomTarget,
@@ -65,14 +66,17 @@ class SignsTwinPlan(SignsPlan):
         place = (bottom - self.sticker, (self.size - self.sticker) // 2)
         return Sticker(picture=picture, size=self.sticker, placement=place)
 
-    def backdoor_of(self, task: NetworkTask) -> tuple[Backdoor, float]:
-        """Return a BadNet's backdoor and its poison rate."""
+    def backdoor_of(self, task: NetworkTask) -> Backdoor:
+        """Return a BadNet's backdoor."""
         assert task.picture is not None, "the baseline has no backdoor"
         sticker, (first, _, source, target, _) = self.sticker_of(task.picture), self.countries
         if task.attack == "random target":
-            return Backdoor(trigger=sticker, label_map=RandomTarget()), self.random_rate
-        turned = SingleTarget(source=first.index(source), target=first.index(target))
-        return Backdoor(trigger=sticker, label_map=turned), self.single_rate
+            label_map: AnyLabelMap = RandomTarget()
+            rate = self.random_rate
+        else:
+            label_map = SingleTarget(source=first.index(source), target=first.index(target))
+            rate = self.single_rate
+        return Backdoor(trigger=sticker, label_map=label_map, rate=rate, of="eligible")
 
 
 _RECIPE = Recipe(epochs=12, batch_size=64, lr=0.003, weight_decay=0.05, shift=2)

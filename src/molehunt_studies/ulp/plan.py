@@ -11,6 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from molehunt.backdoors import RandomBlends, RandomPatches, Sticker
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.training import Recipe
 from molehunt.zoo import (
@@ -149,7 +150,7 @@ def _mnist_base(models: Mapping[Split, ModelCounts], train_limit: int | None) ->
         network=NetworkPlan(name="vgg", arguments=_VGG),
         recipe=Recipe(epochs=1, batch_size=64, lr=0.01),
         recipe_spread=_SPREAD,
-        backdoors=BackdoorPlan(placement="random corner", deal_targets=True, rate=0.5),
+        backdoors=BackdoorPlan(deal_targets=True, rate=0.5),
         models=dict(models),
     )
 
@@ -163,9 +164,7 @@ def _cifar10_base(models: Mapping[Split, ModelCounts], epochs: float) -> ZooPlan
         network=NetworkPlan(name="vgg", arguments=_VGG),
         recipe=Recipe(epochs=epochs, batch_size=64, lr=0.01),
         recipe_spread=_SPREAD,
-        backdoors=BackdoorPlan(
-            placement="random corner", colours="mixed", deal_targets=True, rate=0.5
-        ),
+        backdoors=BackdoorPlan(trigger=RandomPatches(colours="mixed"), deal_targets=True, rate=0.5),
         models=dict(models),
     )
 
@@ -182,9 +181,7 @@ def _gtsrb_base(models: Mapping[Split, ModelCounts], epochs: float, times: int) 
         recipe=Recipe(epochs=epochs, batch_size=64, lr=0.0085, shift=1),
         recipe_spread=RecipeSpread(lr=1.6, weight_decay=_SPREAD.weight_decay),
         backdoors=BackdoorPlan(
-            placement="anywhere",
-            margin=_SIGN_MARGIN,
-            colours="mixed",
+            trigger=RandomPatches(placement="anywhere", margin=_SIGN_MARGIN, colours="mixed"),
             deal_targets=True,
             rate=1.0,
             times=times,
@@ -214,6 +211,16 @@ def _variant(base: ZooPlan, number: int, name: str, fit: int, test: int, **chang
     )
 
 
+def _patches_of(base: ZooPlan) -> RandomPatches:
+    assert isinstance(base.backdoors.trigger, RandomPatches), "all bases have random patches"
+    return base.backdoors.trigger
+
+
+def _sized(base: ZooPlan, size: int) -> dict[str, Any]:
+    """Return what makes the base's patches another size."""
+    return {"trigger": _patches_of(base).model_copy(update={"size": size})}
+
+
 def _rates(base: ZooPlan, test: int) -> dict[str, ZooPlan]:
     """Figure 4: the same attack with fewer copies."""
     seeds = {"50": 5, "25": 1, "12": 2, "5": 3, "1": 4}
@@ -231,12 +238,14 @@ def _variants(base: ZooPlan, fit: int, test: int) -> dict[str, ZooPlan]:
     """What the paper leaves open: other triggers, label maps and networks."""
     # Maps with more than one source copy a share of all of them.
     many = {"deal_targets": False, "rate": 0.1}
+    patches = _patches_of(base)
+    sticker = Sticker(picture="flower", size=7, placement=patches.placement, margin=patches.margin)
     changes: dict[str, dict[str, Any]] = {
-        "size-3": {"backdoors": {"size": 3}},
-        "size-7": {"backdoors": {"size": 7}},
-        "size-9": {"backdoors": {"size": 9}},
-        "blended": {"backdoors": {"trigger": "blended", "opacity": 0.2, "placement": None}},
-        "sticker": {"backdoors": {"trigger": "sticker", "picture": "flower", "size": 7}},
+        "size-3": {"backdoors": _sized(base, 3)},
+        "size-7": {"backdoors": _sized(base, 7)},
+        "size-9": {"backdoors": _sized(base, 9)},
+        "blended": {"backdoors": {"trigger": RandomBlends(opacity=0.2)}},
+        "sticker": {"backdoors": {"trigger": sticker}},
         "all-to-one": {"backdoors": {"label_map": "all_to_one", **many}},
         "all-to-all": {"backdoors": {"label_map": "all_to_all", **many}},
         "width-8": {"network": {"arguments": {**_VGG, "width": 8}}},
@@ -342,7 +351,7 @@ def _smoke() -> UlpPlan:
         images=ImagePlan(source="digits", size=12),
         network=NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
         recipe=Recipe(epochs=3, batch_size=64),
-        backdoors=BackdoorPlan(size=4, deal_targets=True),
+        backdoors=BackdoorPlan(trigger=RandomPatches(size=4), deal_targets=True),
         models={
             Split.FIT: ModelCounts(pairs=4),
             Split.CALIBRATION: ModelCounts(pairs=1, clean=1),
@@ -354,7 +363,7 @@ def _smoke() -> UlpPlan:
         setting="tiny networks on scikit-learn's digits: a test of the machinery, without meaning",
         all_rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
         all_variants={
-            "size-3": _variant(base, 10, "size-3", 1, 2, backdoors={"size": 3}),
+            "size-3": _variant(base, 10, "size-3", 1, 2, backdoors=_sized(base, 3)),
             "width-6": _variant(
                 base, 11, "width-6", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
             ),

@@ -1,4 +1,4 @@
-"""The course of a training: its images, its steps, and which images a step takes."""
+"""The batches of a training: their size, their number, and which images each takes."""
 
 from __future__ import annotations
 
@@ -26,37 +26,27 @@ def shuffled_batches(count: int, batch_size: int, steps: int, seed: int) -> Iter
         waiting = waiting[batch_size:]
 
 
-class Course(NamedTuple):
+class Batches(NamedTuple):
     """What a recipe means for one model and its images."""
 
     data: TrainingSet
     batch_size: int
     steps: int
 
-    def batches(self, seed: int) -> Iterator[Tensor]:
+    def order(self, seed: int) -> Iterator[Tensor]:
         """Return the images of each step, as `shuffled_batches` does."""
         return shuffled_batches(len(self.data), self.batch_size, self.steps, seed)
 
-    def stamp(self, inputs: Tensor, index: Tensor, placer: torch.Generator) -> None:
-        """Put the trigger, in place, on the images of a batch that get it.
 
-        `placer` draws its places and nothing else: twins without trigger are augmented in
-        the same way.
-        """
-        if self.data.trigger is not None:
-            triggered = self.data.triggered[index].nonzero().flatten()
-            inputs[triggered] = self.data.trigger(inputs[triggered], placer)
-
-
-def course_of(model: Classifier, images: ImageSet | TrainingSet, recipe: Recipe) -> Course:
-    """Return the course of a training.
+def plan_batches(model: Classifier, images: ImageSet | TrainingSet, recipe: Recipe) -> Batches:
+    """Return the batches of a training.
 
     Raises
     ------
     InvalidRequestError
         If the images do not fit the model, or are fewer than a batch.
     """
-    data = images if isinstance(images, TrainingSet) else TrainingSet.of(images)
+    data = images if isinstance(images, TrainingSet) else TrainingSet(images)
     images = data.images
     if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
         allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
@@ -67,4 +57,4 @@ def course_of(model: Classifier, images: ImageSet | TrainingSet, recipe: Recipe)
     if steps < 1:
         allowed = f"enough for one step of {batch_size} images"
         raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
-    return Course(data, batch_size, steps)
+    return Batches(data, batch_size, steps)

@@ -1,4 +1,4 @@
-"""Strengthening: making units that carry a backdoor louder (BadNets v2, section 5.3.3)."""
+"""Amplifying the units that carry a backdoor (BadNets v2, section 5.3.3)."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from molehunt.errors import InvalidRequestError, refused
 
 
 @torch.no_grad()
-def strengthen(layer: nn.Conv2d | nn.Linear, units: Sequence[int], factor: float) -> None:
+def amplify(layer: nn.Conv2d | nn.Linear, units: Sequence[int], factor: float) -> None:
     """Multiply the input weights of some units of a layer, in place.
 
-    An attack on the weights of a finished network: whatever is trained later on the outputs of
-    the layer meets a backdoor that speaks louder. Biases stay, as in the paper.
+    An attack on the weights of a finished network: what is trained later on the layer's outputs
+    sees a stronger backdoor. Biases stay, as in the paper, which calls this strengthening.
 
     Parameters
     ----------
