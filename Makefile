@@ -20,7 +20,7 @@ demo: $(READY)
 	@$(BIN)/molehunt demo
 
 test: $(READY)
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup -q
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -q
 
 check: $(READY)
 	@$(BIN)/ruff check .

@@ -32,6 +32,15 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+# Files of tests that take minutes come first, so that no process waits for another's at the end.
+_LONG = ("zoo", "studies", "study", "subjects")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    places = {name: place for place, name in enumerate(_LONG)}
+    items.sort(key=lambda item: places.get(item.path.parent.name, len(_LONG)))
+
+
 def tiny_plan(**changes: object) -> ZooPlan:
     """A zoo of small networks that train in a fraction of a second each."""
     settings = {

@@ -27,7 +27,6 @@ from molehunt_studies.badnets.plan import SCALES, SQUARE, ModelPlan, ordered_pai
 from molehunt_studies.badnets.results import PAPER, results_of
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("badnets-mnist")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,6 @@ from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.scanners.study import DETECTORS
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("scanners")
 
 
 @pytest.fixture(scope="module")

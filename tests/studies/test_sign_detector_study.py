@@ -26,7 +26,6 @@ from molehunt_studies.signs.sign_detector_results import sign_detector_results
 from molehunt_studies.signs.sign_detector_scenes import Country, SignDetectorBench
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("sign-detector-study")
 SMOKE = BADNETS_SIGNS.scales["smoke"]
 TWIN = {"gtsrb_twin": {}}
 

@@ -25,7 +25,6 @@ from molehunt_studies.signs.twin_results import results_of
 from molehunt_studies.signs.words import best_strength
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("signs-twin")
 SMOKE = BADNETS_GTSRB.scales["smoke"]
 # The other part of the report, as it lies in this repository.
 DOCS = Path(__file__).parents[2] / "docs" / "studies" / "badnets-signs"

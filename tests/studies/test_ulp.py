@@ -16,7 +16,6 @@ from molehunt_studies.ulp.fits import ABLATIONS, FitRecord, ScoreRecord, fit_tas
 from molehunt_studies.ulp.results import UlpRecords, results_of
 
 # One process: the study is run once for all of them.
-pytestmark = pytest.mark.xdist_group("ulp")
 SETS = {"mnist": ULP_MNIST, "cifar10": ULP_CIFAR10, "gtsrb": ULP_GTSRB}
 
 

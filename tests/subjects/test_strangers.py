@@ -22,7 +22,6 @@ from molehunt.subjects import Opening, StatedContract, open_subject
 FOLDER = Path(os.environ.get("MOLEHUNT_FOREIGN", "no such folder"))
 INDEX = FOLDER / "index.json"
 ROWS: list[dict[str, Any]] = json.loads(INDEX.read_text()) if INDEX.is_file() else []
-pytestmark = pytest.mark.xdist_group("strangers")
 WITHIN = 0.02  # of the accuracy that was measured on other images of the same test set
 KINDS = {
     "softmax": {AnswerKind.PROBABILITIES},

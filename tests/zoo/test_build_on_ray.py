@@ -21,7 +21,6 @@ from molehunt.zoo import ModelCounts, Split, Zoo, build_model, build_zoo, entrie
 from tests.conftest import tiny_plan
 
 cluster_utils = pytest.importorskip("ray.cluster_utils", reason="the extra ray is not installed")
-pytestmark = pytest.mark.xdist_group("ray")
 
 PLAN = tiny_plan(models={Split.FIT: ModelCounts(pairs=10)})
 AGENTS = ("metrics_agent", "metrics_export", "dashboard_agent_listen", "runtime_env_agent")
