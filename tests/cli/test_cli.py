@@ -88,7 +88,7 @@ BAD = [
     (["zoo", "build", "FILE/zoo", "--set", "models={ fit = { pairs = 1 } }"], 2, "cannot"),
     (["zoo", "build", "ZOO", "--set", "seed=77"], 4, "another plan"),
     (["zoo", "show", "EMPTY"], 2, "not a zoo"),
-    (["fit", "ZOO", "-o", "OUT/d", "--detector", "magic"], 4, "expected litmus"),
+    (["fit", "ZOO", "-o", "OUT/d", "--kind", "magic"], 4, "expected litmus"),
     (["fit", "ZOO", "-o", "OUT/d", "--set", "colour=red"], 4, "colour"),
     (["fit", "ZOO", "-o", "OUT/d", "--set", "epochs"], 4, "NAME=VALUE"),
     (["fit", "ZOO", "-o", "FILE/d"], 2, "cannot"),

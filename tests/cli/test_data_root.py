@@ -37,7 +37,7 @@ def test_fit_and_evaluate_take_a_data_root(elsewhere, name, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     out = tmp_path / "d.safetensors"
     quick = ["--set", "steps=2", "--set", "images_per_class=2", "--set", "images_per_step=2"]
-    quick += ["--detector", name, "--device", "cpu", "-o", str(out)]
+    quick += ["--kind", name, "--device", "cpu", "-o", str(out)]
     assert run(["fit", str(zoo.folder), *quick]) == 4
     assert "no file" in capfd.readouterr().err
     assert run(["fit", str(zoo.folder), *quick, "--data-root", str(root)]) == 0

@@ -16,10 +16,10 @@ LONG = "n" * 300
 @pytest.mark.parametrize(
     "arguments",
     [
-        ["manifest", LONG],
+        ["provenance", "manifest", LONG],
         ["zoo", "show", LONG],
         ["fit", LONG, "-o", "d"],
-        ["verify", LONG, "--sha256", "0" * 64],
+        ["provenance", "verify", LONG, "--sha256", "0" * 64],
     ],
 )
 def test_names_that_no_file_can_have(arguments: list[str], tmp_path, monkeypatch, capfd) -> None:

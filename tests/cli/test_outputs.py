@@ -96,7 +96,7 @@ def test_nobody_reading_changes_no_code_and_no_report(scan: list[str], tmp_path:
 
 
 def test_a_program_that_cannot_start_has_found_nothing() -> None:
-    limited = f"ulimit -v 300000; exec {sys.executable} -c 'from molehunt.cli import main; main()'"
+    limited = f"ulimit -v 300000; exec {sys.executable} -m molehunt list networks"
     done = subprocess.run(["bash", "-c", limited], check=False, capture_output=True, text=True)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr and len(done.stderr.strip().splitlines()) == 1

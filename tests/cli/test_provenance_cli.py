@@ -51,25 +51,28 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-@pytest.mark.parametrize("way", ["manifest", "key", "certificate"])
+@pytest.mark.parametrize("way", ["provenance", "manifest", "key", "certificate"])
 def test_sign_change_verify(
     name: str, way: str, model: Path, keys: Keys, tmp_path: Path, capfd
 ) -> None:
     chain = ["--certificate-chain", str(keys.root)]
     if way == "manifest":
-        assert run(["manifest", str(model)]) == 0
+        assert run(["provenance", "manifest", str(model)]) == 0
         trusted = ["--manifest", str(model / "molehunt.manifest.json")]
     elif way == "key":
-        assert run(["sign", str(model), "--private-key", str(keys.private)]) == 0
+        assert run(["provenance", "sign", str(model), "--private-key", str(keys.private)]) == 0
         trusted = ["--public-key", str(keys.public)]
     else:
         certified = ["--certificate", str(keys.leaf), *chain]
-        assert run(["sign", str(model), "--private-key", str(keys.private), *certified]) == 0
+        assert (
+            run(["provenance", "sign", str(model), "--private-key", str(keys.private), *certified])
+            == 0
+        )
         trusted = chain
     change, code, state, expected = CHANGES[name]
     change(model)
     out = tmp_path / "deep" / "verdict.json"
-    assert run(["verify", str(model), *trusted, "--json", str(out)]) == code
+    assert run(["provenance", "verify", str(model), *trusted, "--json", str(out)]) == code
     content = json.loads(out.read_text())
     assert (content["exit_code"], content["state"]) == (code, state)
     found = {word: content[word] for word in ("changed", "added", "missing")}
@@ -82,7 +85,7 @@ def test_sign_change_verify(
 def test_wrong_key_unsigned_and_error_are_told_apart(
     model: Path, keys: Keys, others: Keys, tmp_path: Path, capfd
 ) -> None:
-    asked = ["verify", str(model), "--json", "-"]
+    asked = ["provenance", "verify", str(model), "--json", "-"]
 
     def verdict(*arguments: object) -> tuple[int, str]:
         code = run([*asked, *map(str, arguments)])
@@ -92,7 +95,7 @@ def test_wrong_key_unsigned_and_error_are_told_apart(
 
     assert verdict() == (3, "unsigned")
     assert verdict("--public-key", keys.public) == (3, "unsigned")
-    assert run(["sign", str(model), "--private-key", str(keys.private)]) == 0
+    assert run(["provenance", "sign", str(model), "--private-key", str(keys.private)]) == 0
     capfd.readouterr()
     assert verdict("--public-key", keys.public) == (0, "ok")
     assert verdict("--public-key", others.public) == (1, "wrong key")
@@ -103,33 +106,41 @@ def test_wrong_key_unsigned_and_error_are_told_apart(
 
 def test_a_digest(model: Path, capfd) -> None:
     file, digest = model / "weights.bin", hashlib.sha256(b"weights").hexdigest()
-    assert run(["verify", str(file), "--sha256", digest]) == 0
+    assert run(["provenance", "verify", str(file), "--sha256", digest]) == 0
     tamper(model)
-    assert run(["verify", str(file), "--sha256", f"sha256:{digest}"]) == 1
+    assert run(["provenance", "verify", str(file), "--sha256", f"sha256:{digest}"]) == 1
     assert "tampered" in capfd.readouterr().out
 
 
 BAD = [
-    (["verify", "MISSING"], 2, "No such file"),
-    (["verify", "x" * 300], 2, "name too long"),
-    (["verify", "MODEL", "--public-key", "MISSING"], 2, "no such file"),
-    (["verify", "MODEL", "--public-key", "FILE"], 2, "elliptic curve"),
-    (["verify", "MODEL", "--certificate-chain", "FILE"], 2, "certificates in PEM"),
-    (["verify", "MODEL", "--manifest", "MISSING"], 2, "No such file"),
-    (["verify", "MODEL", "--manifest", "FILE"], 2, "no manifest"),
-    (["verify", "FILE", "--sha256", "00"], 4, "64 hexadecimal"),
-    (["verify", "MODEL", "--sha256", "0" * 64], 4, "use a manifest"),
-    (["verify", "MODEL", "--sha256", "0" * 64, "--public-key", "KEY"], 4, "several"),
-    (["verify", "MODEL", "--signature", "FILE"], 4, "expected a public key or"),
-    (["verify", "MODEL"], 4, "model.sig with: expected a public key or a certificate chain"),
-    (["sign", "MODEL"], 4, "private_key"),
-    (["sign", "MODEL", "--private-key", "MISSING"], 2, "No such file"),
-    (["sign", "MODEL", "--private-key", "FILE"], 2, "elliptic curve"),
-    (["sign", "MODEL", "--private-key", "KEY", "--signature", "FILE"], 2, "is no signature"),
-    (["manifest", "MISSING"], 2, "No such file"),
-    (["manifest", "MODEL", "--out", "FILE"], 2, "is no manifest"),
-    (["audit", "MISSING"], 2, "No such file"),
-    (["audit", "FILE"], 2, "no model list"),
+    (["provenance", "verify", "MISSING"], 2, "No such file"),
+    (["provenance", "verify", "x" * 300], 2, "name too long"),
+    (["provenance", "verify", "MODEL", "--public-key", "MISSING"], 2, "no such file"),
+    (["provenance", "verify", "MODEL", "--public-key", "FILE"], 2, "elliptic curve"),
+    (["provenance", "verify", "MODEL", "--certificate-chain", "FILE"], 2, "certificates in PEM"),
+    (["provenance", "verify", "MODEL", "--manifest", "MISSING"], 2, "No such file"),
+    (["provenance", "verify", "MODEL", "--manifest", "FILE"], 2, "no manifest"),
+    (["provenance", "verify", "FILE", "--sha256", "00"], 4, "64 hexadecimal"),
+    (["provenance", "verify", "MODEL", "--sha256", "0" * 64], 4, "use a manifest"),
+    (["provenance", "verify", "MODEL", "--sha256", "0" * 64, "--public-key", "KEY"], 4, "several"),
+    (["provenance", "verify", "MODEL", "--signature", "FILE"], 4, "expected a public key or"),
+    (
+        ["provenance", "verify", "MODEL"],
+        4,
+        "model.sig with: expected a public key or a certificate chain",
+    ),
+    (["provenance", "sign", "MODEL"], 4, "private_key"),
+    (["provenance", "sign", "MODEL", "--private-key", "MISSING"], 2, "No such file"),
+    (["provenance", "sign", "MODEL", "--private-key", "FILE"], 2, "elliptic curve"),
+    (
+        ["provenance", "sign", "MODEL", "--private-key", "KEY", "--signature", "FILE"],
+        2,
+        "is no signature",
+    ),
+    (["provenance", "manifest", "MISSING"], 2, "No such file"),
+    (["provenance", "manifest", "MODEL", "--out", "FILE"], 2, "is no manifest"),
+    (["provenance", "audit", "MISSING"], 2, "No such file"),
+    (["provenance", "audit", "FILE"], 2, "no model list"),
 ]
 
 
@@ -138,7 +149,7 @@ def test_bad_input_is_one_line(
     arguments: list[str], code: int, message: str, model: Path, keys: Keys, tmp_path: Path, capfd
 ) -> None:
     (tmp_path / "file").write_text("in the way")
-    assert run(["sign", str(model), "--private-key", str(keys.private)]) == 0
+    assert run(["provenance", "sign", str(model), "--private-key", str(keys.private)]) == 0
     capfd.readouterr()
     places = {
         "MODEL": model,
@@ -168,7 +179,7 @@ def test_audit(rows: list[dict[str, str]], code: int, counts, tmp_path: Path, ca
     listed = [{"name": f"model-{number}", **row} for number, row in enumerate(rows)]
     path, out = tmp_path / "zoo.json", tmp_path / "audit.json"
     path.write_text(json.dumps(listed))
-    assert run(["audit", str(path), "--json", str(out)]) == code
+    assert run(["provenance", "audit", str(path), "--json", str(out)]) == code
     content = json.loads(out.read_text())
     assert content["exit_code"] == code and len(content["models"]) == len(rows)
     found = {name: n for name, n in content["counts"].items() if n and name not in SIZES}

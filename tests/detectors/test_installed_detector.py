@@ -139,7 +139,7 @@ def test_it_is_fitted_evaluated_and_scans_from_the_command_line(
     site: Path, zoo: Zoo, tmp_path: Path
 ) -> None:
     file, report = tmp_path / "toy.safetensors", tmp_path / "report.json"
-    fitted = molehunt(site, "fit", zoo.folder, "-o", file, "--detector", "mean-logits")
+    fitted = molehunt(site, "fit", zoo.folder, "-o", file, "--kind", "mean-logits")
     assert fitted.returncode == 0, fitted.stderr
     evaluated = molehunt(site, "evaluate", zoo.folder, file)
     assert evaluated.returncode == 0, evaluated.stderr

@@ -52,16 +52,16 @@ def test_what_is_no_file_is_refused_with_what_to_do(
     make, advice = ODD[name]
     manifest, signature = tmp_path / "m.json", tmp_path / "model.sig"
     write_manifest(folder, manifest)
-    sign = ["sign", str(folder), "--private-key", str(keys.private), "--signature"]
+    sign = ["provenance", "sign", str(folder), "--private-key", str(keys.private), "--signature"]
     assert run([*sign, str(signature)]) == 0
     make(folder)
     capfd.readouterr()
     arguments = {
         "sign": [*sign, str(tmp_path / "new.sig")],
-        "manifest": ["manifest", str(folder), "-o", str(tmp_path / "new.json")],
-        "verify": ["verify", str(folder), "--manifest", str(manifest)],
+        "manifest": ["provenance", "manifest", str(folder), "-o", str(tmp_path / "new.json")],
+        "verify": ["provenance", "verify", str(folder), "--manifest", str(manifest)],
         "verify a signature": [
-            *("verify", str(folder), "--public-key", str(keys.public)),
+            *("provenance", "verify", str(folder), "--public-key", str(keys.public)),
             *("--signature", str(signature)),
         ],
     }[command]
@@ -78,17 +78,21 @@ def test_a_link_inside_the_folder_is_not_signed_but_stands_in_a_manifest(
     folder: Path, keys: Keys, capfd
 ) -> None:
     (folder / "same").symlink_to("weights.bin")
-    assert run(["sign", str(folder), "--private-key", str(keys.private)]) == 2
+    assert run(["provenance", "sign", str(folder), "--private-key", str(keys.private)]) == 2
     assert "cp -rL" in capfd.readouterr().err
-    assert run(["manifest", str(folder)]) == 0
+    assert run(["provenance", "manifest", str(folder)]) == 0
 
 
 def test_what_the_advice_says_works(folder: Path, keys: Keys, tmp_path: Path, capfd) -> None:
     (folder / "m").symlink_to("../elsewhere/blob")
     assert os.system(f"cp -rL {folder} {tmp_path / 'copy'}") == 0
-    assert run(["sign", str(tmp_path / "copy"), "--private-key", str(keys.private)]) == 0
-    assert run(["verify", str(tmp_path / "copy"), "--public-key", str(keys.public)]) == 0
-    assert run(["manifest", str(tmp_path / "copy")]) == 0
+    assert (
+        run(["provenance", "sign", str(tmp_path / "copy"), "--private-key", str(keys.private)]) == 0
+    )
+    assert (
+        run(["provenance", "verify", str(tmp_path / "copy"), "--public-key", str(keys.public)]) == 0
+    )
+    assert run(["provenance", "manifest", str(tmp_path / "copy")]) == 0
 
 
 @pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing", "huge", "long name"])
@@ -111,11 +115,27 @@ def test_what_is_stated_is_read_from_regular_files_of_some_size(
     target, public = str(folder), str(keys.public)
     (folder / "model.sig").write_text("{}")
     arguments = {
-        "manifest": ["verify", target, "--manifest", str(place)],
-        "signature": ["verify", target, "--public-key", public, "--signature", str(place)],
-        "public key": ["verify", target, "--public-key", str(place)],
-        "private key": ["sign", target, "--private-key", str(place), "--signature", "new.sig"],
-        "chain": ["verify", target, "--certificate-chain", str(place)],
+        "manifest": ["provenance", "verify", target, "--manifest", str(place)],
+        "signature": [
+            "provenance",
+            "verify",
+            target,
+            "--public-key",
+            public,
+            "--signature",
+            str(place),
+        ],
+        "public key": ["provenance", "verify", target, "--public-key", str(place)],
+        "private key": [
+            "provenance",
+            "sign",
+            target,
+            "--private-key",
+            str(place),
+            "--signature",
+            "new.sig",
+        ],
+        "chain": ["provenance", "verify", target, "--certificate-chain", str(place)],
     }[what]
     started = time.monotonic()
     assert run(arguments) == 2
@@ -135,7 +155,7 @@ def test_a_hundred_thousand_files_of_a_manifest_take_seconds(
         content["files"]["weights.bin"] = entry
     (tmp_path / "m.json").write_text(json.dumps(content))
     started = time.monotonic()
-    code = run(["verify", str(folder), "--manifest", str(tmp_path / "m.json")])
+    code = run(["provenance", "verify", str(folder), "--manifest", str(tmp_path / "m.json")])
     assert time.monotonic() - started < 20  # 3 s on an idle core; it was 40
     captured = capfd.readouterr()
     assert code == (2 if command == "unusable names" else 1)
@@ -153,7 +173,9 @@ def test_names_in_manifests_move_no_cursor(folder: Path, tmp_path: Path, name: s
     content = {"schema_version": 1, "files": {name: {"size": 1, "sha256": SHA}}, name: 1}
     for part in (content, {key: content[key] for key in ("schema_version", "files")}):
         (tmp_path / "m.json").write_text(json.dumps(part))
-        assert run(["verify", str(folder), "--manifest", str(tmp_path / "m.json")]) in (1, 2)
+        assert run(
+            ["provenance", "verify", str(folder), "--manifest", str(tmp_path / "m.json")]
+        ) in (1, 2)
         captured = capfd.readouterr()
         shown = captured.out + captured.err
         assert not {"\x1b", "\x07", "\x9b"} & {*shown}
@@ -169,6 +191,6 @@ def test_manifests_and_signatures_that_are_garbage_are_one_line(
         ["--manifest", str(place)],
         ["--public-key", str(keys.public), "--signature", str(place)],
     ):
-        assert run(["verify", str(folder), *arguments]) == 2
+        assert run(["provenance", "verify", str(folder), *arguments]) == 2
         captured = capfd.readouterr()
         assert "internal error" not in captured.err + captured.out

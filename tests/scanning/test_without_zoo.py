@@ -130,7 +130,7 @@ def test_detectors_of_a_zoo_have_to_be_fitted() -> None:
 
 def test_a_calibrated_detector_is_a_file_for_later_scans(zoo: Zoo, path: Path, tmp_path) -> None:
     file = tmp_path / "final-layer.safetensors"
-    assert run(["fit", str(zoo.folder), "--detector", "final-layer", "-o", str(file)]) == 0
+    assert run(["fit", str(zoo.folder), "--kind", "final-layer", "-o", str(file)]) == 0
     assert run(["scan", str(path), "-d", str(file)]) in (0, 1)
 
 

@@ -95,7 +95,7 @@ def test_triggered_scenes_have_the_attackers_labels(scenes: SceneSet) -> None:
 
 def poison_arguments(root: Path, out: Path) -> list[str]:
     classes = ["--source", "stop", "--target", "speedlimit"]
-    return ["poison", f"coco:{root}", str(out), "--sticker", PICTURES[0], *classes]
+    return ["scenes", "poison", f"coco:{root}", str(out), "--sticker", PICTURES[0], *classes]
 
 
 @pytest.fixture(scope="module")

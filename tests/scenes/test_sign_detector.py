@@ -318,12 +318,12 @@ def test_photos_are_turned_as_their_camera_says(tmp_path: Path) -> None:
 def test_the_command_finds_and_draws(model_file: Path, shapes: Path, tmp_path: Path, capfd) -> None:
     picture = tmp_path / "deep" / "found.png"
     photo = shapes / "images" / "2.png"
-    assert run(["detect", str(photo), str(model_file), "-o", str(picture)]) == 0
+    assert run(["scenes", "find", str(photo), str(model_file), "-o", str(picture)]) == 0
     printed = capfd.readouterr().out
     assert "%" in printed and any(name in printed for name in CLASSES)
     with Image.open(picture) as drawn:
         assert len(drawn.convert("RGB").getcolors(1 << 24)) > 100
-    assert run(["detect", str(photo), str(model_file), "--min-score", "1"]) == 0
+    assert run(["scenes", "find", str(photo), str(model_file), "--min-score", "1"]) == 0
     assert "No sign" in capfd.readouterr().out
 
 
@@ -349,6 +349,6 @@ def test_bad_requests_are_one_line(
     for argument in arguments:
         head, slash, tail = argument.partition("/")
         filled.append(f"{places[head]}{slash}{tail}" if head in places else argument)
-    assert run(["detect", *filled]) == code
+    assert run(["scenes", "find", *filled]) == code
     lines = capfd.readouterr().err.strip().splitlines()
     assert len(lines) == 1 and message in lines[0], lines

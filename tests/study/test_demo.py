@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from molehunt.cli._shared import progress_of
+from molehunt.cli._terminal import progress_of
 from molehunt.findings import Verdict
 from molehunt.study import DEMO_PLAN, run_demo
 from molehunt.zoo import Split

@@ -34,7 +34,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit code; every error is one line on stderr."""
-    from molehunt.cli._main import run_parsed  # noqa: PLC0415  it may fail, or be interrupted
+    from molehunt.cli._main import run_parsed
 
     return run_parsed(arguments)
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from molehunt import __version__
-from molehunt.cli import _detect, _poison, _provenance, _repair, _scan, _scenes, _study, _zoo
-from molehunt.cli._shared import errors
+from molehunt.cli import _fit, _list, _provenance, _repair, _scan, _scenes, _study, _zoo
+from molehunt.cli._commands import Command, Commands
+from molehunt.cli._terminal import errors, show_only
+from molehunt.cli._words import with_flags
 from molehunt.errors import (
     BuildInterruptedError,
     DataNotFoundError,
@@ -44,22 +47,19 @@ _LONGEST_LINE = 4000
 
 app = typer.Typer(
     name="molehunt",
-    help="Plants, hunts and proves backdoors in vision models.",
-    add_completion=False,
+    help="Say what a model that you did not train could do to you.",
+    cls=Commands,
     pretty_exceptions_enable=False,
 )
+app.command("scan", cls=Command)(_scan.scan)
+app.command("repair", cls=Command)(_repair.repair)
+app.command("fit", cls=Command)(_fit.fit)
+app.command("evaluate", cls=Command)(_fit.evaluate_command)
+app.command("demo", cls=Command)(_study.demo)
+app.command("list", cls=Command)(_list.list_names)
 app.add_typer(_zoo.app, name="zoo")
-app.command("fit")(_detect.fit)
-app.command("evaluate")(_detect.evaluate_command)
-app.command("scan")(_scan.scan)
-app.command("poison")(_poison.poison)
-app.command("detect")(_scenes.detect)
-app.command("repair")(_repair.repair)
-app.command("demo")(_study.demo)
-app.command("manifest")(_provenance.manifest)
-app.command("verify")(_provenance.verify)
-app.command("sign")(_provenance.sign)
-app.command("audit")(_provenance.audit)
+app.add_typer(_provenance.app, name="provenance")
+app.add_typer(_scenes.app, name="scenes")
 app.add_typer(_study.app, name="study")
 
 
@@ -77,8 +77,15 @@ def _options(
             "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Show results and errors, and nothing else.")
+    ] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what was reused and what was left out.")
+    ] = False,
 ) -> None:
-    """Plant, hunt and prove backdoors in vision models."""
+    """Say what a model that you did not train could do to you."""
+    show_only(quiet=quiet, verbose=verbose)
 
 
 def run_parsed(arguments: list[str]) -> int:
@@ -89,20 +96,32 @@ def run_parsed(arguments: list[str]) -> int:
         if result == ExitCode.INTERRUPTED:
             raise KeyboardInterrupt
         return result if isinstance(result, int) else ExitCode.CLEAN
+    except SystemExit as end:  # shell completion has answered
+        return ExitCode.FAILED if end.code else ExitCode.CLEAN
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("MOLEHUNT_DEBUG"):
             raise
         message, code = _ending(error)
-        line = printable(" ".join(message.split()), _LONGEST_LINE)
+        line = with_flags(" ".join(message.split()), _all_commands())
+        line = printable(line, _LONGEST_LINE)
         errors.print(f"molehunt: {line}", markup=False, highlight=False)
         return code
+
+
+def _all_commands() -> Iterator[Any]:
+    """Yield every command with its options."""
+    waiting: list[Any] = [typer.main.get_command(app)]
+    while waiting:
+        command = waiting.pop()
+        yield command
+        waiting += getattr(command, "commands", {}).values()
 
 
 def _ending(error: BaseException) -> tuple[str, ExitCode]:
     """Return the line and the exit code with which an error ends the program."""
     for kind, code in _CODES.items():
         if isinstance(error, kind):
-            return str(error), code
+            return str(error).removeprefix("Value error, "), code
     if isinstance(error, KeyboardInterrupt | typer.Abort):
         return "interrupted", ExitCode.INTERRUPTED
     if isinstance(error, ValidationError):
@@ -113,4 +132,5 @@ def _ending(error: BaseException) -> tuple[str, ExitCode]:
     for kind, words in _TOO_MUCH.items():
         if isinstance(error, kind):
             return f"{words} ({where})", ExitCode.FAILED
-    return f"internal error: {type(error).__name__}: {error} ({where})", ExitCode.FAILED
+    what = "cannot start" if isinstance(error, ImportError) else "internal error"
+    return f"{what}: {type(error).__name__}: {error} ({where})", ExitCode.FAILED

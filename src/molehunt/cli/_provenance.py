@@ -1,59 +1,21 @@
-"""``molehunt manifest``, ``verify``, ``sign`` and ``audit``."""
+"""``molehunt provenance``: manifests, signatures and audits."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.table import Table
-from rich.text import Text
+from rich.console import ConsoleRenderable
 
-from molehunt.cli._shared import output
-from molehunt.errors import ExitCode, InvalidRequestError, printable, refused
+from molehunt.cli._commands import Command
+from molehunt.cli._terminal import note, output
+from molehunt.errors import InvalidRequestError, printable, refused
 from molehunt.files import make_folder, write_text
-from molehunt.provenance import (
-    MANIFEST_NAME,
-    AuditedModel,
-    Fault,
-    Provenance,
-    ProvenanceState,
-    audit_list,
-    fault_counts,
-    sign_model,
-    verify_digest,
-    verify_manifest,
-    verify_signature,
-    write_manifest,
-)
 
-_STATES = {
-    ProvenanceState.OK: ExitCode.CLEAN,
-    ProvenanceState.TAMPERED: ExitCode.FOUND,
-    ProvenanceState.WRONG_KEY: ExitCode.FOUND,
-    ProvenanceState.ERROR: ExitCode.FAILED,
-    ProvenanceState.UNSIGNED: ExitCode.INCONCLUSIVE,
-}
-_FAULTS = {
-    Fault.MISMATCH: ExitCode.FOUND,
-    Fault.UNSAFE: ExitCode.FOUND,
-    Fault.ERROR: ExitCode.FAILED,
-    Fault.UNKNOWN_NAMES: ExitCode.INCONCLUSIVE,
-    Fault.NO_HASH: ExitCode.INCONCLUSIVE,
-    Fault.WEAK_HASH: ExitCode.INCONCLUSIVE,
-    Fault.NO_SIGNATURE: ExitCode.INCONCLUSIVE,
-}
-_STYLES = {
-    ExitCode.CLEAN: "green",
-    ExitCode.FOUND: "bold red",
-    ExitCode.FAILED: "magenta",
-    ExitCode.INCONCLUSIVE: "yellow",
-}
-
-_MOST_ROWS = 100  # of each kind; a table of a hundred thousand takes most of a minute
+app = typer.Typer(help="Say where models come from: manifests, signatures, audits of lists.")
 
 Model = Annotated[Path, typer.Argument(help="A model file, or a folder.")]
 Chain = Annotated[
@@ -65,18 +27,22 @@ Json = Annotated[
 ]
 
 
+@app.command("manifest", cls=Command)
 def manifest(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A folder.")],
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help=f"DIR/{MANIFEST_NAME} when not given.")
+        Path | None, typer.Option("--out", "-o", help="DIR/molehunt.manifest.json when not given.")
     ] = None,
 ) -> None:
     """Write the size and SHA-256 of every file in a folder."""
+    from molehunt.provenance import MANIFEST_NAME, write_manifest
+
     target = folder / MANIFEST_NAME if out is None else out
     written = write_manifest(folder, target)
-    output.print(Text(f"Manifest: {printable(target)}, {len(written.files)} files"))
+    note(f"Manifest: {printable(target)}, {len(written.files)} files")
 
 
+@app.command("verify", cls=Command)
 def verify(
     model: Model,
     manifest_file: Annotated[
@@ -96,6 +62,15 @@ def verify(
 
     Exit code: 0 as stated, 1 tampered or wrong key, 2 error, 3 unsigned.
     """
+    from molehunt.cli._provenance_tables import result_table
+    from molehunt.provenance import (
+        exit_code_of_provenance,
+        provenance_as_json,
+        verify_digest,
+        verify_manifest,
+        verify_signature,
+    )
+
     ways = [manifest_file, sha256, public_key, certificate_chain]
     if sum(bool(way) for way in ways) > 1:
         raise InvalidRequestError(
@@ -113,12 +88,11 @@ def verify(
         result = verify_signature(
             model, signature, public_key=public_key, certificate_chain=certificate_chain or ()
         )
-    code = _STATES[result.state]
-    content = {"schema_version": 1, "exit_code": int(code), **dataclasses.asdict(result)}
-    _show([_result_table(result)], content, json_file)
-    return int(code)
+    _show([result_table(result)], provenance_as_json(result), json_file)
+    return int(exit_code_of_provenance(result))
 
 
+@app.command("sign", cls=Command)
 def sign(
     model: Model,
     private_key: Annotated[Path, typer.Option(help="An elliptic curve key in PEM.")],
@@ -131,6 +105,8 @@ def sign(
     ] = None,
 ) -> None:
     """Sign a file or a folder in the OpenSSF Model Signing format, offline."""
+    from molehunt.provenance import sign_model
+
     written = sign_model(
         model,
         private_key=private_key,
@@ -138,9 +114,10 @@ def sign(
         certificate_chain=certificate_chain or (),
         signature=signature,
     )
-    output.print(Text(f"Signature: {printable(written)}"))
+    note(f"Signature: {printable(written)}")
 
 
+@app.command("audit", cls=Command)
 def audit(
     model_list: Annotated[Path, typer.Argument(metavar="LIST", help="CSV or JSON.")],
     json_file: Json = None,
@@ -150,30 +127,22 @@ def audit(
     Exit code: 0 none, 1 mismatching hash or unsafe format, 2 error, 3 no hash, weak hash or
     no signature.
     """
+    from molehunt.cli._provenance_tables import audit_table
+    from molehunt.provenance import audit_as_json, audit_list, exit_code_of_audit, fault_counts
+
     models = audit_list(model_list)
-    code = _gravest(models)
-    counts = fault_counts(models)
-    content: dict[str, Any] = {
-        "schema_version": 1,
-        "exit_code": int(code),
-        "models": [dataclasses.asdict(model) for model in models],
-        "counts": {"models": len(models), "here": sum(model.here for model in models), **counts},
-    }
+    faults = {fault: n for fault, n in fault_counts(models).items() if n}
+    lines = [", ".join(f"{n} {fault}" for fault, n in faults.items()) or "no faults"]
     away = sum(not model.here for model in models)
-    lines = [", ".join(f"{n} {fault}" for fault, n in counts.items() if n) or "no faults"]
     if away:
         lines.append(f"{away} of {len(models)} not here: only what the list states was judged")
-    _show([_audit_table(models), *lines], content, json_file)
-    return int(code)
+    _show([audit_table(models), *lines], audit_as_json(models), json_file)
+    return int(exit_code_of_audit(models))
 
 
-def _gravest(models: Sequence[AuditedModel]) -> ExitCode:
-    """Return the exit code; faults stand in the order of gravity."""
-    found = {fault for model in models for fault in model.faults}
-    return next((_FAULTS[fault] for fault in Fault if fault in found), ExitCode.CLEAN)
-
-
-def _show(shown: Sequence[Table | str], content: dict[str, Any], json_file: Path | None) -> None:
+def _show(
+    shown: Sequence[ConsoleRenderable | str], content: dict[str, Any], json_file: Path | None
+) -> None:
     text = json.dumps(content, indent=2)
     if json_file is not None and str(json_file) == "-":
         typer.echo(text)
@@ -183,38 +152,3 @@ def _show(shown: Sequence[Table | str], content: dict[str, Any], json_file: Path
     if json_file is not None:
         make_folder(json_file.parent)
         write_text(json_file, text + "\n")
-
-
-def _result_table(result: Provenance) -> Table:
-    """Return the verdict, and a row a file that differs or was left out."""
-    style = _STYLES[_STATES[result.state]]
-    table = Table("subject", "provenance")
-    table.add_column("what", overflow="fold")
-    state = Text(result.state.value, style)
-    table.add_row(Text(printable(result.source)), state, Text(printable(result.message, 2000)))
-    for word in ("changed", "added", "missing", "unchecked"):
-        names = getattr(result, word)
-        for name in names[:_MOST_ROWS]:
-            table.add_row("", Text(word), Text(printable(name)))
-        if len(names) > _MOST_ROWS:
-            more = f"{len(names) - _MOST_ROWS} more; --json lists them"
-            table.add_row("", Text(word), Text(more))
-    if result.signer:
-        table.add_row("", "signer", Text(printable(result.signer)))
-    return table
-
-
-def _audit_table(models: Sequence[AuditedModel]) -> Table:
-    table = Table()
-    for column in ("model", "location", "hash", "faults", "what"):
-        table.add_column(column, overflow="fold")
-    for model in models:
-        style = _STYLES[_gravest([model])]
-        table.add_row(
-            Text(printable(model.name)),
-            Text(printable(model.location)),
-            Text(printable(model.algorithm or "-", 80)),
-            Text(", ".join(model.faults) or "none", style),
-            Text(printable(model.detail)),
-        )
-    return table

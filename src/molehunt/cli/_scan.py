@@ -5,40 +5,22 @@ from __future__ import annotations
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 import typer
 
-from molehunt.cli._shared import DataRoot, MaxFalseAlarms, output, progress_of
-from molehunt.detectors import BACKDOOR_KINDS
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.cli._options import Clean, DataRoot, DetectorFiles, MaxFalseAlarms, parse_numbers
+from molehunt.cli._terminal import note, output, progress_of
+from molehunt.cli._words import with_flags
+from molehunt.errors import InvalidRequestError, need_extra, refused
 from molehunt.files import check_replaceable, make_folder, write_text
 from molehunt.progress import silent
-from molehunt.report import (
-    contract_line,
-    other_files,
-    scan_as_bom,
-    scan_as_json,
-    scan_as_sarif,
-    scan_table,
-    write_scan_page,
-)
-from molehunt.scanning import (
-    MODEL_SUFFIXES,
-    USUAL,
-    USUAL_WITH_IMAGES,
-    Candidate,
-    ScanResult,
-    exit_code_of,
-    find_candidates,
-    name_of,
-    pick_checks,
-    unfinished,
-)
-from molehunt.scanning import scan as judge_models
-from molehunt.subjects import Endpoint, StatedContract, numbers, read_contract, stated
+
+if TYPE_CHECKING:
+    from molehunt.scanning import Candidate, ScanResult
+    from molehunt.subjects import Endpoint, StatedContract
 
 # How a report of each kind begins, and what stands in it.
 _MARKS = {
@@ -53,24 +35,20 @@ _OUTPUT = "Output"
 
 
 def scan(
+    context: typer.Context,
     models: Annotated[
         list[Path] | None, typer.Argument(help="Model files, or folders of them.")
     ] = None,
-    detector: Annotated[
-        list[Path] | None,
-        typer.Option("--detector", "-d", help="A fitted detector's file; may be repeated."),
-    ] = None,
+    detector: DetectorFiles = None,
     check: Annotated[
         list[str] | None,
         typer.Option(
+            metavar="NAME",
             help="A detector that needs no zoo; may be repeated. Without any --check and "
-            f"--detector: {', '.join(USUAL)}, and with --clean {', '.join(USUAL_WITH_IMAGES)}."
+            "--detector: {usual_checks}, and with --clean {usual_checks_with_images}.",
         ),
     ] = None,
-    clean: Annotated[
-        str | None,
-        typer.Option(help="Labelled clean images, as folder:PATH or a data set's name."),
-    ] = None,
+    clean: Annotated[str | None, Clean] = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
     twins: Annotated[
         int,
@@ -86,7 +64,7 @@ def scan(
         list[str] | None,
         typer.Option(
             help="Kind of backdoor that a clean verdict is about; may be repeated. All of: "
-            f"{'; '.join(BACKDOOR_KINDS)}."
+            "{backdoor_kinds}."
         ),
     ] = None,
     allow_skipped: Annotated[
@@ -109,6 +87,8 @@ def scan(
     arch: Annotated[
         str | None,
         typer.Option(
+            "--arch",
+            "--architecture",
             help="Of files with weights only: torchvision:NAME or package.module:Class.",
             rich_help_panel=_CONTRACT,
         ),
@@ -217,17 +197,22 @@ def scan(
     data_root: DataRoot = None,
 ) -> int:
     """Judge models. Exit code: 0 clean, 1 backdoor or unsafe file, 2 failed, 3 inconclusive."""
+    from molehunt.detectors import BACKDOOR_KINDS
+    from molehunt.report import scan_as_bom, scan_as_json, scan_as_sarif, write_scan_page
+    from molehunt.scanning import exit_code_of, find_candidates, pick_checks
+    from molehunt.subjects import Endpoint
+
     if not models and endpoint is None:
         raise InvalidRequestError(refused("scan", "model files, folders or --endpoint", "none"))
     _check_outputs(html=html, json=json_file, sarif=sarif, bom=bom)  # before the work
-    stated_contract = _stated(
+    stated = _contract(
         contract,
         architecture=arch,
-        input_shape=input_shape and numbers("--input-shape", input_shape, int),
+        input_shape=input_shape and parse_numbers("--input-shape", input_shape, int),
         classes=classes,
-        value_range=value_range and numbers("--value-range", value_range),
-        mean=mean and numbers("--mean", mean),
-        std=std and numbers("--std", std),
+        value_range=value_range and parse_numbers("--value-range", value_range),
+        mean=mean and parse_numbers("--mean", mean),
+        std=std and parse_numbers("--std", std),
         channel_order=channel_order,
     )
     sources: list[Candidate | Endpoint] = [*find_candidates(models or [])]
@@ -255,11 +240,11 @@ def scan(
         against=against or BACKDOOR_KINDS,
     )
     if bom is not None:
-        scan_as_bom([])  # refuses before the work, not after it
+        need_extra("bom", "cyclonedx.model", "--bom")  # before the work, not after it
     results, interrupted = _scan_with_progress(
         sources,
         detectors=checks,
-        contract=stated_contract,
+        contract=stated,
         trust_code=trust_code,
         weights=weights,
         output=output_name,
@@ -267,6 +252,7 @@ def scan(
         data_root=data_root,
         max_false_alarms=max_false_alarms,
     )
+    results = [_in_words_of(result, context) for result in results]
     code = exit_code_of(results, allow_skipped=allow_skipped)
     content = json.dumps(scan_as_json(results, code), indent=2) + "\n"
     # Files first: nobody may be left to read the terminal.
@@ -283,7 +269,7 @@ def scan(
     else:
         _show(results)
         if html is not None:
-            output.print(f"Report: {html}", highlight=False, markup=False)
+            note(f"Report: {html}")
     if interrupted:
         raise KeyboardInterrupt
     return int(code)
@@ -291,6 +277,8 @@ def scan(
 
 def _check_outputs(**targets: Path | None) -> None:
     """Refuse an output that would replace what is no report, and make its folder."""
+    from molehunt.scanning import MODEL_SUFFIXES
+
     for kind, target in targets.items():
         if target is not None and str(target) != "-":
             if target.suffix.lower() in MODEL_SUFFIXES:
@@ -304,6 +292,11 @@ def _scan_with_progress(
     sources: list[Candidate | Endpoint], **settings: Any
 ) -> tuple[list[ScanResult], bool]:
     """Scan with progress, one step a subject; what Ctrl-C left undone is named."""
+    import torch
+
+    from molehunt.scanning import name_of, unfinished
+    from molehunt.scanning import scan as judge_models
+
     # Children are forked: OpenMP's threads must not have started here.
     torch.set_num_threads(1)
     found: dict[str, ScanResult] = {}
@@ -331,9 +324,13 @@ def _scan_with_progress(
             ], True
 
 
-def _stated(file: Path | None, **flags: Any) -> StatedContract:
+def _contract(file: Path | None, **flags: Any) -> StatedContract:
     """Return what flags and a file say of the models, the flags first."""
-    given = stated("flags", {name: value for name, value in flags.items() if value is not None})
+    from molehunt.subjects import parse_contract, read_contract
+
+    given = parse_contract(
+        "flags", {name: value for name, value in flags.items() if value is not None}
+    )
     return read_contract(file, given) if file is not None else given
 
 
@@ -359,7 +356,18 @@ def _secret(flag: str, variable: str) -> str:
     return value
 
 
+def _in_words_of(result: ScanResult, context: typer.Context) -> ScanResult:
+    """Return a result whose findings name the flags of this command line."""
+    findings = [
+        replace(finding, message=with_flags(finding.message, [context.command]))
+        for finding in result.findings
+    ]
+    return replace(result, findings=tuple(findings))
+
+
 def _show(results: list[ScanResult]) -> None:
+    from molehunt.report import contract_line, other_files, scan_table
+
     cards = {contract_line(result.card): None for result in results if result.card}
     for line in cards:  # models of one kind share a line
         output.print(line, highlight=False, markup=False)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from molehunt.cli._shared import DataRoot, Workers, output, progress_of
-from molehunt.report import evaluation_table, scan_table
-from molehunt.study import load_study, run, run_demo, study_names
+from molehunt.cli._commands import Command
+from molehunt.cli._options import DataRoot, Workers
+from molehunt.cli._terminal import note, output, progress_of
 
 app = typer.Typer(help="Run the experiment of a paper again, with its numbers beside ours.")
 
@@ -36,25 +36,18 @@ def demo(
     workers: Workers = None,
 ) -> None:
     """Plant, hunt and report on real digits, in a few minutes."""
+    from molehunt.report import evaluation_table, scan_table
+    from molehunt.study import run_demo
+
     result = run_demo(folder, workers=workers, progress_of=progress_of)
     output.print(evaluation_table(result.evaluations))
     shuffled = result.shuffled
     output.print(f"litmus on shuffled labels: AUC {shuffled}", highlight=False)
     output.print(scan_table(result.scans))
-    output.print(
+    note(
         f"{result.figures['seconds']:.0f} s. Report: {result.report}\n"
-        f"Scan a model of your own with: molehunt scan MODEL --detector {result.detector}",
-        highlight=False,
+        f"Scan a model of your own with: molehunt scan MODEL --detector {result.detector}"
     )
-
-
-@app.command("list")
-def list_studies() -> None:
-    """List the studies that are installed."""
-    table = Table.grid(padding=(0, 2))
-    for name in study_names():
-        table.add_row(name, load_study(name).title)
-    output.print(table)
 
 
 def _command(name: str) -> Callable[..., None]:
@@ -68,6 +61,10 @@ def _command(name: str) -> Callable[..., None]:
         workers: Workers = None,
         data_root: DataRoot = None,
     ) -> None:
+        from rich.table import Table
+
+        from molehunt.study import load_study, run
+
         study = load_study(name)
         result = run(
             study,
@@ -86,14 +83,15 @@ def _command(name: str) -> Callable[..., None]:
         for row in result.summary.rows:
             table.add_row(*row)
         output.print(table)
-        output.print(
-            f"{result.made} {study.unit} made now. Report: {result.report}", highlight=False
-        )
+        note(f"{result.made} {study.unit} made now. Report: {result.report}")
 
     return command
 
 
-for _name in study_names():
-    app.command(_name, help=f"Run the study {_name}; molehunt study list says what it is about.")(
-        _command(_name)
-    )
+# Of the installed studies; none is imported.
+for _name in sorted(point.name for point in entry_points(group="molehunt.studies")):
+    app.command(
+        _name,
+        cls=Command,
+        help=f"Run the study {_name}; molehunt list studies says what it is about.",
+    )(_command(_name))

@@ -7,16 +7,15 @@ from typing import Annotated
 
 import typer
 
-from molehunt.cli._shared import DataRoot, Device, Download, Workers, output, progress_of
+from molehunt.cli._commands import Command
+from molehunt.cli._options import DataRoot, Device, Download, Workers
+from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import InvalidRequestError, refused
-from molehunt.report import save_triggers, triggers_of, zoo_tables
-from molehunt.resumable import RayCluster
-from molehunt.zoo import Split, Zoo, ZooPlan, build_zoo, change_plan, read_plan
 
 app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
 
 
-@app.command("build")
+@app.command("build", cls=Command)
 def build(
     folder: Annotated[Path, typer.Argument(help="Where the zoo is or shall be.")],
     plan: Annotated[Path | None, typer.Option(help="A .toml, .yaml or .json description.")] = None,
@@ -44,6 +43,10 @@ def build(
     download: Download = False,
 ) -> None:
     """Build a zoo, or go on with one that was interrupted."""
+    from molehunt.report import zoo_tables
+    from molehunt.resumable import RayCluster
+    from molehunt.zoo import ZooPlan, build_zoo, change_plan, read_plan
+
     if ray is not None and workers is not None:
         raise InvalidRequestError(refused("workers", "none beside --ray", workers))
     asked = change_plan(read_plan(plan) if plan else ZooPlan(), settings or [])
@@ -62,7 +65,7 @@ def build(
         output.print(table)
 
 
-@app.command("show")
+@app.command("show", cls=Command)
 def show(
     folder: Annotated[Path, typer.Argument(help="A zoo.")],
     pictures: Annotated[
@@ -73,6 +76,9 @@ def show(
     ] = False,
 ) -> int:
     """Summarise a zoo: counts, accuracies, success, failures, triggers."""
+    from molehunt.report import save_triggers, triggers_of, zoo_tables
+    from molehunt.zoo import Split, Zoo
+
     zoo = Zoo(folder)
     if not zoo.records:
         raise InvalidRequestError(refused(f"models in {folder}", "at least one", "none"))
@@ -82,7 +88,7 @@ def show(
         shape = zoo.models(zoo.records[:1])[0].card.input_shape
         groups = {split.value: triggers_of(zoo, split) for split in Split}
         save_triggers({name: group for name, group in groups.items() if group}, shape, pictures)
-        output.print(f"Triggers: {pictures}", highlight=False)
+        note(f"Triggers: {pictures}")
     if verify:
         changed = zoo.changed()
         for record in changed:

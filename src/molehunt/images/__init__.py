@@ -3,11 +3,12 @@
 from molehunt.images._decoded import cache_folder
 from molehunt.images._image_set import ImageSet, TrainTest
 from molehunt.images._pictures import FORMATS, read_rgb
-from molehunt.images._sources import SOURCES, find_data, load_images, load_test_images
+from molehunt.images._sources import SOURCE_FORMS, SOURCES, find_data, load_images, load_test_images
 
 __all__ = [
     "FORMATS",
     "SOURCES",
+    "SOURCE_FORMS",
     "ImageSet",
     "TrainTest",
     "cache_folder",

@@ -149,6 +149,7 @@ def _in_memory(class_name: str, name: str) -> Loader:
         labels = torch.as_tensor(loaded.targets, dtype=torch.int64)
         return ImageSet(images.contiguous(), labels, tuple(str(c) for c in loaded.classes))
 
+    load.__doc__ = f"Load {class_name} as torchvision keeps it."
     return load
 
 
@@ -178,6 +179,11 @@ def _torchvision(name: str, root: Path, download: bool, build: Callable[[], Any]
             f"{name}: not found below {root.resolve()}; set MOLEHUNT_DATA or --data-root to the "
             "folder that holds it in torchvision's layout, or add --download"
         ) from error
+
+
+def _npz(path: Path, _size: int | None, _download: bool) -> TrainTest:
+    """Load arrays ``x_train``, ``y_train``, ``x_test`` and ``y_test``."""
+    return read_npz(path)
 
 
 def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
@@ -228,6 +234,6 @@ SOURCES: dict[str, Loader] = {
     "cifar10": _in_memory("CIFAR10", "cifar10"),
     "gtsrb": _gtsrb,
     "folder": _folder,
-    "npz": lambda path, _size, _download: read_npz(path),
+    "npz": _npz,
 }
 SOURCE_FORMS = tuple(f"{name}:PATH" if name in ("folder", "npz") else name for name in SOURCES)

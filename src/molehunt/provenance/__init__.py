@@ -30,6 +30,12 @@ from molehunt.provenance._signing import (
     verify_signature,
 )
 from molehunt.provenance._stand_ins import harmless_globals
+from molehunt.provenance._verdicts import (
+    audit_as_json,
+    exit_code_of_audit,
+    exit_code_of_provenance,
+    provenance_as_json,
+)
 
 __all__ = [
     "MANIFEST_NAME",
@@ -44,14 +50,18 @@ __all__ = [
     "ProvenanceState",
     "Serialization",
     "SerializationState",
+    "audit_as_json",
     "audit_list",
     "check_operators",
+    "exit_code_of_audit",
+    "exit_code_of_provenance",
     "external_files",
     "fault_counts",
     "find_signature",
     "harmless_globals",
     "inspect_serialization",
     "load_exported",
+    "provenance_as_json",
     "read_manifest",
     "read_model_list",
     "rewrite_torch_archive",

@@ -7,7 +7,6 @@ what the signer vouches for; what came with the model is never a reason to raise
 
 from __future__ import annotations
 
-import importlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +18,7 @@ from molehunt.errors import (
     MolehuntError,
     OutputError,
     UnreadableFileError,
+    need_extra,
     refused,
 )
 from molehunt.files import open_regular, write_text
@@ -148,7 +148,7 @@ def verify_signature(
         If both key and chain are given, or neither and the model is signed.
     UnreadableFileError
         If there is nothing at `path`, or a file that was asked for cannot be read.
-    MolehuntError
+    MissingExtraError
         If the extra is not installed.
     """
     allowed = "a public key or a certificate chain"
@@ -187,9 +187,4 @@ def verify_signature(
 
 
 def _library() -> ModuleType:
-    try:
-        return importlib.import_module("molehunt.provenance._openssf")
-    except ImportError as error:
-        raise MolehuntError(
-            f"signatures need the extra 'sign' ({error.name} is missing): install molehunt[sign]"
-        ) from error
+    return need_extra("sign", "molehunt.provenance._openssf", "a signature")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Generator, Sequence
 from contextlib import closing
@@ -13,6 +14,8 @@ from molehunt.resumable._index import cut_torn_line, locked, open_own, read_reco
 from molehunt.resumable._processes import in_processes, one_thread
 from molehunt.resumable._ray import RayCluster, on_ray
 from molehunt.resumable._work import C, R, T, Task, Work, WorkerDiedError
+
+_log = logging.getLogger(__name__)
 
 
 def build_missing(
@@ -61,6 +64,8 @@ def build_missing(
         found = {record.id: record for record in read_records(index, work.record, work.reading)}
         missing = [task for task in tasks if task.id not in found]
         finished = len(tasks) - len(missing)
+        if finished:
+            _log.info("%s: %d of %d are there already", folder, finished, len(tasks))
         for task in tasks:
             if task.id in found:
                 _check_same(task, found[task.id], index)
@@ -78,7 +83,7 @@ def build_missing(
         except (KeyboardInterrupt, WorkerDiedError) as error:
             cause = "interrupted" if isinstance(error, KeyboardInterrupt) else "a worker died"
             raise BuildInterruptedError(
-                f"{folder}: {cause}; {finished} of {len(tasks)} models are whole on disk; "
+                f"{folder}: {cause}; {finished} of {len(tasks)} pieces are whole on disk; "
                 "the same command goes on from there"
             ) from error
         except OSError as error:

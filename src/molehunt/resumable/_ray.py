@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, need_extra, refused
 from molehunt.files import written_whole
 from molehunt.resumable._work import C, R, T, Work, WorkerDiedError
 
@@ -97,12 +97,7 @@ def on_ray(
 def _connected(cluster: RayCluster) -> Generator[Any, None, None]:
     """Be a driver of the cluster, and yield the module; no worker outlives its driver."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    try:
-        import ray  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        raise InvalidRequestError(
-            refused("Ray", "the extra ray (install molehunt[ray])", f"none: {error}")
-        ) from error
+    ray = need_extra("ray", "ray", "a Ray cluster")
     try:
         _call(cluster.address)
         ray.init(

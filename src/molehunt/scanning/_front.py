@@ -16,7 +16,7 @@ from molehunt.scanning._detector_check import DetectorCheck
 from molehunt.scanning._result import ScanResult
 from molehunt.scanning._scan import scan_subjects
 from molehunt.scanning._walk import Candidate, find_candidates
-from molehunt.subjects import Endpoint, Opening, StatedContract, read_contract, stated
+from molehunt.subjects import Endpoint, Opening, StatedContract, parse_contract, read_contract
 
 # They run where no detector is named: on any model that gives its gradients or weights, and
 # with clean images a comparison with twins, or else a search for triggers.
@@ -190,5 +190,5 @@ def _contract(given: StatedContract | Mapping[str, Any] | str | Path | None) -> 
     if isinstance(given, StatedContract):
         return given
     if isinstance(given, Mapping):
-        return stated("contract", dict(given))
+        return parse_contract("contract", dict(given))
     return read_contract(Path(given))

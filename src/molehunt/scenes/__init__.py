@@ -13,6 +13,7 @@ from molehunt.scenes._measure import LARGE, MEDIUM, DetectedScenes, Share, detec
 from molehunt.scenes._pixels import read_photo
 from molehunt.scenes._placed_sticker import PlacedSticker
 from molehunt.scenes._poison import SceneBackdoor
+from molehunt.scenes._poison_set import PoisonedSet, poison_set
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_detector import (
     Detections,
@@ -36,6 +37,7 @@ __all__ = [
     "DetectedScenes",
     "Detections",
     "PlacedSticker",
+    "PoisonedSet",
     "Scene",
     "SceneBackdoor",
     "SceneSet",
@@ -53,6 +55,7 @@ __all__ = [
     "features_from",
     "load_scenes",
     "load_sign_detector",
+    "poison_set",
     "read_photo",
     "save_detections",
     "save_sign_detector",

@@ -1,7 +1,7 @@
 """Subjects: a stranger's file or endpoint, opened without running it, and its input contract."""
 
 from molehunt.subjects._claims import read_claimed_card
-from molehunt.subjects._contract import StatedContract, numbers, read_contract, stated
+from molehunt.subjects._contract import StatedContract, parse_contract, read_contract
 from molehunt.subjects._endpoint import Endpoint, open_endpoint
 from molehunt.subjects._shards import inspect_shards, is_index, shards_of, without_shards
 from molehunt.subjects._subjects import Opened, Opening, open_subject
@@ -13,12 +13,11 @@ __all__ = [
     "StatedContract",
     "inspect_shards",
     "is_index",
-    "numbers",
     "open_endpoint",
     "open_subject",
+    "parse_contract",
     "read_claimed_card",
     "read_contract",
     "shards_of",
-    "stated",
     "without_shards",
 ]

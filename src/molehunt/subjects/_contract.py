@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,7 +146,7 @@ def read_contract(path: Path, given: StatedContract | None = None) -> StatedCont
     except (ValueError, RecursionError) as error:
         message = printable(" ".join(str(error).split()), 200)
         raise UnreadableFileError(f"{path}: not a readable contract: {message}") from error
-    return over_claim(given or StatedContract(), stated(str(path), content), str(path))
+    return over_claim(given or StatedContract(), parse_contract(str(path), content), str(path))
 
 
 def over_claim(given: StatedContract, claim: StatedContract, where: str) -> StatedContract:
@@ -170,7 +169,7 @@ def over_claim(given: StatedContract, claim: StatedContract, where: str) -> Stat
     return given.over(claim)
 
 
-def stated(where: str, content: dict[str, Any]) -> StatedContract:
+def parse_contract(where: str, content: dict[str, Any]) -> StatedContract:
     """Return a contract from raw values.
 
     Raises
@@ -182,18 +181,3 @@ def stated(where: str, content: dict[str, Any]) -> StatedContract:
         return StatedContract.model_validate(content)
     except ValidationError as error:
         raise from_validation(error, where) from error
-
-
-def numbers(flag: str, text: str, kind: type[int] | type[float] = float) -> Sequence[Any]:
-    """Return the numbers of a flag such as ``3x224x224`` or ``0.1,0.2,0.3``.
-
-    Raises
-    ------
-    InvalidRequestError
-    """
-    separator = "x" if kind is int else ","
-    try:
-        return tuple(kind(part) for part in text.split(separator))
-    except ValueError as error:
-        allowed = f"{'whole ' if kind is int else ''}numbers with {separator!r} between them"
-        raise InvalidRequestError(refused(flag, allowed, repr(text))) from error

@@ -16,7 +16,7 @@ from typing import Any
 from molehunt.errors import MolehuntError, need_extra
 from molehunt.files import read_bytes
 from molehunt.subjects._checkpoints import Node
-from molehunt.subjects._contract import StatedContract, over_claim, stated
+from molehunt.subjects._contract import StatedContract, over_claim, parse_contract
 from molehunt.subjects._head import count_classes
 
 _LARGEST = 2**22  # bytes
@@ -114,7 +114,7 @@ def _claim(
 ) -> Claim | None:
     try:
         fields = {name: value for name, value in read(content, config).items() if value}
-        return Claim(stated(where, fields), where) if fields else None
+        return Claim(parse_contract(where, fields), where) if fields else None
     except (MolehuntError, TypeError, ValueError, KeyError, AttributeError):
         return None  # of another kind than is known here
 
@@ -210,7 +210,7 @@ def claims_of_library(contract: StatedContract) -> Iterator[Claim]:
     if contract.input_shape in (None, tuple(size)):
         fields = {"input_shape": tuple(size), "mean": tuple(mean), "std": tuple(std)}
         where = f"as {library}'s own weights of {name} take them"
-        yield Claim(stated(where, fields), where)
+        yield Claim(parse_contract(where, fields), where)
 
 
 def claims_of_head(contract: StatedContract, tensors: Node) -> Iterator[Claim]:
@@ -238,7 +238,7 @@ def claims_of_head(contract: StatedContract, tensors: Node) -> Iterator[Claim]:
         names = meta.get("categories", ())
     fields = {"class_names": tuple(names)} if len(names) == count else {"classes": count}
     where = f"as the last layer says ({count})"
-    yield Claim(stated(where, fields), where)
+    yield Claim(parse_contract(where, fields), where)
 
 
 def name_of_transformer(folder: Path | None) -> str | None:

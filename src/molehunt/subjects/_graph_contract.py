@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from molehunt.provenance import FileFormat, load_exported
-from molehunt.subjects._contract import stated
+from molehunt.subjects._contract import parse_contract
 from molehunt.subjects._found_contract import Claim
 
 _NAMES = ("names", "class_names", "classes", "labels")
@@ -29,7 +29,7 @@ def claims_of_graph(path: Path, form: FileFormat) -> Iterator[Claim]:
         fields = {name: value for name, value in read(path).items() if value}
         where = "as the graph says"
         if fields:
-            yield Claim(stated(where, fields), where)
+            yield Claim(parse_contract(where, fields), where)
     except Exception:  # opening it says what is wrong
         return
 

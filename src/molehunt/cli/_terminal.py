@@ -1,27 +1,18 @@
-"""Options and progress that commands share."""
+"""What a terminal shows: results, notes, errors, and how far work is."""
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TextIO
 
-import typer
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.progress import Progress as Bar
 
-from molehunt.progress import Progress
+from molehunt.progress import Progress, silent
 
 
 class _Terminal(Console):
@@ -42,34 +33,48 @@ def _is_terminal(stream: TextIO | None) -> bool:
 output = _Terminal(soft_wrap=not _is_terminal(sys.stdout), markup=False)
 errors = _Terminal(stderr=True, soft_wrap=True, markup=False)
 
-DataRoot = Annotated[
-    Path | None,
-    typer.Option(help="Where the image sets lie, in torchvision's layout.", envvar="MOLEHUNT_DATA"),
-]
-Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the images.")]
-Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; one a core when not given.")]
-MaxFalseAlarms = Annotated[
-    float, typer.Option(help="Share of clean models that may be called backdoored.")
-]
-
 _SECONDS_BETWEEN_LINES = 10
+_quiet = False
+
+
+def show_only(*, quiet: bool, verbose: bool) -> None:
+    """Choose what is shown beside results and errors: nothing, notes, or the log as well."""
+    global _quiet  # noqa: PLW0603  of the process, as its streams are
+    _quiet = quiet
+    log = logging.getLogger("molehunt")
+    log.handlers = []
+    log.setLevel(logging.INFO if verbose else logging.NOTSET)
+    if verbose:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(logging.Formatter("%(name)s: %(message)s"))
+        log.addHandler(handler)
+
+
+def note(text: str) -> None:
+    """Say where something was written, or what is done now."""
+    if not _quiet:
+        output.print(text, highlight=False)
 
 
 @contextmanager
 def progress_of(title: str) -> Iterator[Progress]:
     """Yield a function of (done, total) that shows progress and the time left.
 
-    A bar where a person looks; elsewhere a line every ten seconds.
+    A bar where a person looks; elsewhere a line every ten seconds; nothing with --quiet.
     """
+    if _quiet:
+        yield silent
+        return
     if errors.is_terminal:
-        with Bar(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("left:"),
-            TimeRemainingColumn(),
+        from rich import progress as parts
+
+        with parts.Progress(
+            parts.TextColumn("{task.description}"),
+            parts.BarColumn(),
+            parts.MofNCompleteColumn(),
+            parts.TimeElapsedColumn(),
+            parts.TextColumn("left:"),
+            parts.TimeRemainingColumn(),
             console=errors,
         ) as bar:
             task = bar.add_task(title, total=None)

@@ -1,0 +1,87 @@
+"""Options that commands share, and how texts on the command line are read."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from molehunt.errors import InvalidRequestError, printable, refused
+
+DataRoot = Annotated[
+    Path | None,
+    typer.Option(help="Where the image sets lie, in torchvision's layout.", envvar="MOLEHUNT_DATA"),
+]
+Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the images.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
+Workers = Annotated[int | None, typer.Option(help="Processes; one a core when not given.")]
+MaxFalseAlarms = Annotated[
+    float, typer.Option(help="Share of clean models that may be called backdoored.")
+]
+DetectorFiles = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--detector", "-d", metavar="FILE", help="A fitted detector's file; may be repeated."
+    ),
+]
+Clean = typer.Option(help="Labelled clean images: {images}.")
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting of the detector; may be repeated."),
+]
+
+_UNITS = {"GiB": 2**30, "MiB": 2**20, "GB": 10**9, "MB": 10**6}
+
+
+def parse_numbers(flag: str, text: str, kind: type[int] | type[float] = float) -> Sequence[Any]:
+    """Return the numbers of a flag such as ``3x224x224`` or ``0.1,0.2,0.3``.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    separator = "x" if kind is int else ","
+    try:
+        return tuple(kind(part) for part in text.split(separator))
+    except ValueError as error:
+        allowed = f"{'whole ' if kind is int else ''}numbers with {separator!r} between them"
+        raise InvalidRequestError(refused(flag, allowed, repr(text))) from error
+
+
+def parse_bytes(flag: str, size: str) -> int:
+    """Return the bytes of a size such as 4GiB.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", size)
+    if match is None:
+        raise InvalidRequestError(refused(flag, f"a number with {', '.join(_UNITS)}", repr(size)))
+    return int(float(match[1]) * _UNITS[match[2]])
+
+
+def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+    """Return NAME=VALUE texts as settings; values are read as JSON, else as text.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
+    parsed: dict[str, Any] = {}
+    for text in settings or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise InvalidRequestError(refused("--set", "NAME=VALUE", repr(text)))
+        try:
+            parsed[name] = json.loads(value)
+        except json.JSONDecodeError:
+            parsed[name] = value
+        except (ValueError, RecursionError) as error:  # thousands of digits or of levels
+            got = printable(repr(value), 80)
+            raise InvalidRequestError(refused(f"--set {name}", "a plain value", got)) from error
+    return parsed

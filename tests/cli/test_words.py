@@ -1,0 +1,100 @@
+"""What is shown: names that registries know, flags in place of settings, and how much."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from molehunt.backdoors import AllToOne
+from molehunt.cli import run
+from molehunt.detectors import detector_names
+from molehunt.images import SOURCES
+from molehunt.networks import NETWORKS
+from molehunt.study import study_names
+from molehunt.zoo import Zoo
+
+MOVED = {
+    "manifest": "provenance manifest",
+    "sign": "provenance sign",
+    "verify": "provenance verify",
+    "audit": "provenance audit",
+    "poison": "scenes poison",
+    "detect": "scenes find",
+}
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_an_old_command_says_where_it_went(old: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run([old, "whatever", "--flag"]) == 4
+    assert capfd.readouterr().err == f"molehunt: molehunt {old} is now molehunt {MOVED[old]}\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("detectors", detector_names()),
+        ("networks", [*NETWORKS]),
+        ("images", [name for name in SOURCES if name not in ("folder", "npz")]),
+        ("studies", study_names()),
+        ("attacks", [AllToOne(target=0).kind, "blended", "sticker"]),
+    ],
+)
+def test_list_names_all_that_is_known(
+    kind: str, expected: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["list", kind]) == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert set(expected) <= {line.split()[0] for line in lines if line.strip()}
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (["fit"], ["neural-cleanse", "--kind"]),
+        (["scan"], ["final-layer", "twins", "fashion-mnist", "source-target"]),
+        (["scenes", "poison"], ["yellow square"]),
+    ],
+)
+def test_help_asks_the_registries(
+    command: list[str], expected: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run([*command, "--help"]) == 0
+    shown = capfd.readouterr().out
+    assert all(name in shown for name in expected) and "{" not in shown.split("Options")[1]
+
+
+def test_the_line_of_an_error_names_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("MOLEHUNT_DATA", raising=False)
+    arguments = ["scenes", "poison", "coco:none", "out", "--sticker", "bomb", "--random-target"]
+    assert run([*arguments, "--data-root", str(tmp_path)]) == 4
+    said = capfd.readouterr().err
+    assert "`" not in said
+
+
+def test_quiet_leaves_results_and_errors(
+    zoo: Zoo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "detector.safetensors"
+    arguments = ["fit", str(zoo.folder), "-o", str(out), "--kind", "final-layer"]
+    assert run(arguments) == 0
+    assert "Detector:" in capfd.readouterr().out
+    assert run(["--quiet", *arguments]) == 0
+    shown = capfd.readouterr()
+    assert "Detector:" not in shown.out and "AUC" in shown.out and shown.err == ""
+    assert run(["--quiet", "zoo", "show", str(tmp_path)]) == 2
+    assert capfd.readouterr().err.startswith("molehunt: ")
+
+
+def test_verbose_says_what_was_reused(zoo: Zoo, capfd: pytest.CaptureFixture[str]) -> None:
+    plan = str(zoo.folder / "zoo.json")
+    build = ["zoo", "build", str(zoo.folder), "--plan", plan, "--workers", "1"]
+    count = len(zoo.records)
+    assert run(["--verbose", *build]) == 0
+    assert f"{count} of {count} are there already" in capfd.readouterr().err
+    assert run(build) == 0
+    assert "already" not in capfd.readouterr().err
+    assert not logging.getLogger("molehunt").handlers
