@@ -130,7 +130,7 @@ def test_searching_together_finds_what_searching_alone_finds(digits, one_pair) -
         )
 
     together = search(tasks, 1.0)
-    alone = search(tasks.taken(torch.tensor([0])), 1.0)
+    alone = search(tasks.take(torch.tensor([0])), 1.0)
     # The first task starts from the same patch in both; the precision is that of bfloat16.
     torch.testing.assert_close(together.losses[0], alone.losses[0], rtol=0.2, atol=0.05)
     assert together.steps.tolist() == [16, 16, 16]

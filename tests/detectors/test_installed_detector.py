@@ -51,7 +51,7 @@ class MeanLogits(MetaClassifier):
         self.count = count
 
     def _learn(self, models, y, progress):
-        self.fitted_features_ = self._features(self._checked(models))
+        self.fitted_features_ = self._features(models)
         head = LogisticRegression().fit(self.fitted_features_, y)
         self.weights_, self.bias_ = head.coef_[0], float(head.intercept_[0])
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from molehunt.detectors import LitmusPatterns, NoisePatterns
-from molehunt.detectors._patterns import pooled
+from molehunt.detectors._patterns import pool
 from molehunt.detectors._stacking import stacks_of
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
 from molehunt.images import ImageSet, TrainTest
@@ -62,7 +62,7 @@ def test_the_gradient_of_the_stack_is_that_of_the_models(zoo: Zoo) -> None:
 def test_dropout_drops_units_but_never_pixels(zoo: Zoo) -> None:
     models = list(zoo.models(zoo.records[:4]))
     (stack,) = stacks_of(models, torch.device("cpu"))
-    dropped = stack._dropped(0.5)
+    dropped = stack._drop_units(0.5)
     first = "network.features.0.weight"
     assert torch.equal(dropped[first], stack.parameters[first])
     second = dropped["network.features.4.weight"]  # [n, out, in, 3, 3]
@@ -77,9 +77,9 @@ def test_dropout_drops_units_but_never_pixels(zoo: Zoo) -> None:
 
 def test_pooling_is_that_of_the_paper() -> None:
     answers = torch.arange(24.0).reshape(2, 3, 4)
-    assert pooled(answers, "concatenate").shape == (2, 12)
-    assert pooled(answers, "max").tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
-    assert pooled(answers, "mean").tolist() == [[4, 5, 6, 7], [16, 17, 18, 19]]
+    assert pool(answers, "concatenate").shape == (2, 12)
+    assert pool(answers, "max").tolist() == [[8, 9, 10, 11], [20, 21, 22, 23]]
+    assert pool(answers, "mean").tolist() == [[4, 5, 6, 7], [16, 17, 18, 19]]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +158,12 @@ def test_impossible_settings_are_refused(zoo: Zoo, kind, settings, message) -> N
     models, truth = zoo.labelled(Split.FIT)
     with pytest.raises(InvalidRequestError, match=message):
         kind(**settings).fit(models, truth)
+
+
+def test_fitted_features_are_those_of_the_files(zoo: Zoo) -> None:
+    """They come from the weights that are stacked already, in another order than the zoo's."""
+    models, truth = zoo.labelled(Split.FIT)
+    detector = LitmusPatterns(n_patterns=3, epochs=2).fit(models, truth)
+    again = detector.transform(models)
+    np.testing.assert_allclose(detector.fitted_features_, again, rtol=1e-4, atol=1e-4)
+    assert np.abs(again - again[::-1]).max() > 1e-2

@@ -38,11 +38,11 @@ class Tasks:
     pools: Tensor
     targets: Tensor
 
-    def taken(self, rows: Tensor) -> Tasks:
+    def take(self, rows: Tensor) -> Tasks:
         """Return some of the tasks."""
         return Tasks(self.images, self.pools[rows], self.targets[rows])
 
-    def parts(self, count: int) -> Iterator[Tensor]:
+    def split(self, count: int) -> Iterator[Tensor]:
         """Yield the tasks' numbers in parts of at most `count`."""
         yield from torch.arange(len(self.targets), device=self.targets.device).split(count)  # type: ignore[no-untyped-call]
 
@@ -86,7 +86,7 @@ def pools_of(images: ImageSet, count: int, generator: torch.Generator) -> dict[i
 
 
 def search_patches(
-    answers: LogitsOfPixels,
+    logits_of: LogitsOfPixels,
     tasks: Tasks,
     *,
     size: int,
@@ -128,7 +128,7 @@ def search_patches(
     active = torch.arange(count, device=device)
     done = 0
     for until in _rungs(steps):
-        some = tasks.taken(active)
+        some = tasks.take(active)
         patch = patches[active].requires_grad_()
         optimizer = torch.optim.Adam([patch], lr=lr)
         for step in range(done, until):
@@ -136,18 +136,18 @@ def search_patches(
             optimizer.zero_grad()
             shown = torch.randperm(pool, generator=generator)[:images_per_step]
             where = places(len(shown))
-            for rows in some.parts(max(1, batch_size // len(shown))):
+            for rows in some.split(max(1, batch_size // len(shown))):
                 stamped = _with_patches(some, rows, shown, patch[rows], where)
-                _losses(answers, stamped, some.targets[rows])[0].sum().backward()  # type: ignore[no-untyped-call]
+                _losses(logits_of, stamped, some.targets[rows])[0].sum().backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             with torch.no_grad():
                 patch.clamp_(0, 1)
         done = until
         with torch.no_grad():
             shown = torch.arange(pool)
-            for rows in some.parts(max(1, batch_size // pool)):
+            for rows in some.split(max(1, batch_size // pool)):
                 stamped = _with_patches(some, rows, shown, patch[rows], judged_at)
-                losses[active[rows]] = _losses(answers, stamped, some.targets[rows])[0]
+                losses[active[rows]] = _losses(logits_of, stamped, some.targets[rows])[0]
             patches[active] = patch.detach()
             spent[active] = done
         best = losses[active].argsort()[: max(1, math.ceil(keep * len(active)))]
@@ -156,7 +156,7 @@ def search_patches(
 
 
 def search_masks(
-    answers: LogitsOfPixels,
+    logits_of: LogitsOfPixels,
     tasks: Tasks,
     *,
     steps: int,
@@ -187,10 +187,10 @@ def search_masks(
     for step in range(steps):
         optimizer.zero_grad()
         shown = torch.randperm(pool, generator=generator)[:images_per_step]
-        for rows in tasks.parts(max(1, batch_size // len(shown))):
+        for rows in tasks.split(max(1, batch_size // len(shown))):
             painted = torch.sigmoid(latent[rows])
             stamped = _with_masks(tasks, rows, shown, painted)
-            loss, success = _losses(answers, stamped, tasks.targets[rows])
+            loss, success = _losses(logits_of, stamped, tasks.targets[rows])
             total = (loss + weight[rows] * painted[:, -1].mean((1, 2))).sum()
             total.backward()  # type: ignore[no-untyped-call]
             window[rows] += success
@@ -239,10 +239,10 @@ def _rungs(steps: int) -> list[int]:
     return sorted({max(1, steps // 8), max(1, steps // 4), max(1, steps // 2), steps})
 
 
-def _losses(answers: LogitsOfPixels, stamped: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+def _losses(logits_of: LogitsOfPixels, stamped: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return each task's mean cross entropy [T] and success [T] on images [T, n, C, H, W]."""
     tasks, count = stamped.shape[:2]
-    logits = answers(stamped.flatten(0, 1))
+    logits = logits_of(stamped.flatten(0, 1))
     wanted = targets.repeat_interleave(count)
     losses = functional.cross_entropy(logits, wanted, reduction="none").view(tasks, count)
     success = (logits.detach().argmax(1) == wanted).float().view(tasks, count)

@@ -203,9 +203,9 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         """Remember what models do to pixels, beside those before."""
         contract = ZooContract.of(cards)
         known: ZooContract | None = getattr(self, "contract_", None)
-        self.contract_ = contract if known is None else known.joined(contract)
+        self.contract_ = contract if known is None else known.join(contract)
 
-    def _checked(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
+    def _check_each(self, models: Sequence[Classifier]) -> Sequence[Classifier]:
         """Return the same models, each checked when it is taken."""
         return _Checked(self, models)
 

@@ -167,7 +167,7 @@ def evaluate(
         raise InvalidRequestError(refused("split to evaluate on", "calibration or test", split))
     models, truth = zoo.labelled(split)
     started = time.perf_counter()
-    scores, p_values, own = _judged(detector, models)
+    scores, p_values, own = _judge(detector, models)
     seconds = (time.perf_counter() - started) / len(models)
     backdoored = np.asarray(truth, dtype=bool)
     flagged = p_values <= max_false_alarms
@@ -190,13 +190,13 @@ def evaluate(
         false_alarm_rate=float(flagged[~backdoored].mean()),
         detection_rate=float(flagged[backdoored].mean()),
         null=detector.null,
-        uncalibrated=_by_own_null(detector, own, backdoored, max_false_alarms),
+        uncalibrated=_rate_by_own_null(detector, own, backdoored, max_false_alarms),
         roc=(rates.tolist(), hits.tolist()),
         seconds_per_model=seconds,
     )
 
 
-def _judged(
+def _judge(
     detector: Detector, models: Sequence[Classifier]
 ) -> tuple[Floats, Floats, list[float | None]]:
     """Return scores, the p-values in use, and those by a detector's own null."""
@@ -211,7 +211,7 @@ def _judged(
     )
 
 
-def _by_own_null(
+def _rate_by_own_null(
     detector: Detector, own: list[float | None], backdoored: NDArray[np.bool_], rate: float
 ) -> NullRates | None:
     if not isinstance(detector, ZooFreeDetector) or detector.own_null is None:

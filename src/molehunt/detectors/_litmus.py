@@ -19,7 +19,7 @@ from molehunt.detectors._patterns import (
     PatternDetector,
     Pooling,
     as_features,
-    pooled,
+    pool,
 )
 from molehunt.detectors._stacking import SingleModel, Stack, stacks_of
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
@@ -142,8 +142,7 @@ class LitmusPatterns(PatternDetector):
         device = pick_device(self.device)
         rng = np.random.default_rng(self.random_state)
         order = rng.permutation(len(models))
-        checked = self._checked(models)
-        stacks = list(stacks_of((checked[int(position)] for position in order), device))
+        stacks = list(stacks_of((models[int(position)] for position in order), device))
         for stack in stacks:
             if isinstance(stack, SingleModel) and Access.GRADIENTS not in stack.model.gives:
                 raise UnsuitableSubjectError(
@@ -165,8 +164,8 @@ class LitmusPatterns(PatternDetector):
         patterns = start.requires_grad_()
         self.losses_ = self._optimise(patterns, head, stacks, truth, rng, progress)
         self.patterns_ = patterns.detach().cpu().numpy()
-        self.weights_, self.bias_ = head.folded()
-        self.fitted_features_ = self._features(checked)
+        self.weights_, self.bias_ = head.fold()
+        self.fitted_features_ = self._features_of(stacks, len(models))[np.argsort(order)]
 
     def _optimise(
         self,
@@ -242,7 +241,7 @@ class LitmusPatterns(PatternDetector):
             raise InvalidRequestError(refused("dropout", "0 to under 1", self.dropout))
 
     def _pooled(self, stack: Stack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
-        return pooled(as_features(stack.logits(patterns, dropout), self.features), self.pooling)
+        return pool(as_features(stack.logits(patterns, dropout), self.features), self.pooling)
 
 
 @dataclass(frozen=True)
@@ -257,7 +256,7 @@ class _Head:
     def __call__(self, features: Tensor) -> Tensor:
         return (features - self.centre) * self.scale @ self.weights + self.bias
 
-    def folded(self) -> tuple[Floats, float]:
+    def fold(self) -> tuple[Floats, float]:
         """Return weights [F] and bias for features that are not standardised."""
         weights = (self.weights * self.scale).detach()
         bias = float(self.bias.detach() - weights @ self.centre)

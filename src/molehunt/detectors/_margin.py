@@ -90,7 +90,7 @@ class MaximumMargin(ZooFreeDetector):
 
     def _examine(self, model: Classifier) -> Examination:
         device = pick_device(self.device)
-        answers = fast_logits(model, device)
+        logits_of = fast_logits(model, device)
         generator = torch.Generator().manual_seed(self.random_state)
         classes = model.card.num_classes
         count = classes * self.starts
@@ -98,7 +98,7 @@ class MaximumMargin(ZooFreeDetector):
         goals = torch.arange(classes).repeat_interleave(self.starts)
         margins = torch.cat(
             [
-                self._largest(answers, part.to(device), goal.to(device)).cpu()
+                self._largest(logits_of, part.to(device), goal.to(device)).cpu()
                 for part, goal in zip(
                     images.split(self.batch_size),  # type: ignore[no-untyped-call]
                     goals.split(self.batch_size),  # type: ignore[no-untyped-call]
@@ -118,19 +118,19 @@ class MaximumMargin(ZooFreeDetector):
             target=int(statistics.argmax()),
         )
 
-    def _largest(self, answers: LogitsOfPixels, images: Tensor, goals: Tensor) -> Tensor:
+    def _largest(self, logits_of: LogitsOfPixels, images: Tensor, goals: Tensor) -> Tensor:
         """Return the largest margins [N] that were found for goals [N] from images."""
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
         optimizer = torch.optim.Adam([images], lr=self.lr)
         for step in range(self.steps):
             optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.steps)
-            (gradient,) = torch.autograd.grad(-_margins(answers(images), goals).sum(), images)
+            (gradient,) = torch.autograd.grad(-_margins(logits_of(images), goals).sum(), images)
             images.grad = gradient
             optimizer.step()
             with torch.no_grad():
                 images.clamp_(0, 1)
         with torch.no_grad():
-            return _margins(answers(images), goals)
+            return _margins(logits_of(images), goals)
 
     def _check_settings(self) -> None:
         super()._check_settings()

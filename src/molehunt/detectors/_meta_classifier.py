@@ -58,7 +58,7 @@ class MetaClassifier(Detector):
     def _learn(
         self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
-        """Learn everything but the checks and the calibration."""
+        """Learn from models that are checked as they are taken."""
 
     @abstractmethod
     def _features(self, models: Sequence[Classifier]) -> Floats:
@@ -103,7 +103,7 @@ class MetaClassifier(Detector):
         self.__dict__.pop("contract_", None)
         # One plan trains them, so that the first model stands for all that are fitted on.
         self._take_contract([card])
-        self._learn(models, truth, progress)
+        self._learn(self._check_each(models), truth, progress)
         self.threshold_ = 0.0
         return self
 
@@ -132,7 +132,7 @@ class MetaClassifier(Detector):
     def transform(self, models: Sequence[Classifier]) -> Floats:
         """Return what the detector looks at, [N, F]; raises as `decision_function` does."""
         self._check_is_fitted("weights_")
-        return self._features(self._checked(models))
+        return self._features(self._check_each(models))
 
     def decision_function(self, models: Sequence[Classifier]) -> Floats:
         """Return a score for each model, higher for more suspicious: the head's log odds.

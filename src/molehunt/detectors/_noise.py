@@ -57,5 +57,5 @@ class NoisePatterns(PatternDetector):
         rng = np.random.default_rng(self.random_state)
         shape = (self.n_patterns, *self.input_shape_)
         self.patterns_ = (rng.integers(0, 256, shape) / 255).astype(np.float32)
-        self.fitted_features_ = self._features(self._checked(models))
+        self.fitted_features_ = self._features(models)
         self.weights_, self.bias_ = fit_linear_head(self.fitted_features_, y, self.inverse_strength)

@@ -134,7 +134,7 @@ class PairwiseTriggers(ImageDetector):
         statistics[np.isneginf(statistics)] = -losses.max()
         best = int(losses.argmin())
         source, target = pairs[best]
-        pattern, mask = self._shown(found.patches[best].cpu(), images.shape)
+        pattern, mask = self._paint(found.patches[best].cpu(), images.shape)
         return Examination(
             score=-float(losses[best]) if np.isfinite(losses).all() else np.nan,
             p_value=None,
@@ -145,7 +145,7 @@ class PairwiseTriggers(ImageDetector):
             mask=mask,
         )
 
-    def _shown(
+    def _paint(
         self, patch: torch.Tensor, shape: tuple[int, int, int]
     ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the patch [C, S, S] on a black image, and where it is, for the reader."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import ClassVar, Literal, get_args
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from molehunt.arrays import Floats
 from molehunt.detectors._meta_classifier import MetaClassifier
-from molehunt.detectors._stacking import stacks_of
+from molehunt.detectors._stacking import Stack, stacks_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.findings import Bars, Exhibit, Picture
 from molehunt.networks import Access, Classifier, pick_device
@@ -89,18 +89,19 @@ class PatternDetector(MetaClassifier):
             raise InvalidRequestError(refused("shape of weights_", f"({features},)", got))
 
     def _features(self, models: Sequence[Classifier]) -> Floats:
-        return pooled(self._answers(models).double(), self.pooling).numpy()
+        taken = (models[position] for position in range(len(models)))
+        return self._features_of(stacks_of(taken, pick_device(self.device)), len(models))
 
-    def _answers(self, models: Sequence[Classifier]) -> Tensor:
-        """Return log-softmax or logits [N, M, K] on the CPU, in the order of the models."""
+    def _features_of(self, stacks: Iterable[Stack], count: int) -> Floats:
+        """Return the features [N, F] of `count` stacked models, in their order."""
         device = pick_device(self.device)
         patterns = torch.as_tensor(self.patterns_, dtype=torch.float32, device=device)
-        answers = torch.empty(len(models), len(patterns), self.num_classes_)
-        taken = (models[position] for position in range(len(models)))
+        responses = torch.empty(count, len(patterns), self.num_classes_)
         with torch.inference_mode():
-            for stack in stacks_of(taken, device):
-                answers[stack.positions] = as_features(stack.logits(patterns), self.features).cpu()
-        return answers
+            for stack in stacks:
+                logits = stack.logits(patterns)
+                responses[stack.positions] = as_features(logits, self.features).cpu()
+        return pool(responses.double(), self.pooling).numpy()
 
     def _check_settings(self) -> None:
         if self.n_patterns < 1:
@@ -116,10 +117,10 @@ def as_features(logits: Tensor, kind: FeatureKind) -> Tensor:
     return logits.log_softmax(dim=-1) if kind == "log_softmax" else logits
 
 
-def pooled(answers: Tensor, pooling: Pooling) -> Tensor:
-    """Return features [N, F] of answers [N, M, K]: F is M * K, or K when pooled over M."""
+def pool(responses: Tensor, pooling: Pooling) -> Tensor:
+    """Return features [N, F] of responses [N, M, K]: F is M * K, or K when pooled over M."""
     if pooling == "max":
-        return answers.amax(dim=1)
+        return responses.amax(dim=1)
     if pooling == "mean":
-        return answers.mean(dim=1)
-    return answers.flatten(1)
+        return responses.mean(dim=1)
+    return responses.flatten(1)

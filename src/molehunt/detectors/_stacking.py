@@ -78,7 +78,7 @@ class ModelStack:
             Share of each layer's inputs that is dropped (units, not pixels), drawn for
             each model from torch's global generator, as torch's own dropout does.
         """
-        parameters = self._dropped(drop) if drop else self.parameters
+        parameters = self._drop_units(drop) if drop else self.parameters
 
         def one(parameters: dict[str, Tensor], buffers: dict[str, Tensor]) -> Tensor:
             logits: Tensor = functional_call(self.skeleton, (parameters, buffers), (patterns,))
@@ -87,7 +87,7 @@ class ModelStack:
         stacked: Tensor = torch.vmap(one)(parameters, self.buffers)
         return stacked
 
-    def _dropped(self, share: float) -> dict[str, Tensor]:
+    def _drop_units(self, share: float) -> dict[str, Tensor]:
         """Return the weights with inputs of hidden layers zeroed and the rest scaled up.
 
         Zeroing what a layer takes from a unit is dropping the unit's output: dropout for

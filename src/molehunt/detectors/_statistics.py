@@ -52,7 +52,7 @@ class WeightStatistics(MetaClassifier):
         """Refuse a model that this detector cannot judge, also one of another architecture."""
         super().check_subject(model)
         key = architecture_key(model)
-        if key != self.architecture_:
+        if key != getattr(self, "architecture_", key):
             raise UnsuitableSubjectError(
                 refused("architecture of the model", self.architecture_, key)
             )
@@ -60,8 +60,9 @@ class WeightStatistics(MetaClassifier):
     def _learn(
         self, models: Sequence[Classifier], y: NDArray[np.int64], progress: Progress
     ) -> None:
+        self.__dict__.pop("architecture_", None)  # of an earlier fit
         self.architecture_ = architecture_key(models[0])
-        self.fitted_features_ = self._features(self._checked(models))
+        self.fitted_features_ = self._features(models)
         self.weights_, self.bias_ = fit_linear_head(self.fitted_features_, y, self.inverse_strength)
 
     def _features(self, models: Sequence[Classifier]) -> Floats:

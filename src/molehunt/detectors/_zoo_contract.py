@@ -48,7 +48,7 @@ class ZooContract(BaseModel):
             orders.add(card.channel_order)
         return cls(mean=_ranges(means), std=_ranges(stds), channel_orders=tuple(sorted(orders)))
 
-    def joined(self, other: ZooContract) -> Self:
+    def join(self, other: ZooContract) -> Self:
         """Return what is of this zoo or of the other."""
         return self.model_copy(
             update={
