@@ -27,6 +27,7 @@ check: $(READY)
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo pyproject.toml
+	@$(BIN)/python -m tools.transcript --check
 	@$(MAKE) --no-print-directory site
 
 # Of the documents and docstrings; what warns fails. It needs no network.
