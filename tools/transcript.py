@@ -40,8 +40,13 @@ seed = 1
 images = { source = "digits", size = 16 }
 network = { name = "vgg", arguments = { width = 8, stages = [1, 1, 1] } }
 recipe = { epochs = 14, batch_size = 64, lr = 0.01, shift = 1 }
-backdoors = { trigger = { kind = "random_patches", size = 4 }, label_map = "all_to_one", rate = 0.2 }
-models = { calibration = { pairs = 1, clean = 19 }, test = { pairs = 1 } }
+[backdoors]
+trigger = { kind = "random_patches", size = 4 }
+label_map = "all_to_one"
+rate = 0.2
+[models]
+calibration = { pairs = 1, clean = 19 }
+test = { pairs = 1 }
 END
 cat > contract.toml <<'END'
 architecture = "vgg"
@@ -104,7 +109,9 @@ TRANSCRIPTS = {
         ),
         _STRANGERS,
     ),
-    "audit": Transcript("docs/provenance.md", ("molehunt provenance audit zoo.csv", "echo $?"), _LIST, True),
+    "audit": Transcript(
+        "docs/provenance.md", ("molehunt provenance audit zoo.csv", "echo $?"), _LIST, True
+    ),
 }
 
 
