@@ -4,16 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
 from molehunt.detectors import (
+    Detector,
+    FinalLayer,
     LitmusPatterns,
     WeightStatistics,
     auc_with_interval,
     conformal_p_values,
     conformal_threshold,
+    count_verdicts,
     evaluate,
     fit_on_zoo,
     models_needed,
@@ -21,6 +24,7 @@ from molehunt.detectors import (
     shuffled_labels,
 )
 from molehunt.errors import InvalidRequestError
+from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.zoo import Split, Zoo
 
 scores = st.lists(st.floats(-5, 5).map(lambda x: round(x, 1)), min_size=1, max_size=60)
@@ -52,6 +56,7 @@ def test_false_alarms_stay_under_the_stated_rate() -> None:
     assert np.mean(alarms) == pytest.approx(0.05, abs=0.01)
 
 
+@settings(deadline=None)
 @given(negatives=scores, positives=scores)
 def test_auc_is_that_of_scikit_learn(negatives, positives) -> None:
     truth = [0] * len(negatives) + [1] * len(positives)
@@ -87,6 +92,24 @@ def test_evaluation_counts_and_rates(zoo: Zoo) -> None:
     flagged = detector.predict(models)
     assert found.accuracy == pytest.approx((flagged == truth).mean())
     assert found.detection_rate == pytest.approx(flagged[np.array(truth) == 1].mean())
+
+
+@pytest.mark.parametrize("detector", [WeightStatistics(), FinalLayer()])
+def test_verdicts_are_counted_as_a_scan_gives_them(zoo: Zoo, detector: Detector) -> None:
+    """Of real files: what abstains there abstains in the counts, whatever its score."""
+    fitted = fit_on_zoo(detector, zoo)
+    found = evaluate(fitted, zoo, max_false_alarms=0.2).verdicts
+    records = {kind: zoo.select(Split.TEST, kind) for kind in ("clean", "backdoored")}
+    for kind, counts in (("clean", found.clean), ("backdoored", found.backdoored)):
+        results = scan_subjects(
+            [zoo.path_of(record) for record in records[kind]],
+            [DetectorCheck("it", fitted)],
+            max_false_alarms=0.2,
+        )
+        assert counts == count_verdicts(result.verdict for result in results)
+        assert counts.detected + counts.abstained + counts.passed == counts.of == 3
+    few = evaluate(fitted, zoo, max_false_alarms=0.01).verdicts
+    assert few.backdoored.abstained == few.backdoored.of
 
 
 def test_evaluating_on_the_fitting_models_is_refused(zoo: Zoo) -> None:

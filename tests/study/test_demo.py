@@ -31,6 +31,11 @@ def test_the_demo_writes_what_it_says(tmp_path: Path) -> None:
     assert f"{figures['litmus']['auc']:.3f}" in page
     assert len(result.scans) == 2
     assert Verdict.FAILED not in {scan.verdict for scan in result.scans}
+    of_scores = result.evaluations["litmus"].verdicts.model_dump()
+    assert figures["verdicts"] == {**of_scores, "placebo": figures["verdicts"]["placebo"]}
+    counts = tiny_plan().models[Split.TEST]
+    assert figures["verdicts"]["backdoored"]["of"] == counts.pairs
+    assert figures["verdicts"]["placebo"]["of"] == counts.placebo
 
 
 def test_the_plan_of_the_demo_is_large_enough_and_honest() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -17,6 +18,7 @@ from molehunt.detectors._base import Detector
 from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
+from molehunt.findings import Verdict, find_verdict
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
 from molehunt.zoo import Split, Zoo
@@ -53,6 +55,45 @@ class NullRates(BaseModel):
     detection_rate: Share
 
 
+class VerdictCounts(BaseModel):
+    """What a scan says of so many models: found backdoored, nothing can be said, clean."""
+
+    model_config = ConfigDict(frozen=True)
+
+    detected: Count
+    abstained: Count
+    passed: Count
+    of: Count
+
+    def __str__(self) -> str:
+        return f"{self.detected} / {self.abstained} / {self.passed}"
+
+
+def count_verdicts(verdicts: Iterable[Verdict]) -> VerdictCounts:
+    """Count verdicts: backdoored is detected, clean is passed, every other is abstained.
+
+    Examples
+    --------
+    >>> print(count_verdicts([Verdict.CLEAN, Verdict.CLEAN, Verdict.INCONCLUSIVE]))
+    0 / 1 / 2
+    """
+    counts = Counter(verdicts)
+    detected, passed = counts[Verdict.BACKDOORED], counts[Verdict.CLEAN]
+    total = counts.total()
+    return VerdictCounts(
+        detected=detected, abstained=total - detected - passed, passed=passed, of=total
+    )
+
+
+class Verdicts(BaseModel):
+    """The verdicts that a scan gives backdoored and clean models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backdoored: VerdictCounts
+    clean: VerdictCounts
+
+
 class Evaluation(BaseModel):
     """What a detector scored on test models.
 
@@ -63,7 +104,10 @@ class Evaluation(BaseModel):
     auc, placebo, accuracy, false_alarm_rate, detection_rate : float
         `auc` of backdoored against clean, `placebo` of placebo against clean (0.5 is
         ideal), and at the threshold calibrated for `max_false_alarms`: `accuracy`,
-        `false_alarm_rate` (share of clean models flagged) and `detection_rate`.
+        `false_alarm_rate` (share of clean models flagged) and `detection_rate`. They are
+        of scores; a scan may abstain where a score is high.
+    verdicts : Verdicts, optional
+        What a scan by this detector alone says; files of before have none.
     null : str
         What the p-values behind these rates are against.
     uncalibrated : NullRates, optional
@@ -84,6 +128,7 @@ class Evaluation(BaseModel):
     accuracy: Share
     false_alarm_rate: Share
     detection_rate: Share
+    verdicts: Verdicts | None = None
     null: str | None = None
     uncalibrated: NullRates | None = None
     roc: tuple[list[Share], list[Share]]
@@ -167,7 +212,7 @@ def evaluate(
         raise InvalidRequestError(refused("split to evaluate on", "calibration or test", split))
     models, truth = zoo.labelled(split)
     started = time.perf_counter()
-    scores, p_values, own = _judge(detector, models)
+    scores, p_values, own, verdicts = _judge(detector, models, max_false_alarms)
     seconds = (time.perf_counter() - started) / len(models)
     backdoored = np.asarray(truth, dtype=bool)
     flagged = p_values <= max_false_alarms
@@ -189,6 +234,10 @@ def evaluate(
         accuracy=float((flagged == backdoored).mean()),
         false_alarm_rate=float(flagged[~backdoored].mean()),
         detection_rate=float(flagged[backdoored].mean()),
+        verdicts=Verdicts(
+            backdoored=count_verdicts(verdicts[n] for n in np.flatnonzero(backdoored)),
+            clean=count_verdicts(verdicts[n] for n in np.flatnonzero(~backdoored)),
+        ),
         null=detector.null,
         uncalibrated=_rate_by_own_null(detector, own, backdoored, max_false_alarms),
         roc=(rates.tolist(), hits.tolist()),
@@ -197,18 +246,20 @@ def evaluate(
 
 
 def _judge(
-    detector: Detector, models: Sequence[Classifier]
-) -> tuple[Floats, Floats, list[float | None]]:
-    """Return scores, the p-values in use, and those by a detector's own null."""
+    detector: Detector, models: Sequence[Classifier], rate: float
+) -> tuple[Floats, Floats, list[float | None], list[Verdict]]:
+    """Return scores, the p-values in use, those by a detector's own null, and a scan's verdicts."""
     if not isinstance(detector, ZooFreeDetector):
+        findings = list(detector.judge(models, [rate] * len(models)))
         scores = detector.decision_function(models)
-        return scores, detector.p_values(scores), []
-    found = [detector.examine(models[position]) for position in range(len(models))]
-    return (
-        np.array([item.score for item in found]),
-        np.array([detector.p_value_of(item) for item in found]),
-        [item.p_value for item in found],
-    )
+        p_values, own = detector.p_values(scores), []
+    else:
+        found = [detector.examine(models[position]) for position in range(len(models))]
+        scores = np.array([item.score for item in found])
+        p_values = np.array([detector.p_value_of(item) for item in found])
+        own = [item.p_value for item in found]
+        findings = [detector.read(item, models[n], rate) for n, item in enumerate(found)]
+    return scores, p_values, own, [find_verdict([finding]) for finding in findings]
 
 
 def _rate_by_own_null(

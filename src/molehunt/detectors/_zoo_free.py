@@ -231,12 +231,18 @@ class ZooFreeDetector(Detector):
             except UnsuitableSubjectError as error:
                 yield Finding(name, Status.INCONCLUSIVE, str(error), BACKDOOR)
                 continue
-            p_value = None if self.null is None else self.p_value_of(found)
-            read = interpret(self, name, found.score, p_value, rate, model.card.num_classes)
-            if found.remark and read.p_value is not None and read.p_value <= rate:
-                read = replace(read, message=f"{read.message}; {found.remark}")
-            pictures = draw_trigger(found, model.card, getattr(self, "images", None))
-            yield replace(read, target=found.target, exhibits=(*pictures, *read.exhibits))
+            yield self.read(found, model, rate, name)
+
+    def read(
+        self, found: Examination, model: Classifier, rate: float, name: str = "detector"
+    ) -> Finding:
+        """Return what a scan says of a model that was examined; see `judge`."""
+        p_value = None if self.null is None else self.p_value_of(found)
+        finding = interpret(self, name, found.score, p_value, rate, model.card.num_classes)
+        if found.remark and finding.p_value is not None and finding.p_value <= rate:
+            finding = replace(finding, message=f"{finding.message}; {found.remark}")
+        pictures = draw_trigger(found, model.card, getattr(self, "images", None))
+        return replace(finding, target=found.target, exhibits=(*pictures, *finding.exhibits))
 
     def _take_kind_of(self, model: Classifier) -> None:
         self.input_shape_ = model.card.input_shape

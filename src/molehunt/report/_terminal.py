@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from molehunt.backdoors import Treatment
@@ -68,25 +68,25 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
     """Return one row a detector, with intervals."""
     first = next(iter(evaluations.values()))
     table = Table(
-        "detector",
+        Column("detector", no_wrap=True),
         "AUC [95 %]",
         "placebo AUC",
-        "accuracy",
-        "false alarms",
-        "detected",
-        "ms a model",
-        title=f"{first.clean} clean and {first.backdoored} backdoored test models, "
-        f"{first.placebos} placebos; threshold at {first.max_false_alarms:.0%} false alarms",
+        f"{first.backdoored} backdoored",
+        f"{first.clean} clean",
+        Column("ms a model", justify="right"),
+        title="Verdicts on test models: called backdoored / abstained / called clean, at "
+        f"{first.max_false_alarms:.0%} false alarms; {first.placebos} placebos",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
     )
     for name, found in evaluations.items():
         table.add_row(
             name,
             str(found.auc),
             "-" if found.placebo is None else str(found.placebo),
-            f"{found.accuracy:.1%}",
-            f"{found.false_alarm_rate:.1%}",
-            f"{found.detection_rate:.1%}",
+            "-" if found.verdicts is None else str(found.verdicts.backdoored),
+            "-" if found.verdicts is None else str(found.verdicts.clean),
             f"{1000 * found.seconds_per_model:.1f}",
         )
     return table

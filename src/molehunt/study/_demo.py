@@ -16,6 +16,7 @@ from molehunt.detectors import (
     LitmusPatterns,
     NoisePatterns,
     WeightStatistics,
+    count_verdicts,
     evaluate,
     fit_on_zoo,
     name_of,
@@ -124,12 +125,19 @@ def run_demo(
         shuffled = shuffled_control(litmus, zoo, repeats=SHUFFLES, progress=progress)
     file = folder / "litmus.safetensors"
     save_detector(litmus, file, zoo=zoo.summary(), evaluation=evaluations["litmus"])
+    fitted = DetectorCheck.load(file)
+    tested = zoo.select(Split.TEST)
+    results = scan_subjects([zoo.path_of(record) for record in tested], [fitted])
+    found = dict(zip((record.id for record in tested), results, strict=True))
+    verdicts = {
+        kind.value: count_verdicts(
+            found[record.id].verdict for record in tested if record.treatment is kind
+        )
+        for kind in Treatment
+    }
     # The first pair of the test part: neither of the two was chosen by its score.
     first = zoo.select(Split.TEST, Treatment.BACKDOORED)[0]
-    pair = [record for record in zoo.records if record.id in (first.twin, first.id)]
-    pair.sort(key=lambda record: record.treatment is Treatment.BACKDOORED)
-    fitted = DetectorCheck.load(file)
-    scans = scan_subjects([zoo.path_of(record) for record in pair], [fitted])
+    scans = [found[str(first.twin)], found[first.id]]
     measured = {name: _detector_figures(found) for name, found in evaluations.items()}
     figures = {
         "zoo": zoo_figures(zoo),
@@ -138,9 +146,11 @@ def run_demo(
             "shuffled": shuffled.model_dump(mode="json"),
             "placebo": measured["litmus"]["placebo"],
         },
+        # Of a scan of every test model, not of scores.
+        "verdicts": {kind: counts.model_dump() for kind, counts in verdicts.items()},
         "scans": {
-            record.treatment.value: {"verdict": scan.verdict.value, "p": scan.findings[-1].p_value}
-            for record, scan in zip(pair, scans, strict=True)
+            kind.value: {"verdict": scan.verdict.value, "p": scan.findings[-1].p_value}
+            for kind, scan in zip((Treatment.CLEAN, Treatment.BACKDOORED), scans, strict=True)
         },
         "seed": plan.seed,
         "hardware": hardware(),
