@@ -24,6 +24,7 @@ from molehunt.detectors import (
     shuffled_labels,
 )
 from molehunt.errors import InvalidRequestError
+from molehunt.findings import Finding, Status
 from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.zoo import Split, Zoo
 
@@ -127,3 +128,25 @@ def test_too_few_calibration_models_never_give_a_verdict(zoo: Zoo) -> None:
     detector = fit_on_zoo(WeightStatistics(), zoo, max_false_alarms=0.01)
     assert math.isinf(detector.threshold_)
     assert not detector.predict(zoo.labelled(Split.TEST)[0]).any()
+
+
+def test_an_alarm_far_from_the_zoo_stands_only_as_far_as_the_zoo_is_wide(zoo: Zoo) -> None:
+    """Clean verdicts do not stand there at all."""
+    detector = fit_on_zoo(WeightStatistics(), zoo)
+    known, unknown = (zoo.select(split, "clean", "backdoored") for split in (Split.FIT, Split.TEST))
+    models = zoo.models([*known, *unknown])
+
+    def judge() -> list[Finding]:
+        return list(detector.judge(models, [0.2] * len(models)))
+
+    before = judge()
+    detector.typical_distance_ = -1.0  # nothing is typical
+    familiar = detector.is_familiar(detector.transform(models))
+    assert familiar[: len(known)].all() and not familiar.all()
+    seen = set()
+    for old, new, near in zip(before, judge(), familiar, strict=True):
+        stands = near and old.p_value <= 0.2
+        assert new.status is (Status.FOUND if stands else Status.INCONCLUSIVE)
+        assert ("farther" in new.message) == stands
+        seen.add((bool(near), old.p_value <= 0.2))
+    assert {(True, True), (True, False), (False, True)} <= seen

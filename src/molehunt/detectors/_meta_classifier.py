@@ -164,11 +164,24 @@ class MetaClassifier(Detector):
                 yield replace(read, status=Status.INCONCLUSIVE, message=message, p_value=None)
                 continue
             if read.p_value is not None and not self.is_typical(row[None])[0]:
-                message = (
-                    f"unlike every model of the detector's zoo, so p = {p_value:.2g} means nothing"
-                )
-                read = replace(read, status=Status.INCONCLUSIVE, message=message)
+                read = self._doubt(read, row[None])
             yield replace(read, exhibits=(*read.exhibits, *self._draw(row)))
+
+    def _doubt(self, finding: Finding, features: Floats) -> Finding:
+        """Return what is left of a finding about a model that calibration models are unlike.
+
+        A backdoor that the detector never saw is far from clean models because it is one. So
+        an alarm stands where the model is no farther from the zoo than one of the fitting
+        models would be, had it not been fitted on. Farther out, clean models of other recipes
+        score as backdoored ones do (docs/detectors.md).
+        """
+        if finding.status is Status.FOUND and self.is_familiar(features)[0]:
+            remark = "farther from the zoo than its calibration models, not than its fitting models"
+            return replace(finding, message=f"{finding.message}; {remark}")
+        message = (
+            f"unlike every model of the detector's zoo, so p = {finding.p_value:.2g} means nothing"
+        )
+        return replace(finding, status=Status.INCONCLUSIVE, message=message)
 
     def _draw(self, features: Floats) -> tuple[Exhibit, ...]:
         """Return what there is to see of a model's features [F]."""
@@ -183,17 +196,30 @@ class MetaClassifier(Detector):
         self._check_is_fitted("typical_distance_")
         return self._distance(features) <= self.typical_distance_
 
+    def is_familiar(self, features: Floats) -> NDArray[np.bool_]:
+        """Tell which features [N, F] are no farther from fitting models than those from each other.
+
+        A model like the N fitting models fails with a chance of at most 1 / (N + 1), as far as
+        their having been fitted on moved none of them.
+        """
+        farthest = float(self._distance(None).max())
+        return self._distance(features) <= farthest
+
     def score_features(self, features: Floats) -> Floats:
         """Return the scores [N] of features [N, F] that `transform` gave."""
         scores: Floats = features @ np.asarray(self.weights_, dtype=np.float64) + float(self.bias_)
         return scores
 
-    def _distance(self, features: Floats) -> Floats:
-        """Return the distance to the nearest fitting model, features scaled to unit spread."""
+    def _distance(self, features: Floats | None) -> Floats:
+        """Return the distance to the nearest fitting model, features scaled to unit spread.
+
+        Without features: of each fitting model to the nearest other one.
+        """
         from sklearn.neighbors import NearestNeighbors  # noqa: PLC0415  heavy
 
         reference = np.asarray(self.fitted_features_, dtype=np.float64)
         spread = reference.std(axis=0) + 1e-6
         neighbours = NearestNeighbors(n_neighbors=1).fit(reference / spread)
-        distances: Floats = neighbours.kneighbors(features / spread)[0][:, 0]
+        points = None if features is None else features / spread
+        distances: Floats = neighbours.kneighbors(points)[0][:, 0]
         return distances
