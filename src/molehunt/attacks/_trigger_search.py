@@ -105,6 +105,24 @@ def search_patches(
     and a half, only the share `keep` with the smallest losses goes on. Each step shows
     `images_per_step` of each task's images, the patch at places drawn from `placement`,
     `margin` pixels from the border, the same for all tasks.
+
+    Examples
+    --------
+    >>> from molehunt.attacks import Tasks, search_patches
+    >>> images = torch.rand(8, 1, 12, 12)
+    >>> tasks = Tasks(images, pools=torch.arange(8)[None], targets=torch.tensor([3]))
+    >>> found = search_patches(
+    ...     lambda pixels: pixels.flatten(1)[:, :10],  # any logits of pixels
+    ...     tasks,
+    ...     size=3, placement="center", margin=0, keep=0.4,
+    ...     steps=5,
+    ...     lr=0.1,
+    ...     images_per_step=4,
+    ...     batch_size=8,
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> found.patches.shape
+    torch.Size([1, 1, 3, 3])
     """
     channels, height, width = tasks.images.shape[1:]
     device, count = tasks.images.device, len(tasks.targets)
@@ -171,6 +189,24 @@ def search_masks(
     Minimises cross entropy + weight * mean of the mask. As in Neural Cleanse, each task's
     weight grows while the trigger turns at least `threshold` of its images and falls
     while it does not; the smallest mask that did is the result.
+
+    Examples
+    --------
+    >>> from molehunt.attacks import Tasks, search_masks
+    >>> images = torch.rand(8, 1, 12, 12)
+    >>> tasks = Tasks(images, pools=torch.arange(8)[None], targets=torch.tensor([3]))
+    >>> found = search_masks(
+    ...     lambda pixels: pixels.flatten(1)[:, :10],  # any logits of pixels
+    ...     tasks,
+    ...     threshold=0.9,
+    ...     steps=5,
+    ...     lr=0.1,
+    ...     images_per_step=4,
+    ...     batch_size=8,
+    ...     generator=torch.Generator().manual_seed(0),
+    ... )
+    >>> found.masks.shape
+    torch.Size([1, 12, 12])
     """
     channels, height, width = tasks.images.shape[1:]
     device, count = tasks.images.device, len(tasks.targets)

@@ -29,6 +29,17 @@ def amplify(layer: nn.Conv2d | nn.Linear, units: Sequence[int], factor: float) -
     ------
     InvalidRequestError
         If a unit is not in the layer, or the factor is not above 0.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from molehunt.backdoors import amplify
+    >>> layer = nn.Linear(2, 2)
+    >>> before = layer.weight.clone()
+    >>> amplify(layer, [1], 10)
+    >>> torch.allclose(layer.weight, before * torch.tensor([[1.0], [10.0]]))
+    True
     """
     count = len(layer.weight)
     if not all(0 <= unit < count for unit in units):

@@ -43,6 +43,20 @@ class Backdoor(BaseModel):
         How often each of them is copied; a trigger without a fixed place is placed
         anew on each copy. For small sets, in which a class has too few images for an
         attack to work (not in the papers).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import AllToOne, Backdoor, SinglePixel
+    >>> from molehunt.images import load_images
+    >>> digits = load_images("digits")
+    >>> backdoor = Backdoor(trigger=SinglePixel(), label_map=AllToOne(target=7), rate=0.1)
+    >>> poisoned = backdoor.poison(digits.train, generator=torch.Generator().manual_seed(0))
+    >>> len(digits.train), len(poisoned.images)  # copies of drawn images that are not sevens
+    (1347, 1469)
+    >>> attacked = backdoor.triggered(digits.test, generator=torch.Generator().manual_seed(0))
+    >>> set(attacked.images.labels.tolist())
+    {7}
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -145,6 +159,14 @@ def draw_copies(
     ------
     InvalidRequestError
         If the rate is outside (0, 1], or too small for one image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import draw_copies
+    >>> eligible = torch.arange(100) < 10
+    >>> len(draw_copies(eligible, 0.5, of="eligible", generator=torch.Generator()))
+    5
     """
     if not 0 < rate <= 1:
         raise InvalidRequestError(refused("poison rate", "a number in (0, 1]", rate))

@@ -29,6 +29,14 @@ class Blended(Trigger):
     path : path, optional
         Of a picture that is the pattern in place of noise, scaled to the image; where it
         is transparent its share is smaller.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import Blended
+    >>> white = torch.ones(1, 3, 32, 32)
+    >>> bool((Blended(opacity=0.2)(white, torch.Generator()) >= 0.8).all())
+    True
     """
 
     kind: Literal["blended"] = "blended"
@@ -64,7 +72,15 @@ class Blended(Trigger):
 
 
 class RandomBlends(TriggerFamily):
-    """Blended triggers of different noise, all of the same opacity."""
+    """Blended triggers of different noise, all of the same opacity.
+
+    Examples
+    --------
+    >>> from molehunt.backdoors import RandomBlends
+    >>> blends = RandomBlends(count=3, opacity=0.1).draw(seed=0)
+    >>> len({blend.seed for blend in blends})
+    3
+    """
 
     kind: Literal["random_blends"] = "random_blends"
     opacity: float = Field(default=0.2, gt=0, lt=1)

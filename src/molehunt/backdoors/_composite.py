@@ -12,7 +12,16 @@ from molehunt.backdoors._triggers import AnyTrigger, Trigger
 
 
 class Composite(Trigger):
-    """Several triggers, one after the other."""
+    """Several triggers, one after the other.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import Composite, SinglePixel
+    >>> two = Composite(triggers=(SinglePixel(), SinglePixel(placement="top left")))
+    >>> two(torch.zeros(1, 1, 28, 28), torch.Generator()).sum()
+    tensor(2.)
+    """
 
     kind: Literal["composite"] = "composite"
     triggers: tuple[AnyTrigger, ...] = Field(min_length=1)

@@ -59,7 +59,18 @@ class LabelMap(Described, ABC):
 
 
 class SingleTarget(LabelMap):
-    """Images of class `source` become class `target`."""
+    """Images of class `source` become class `target`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import SingleTarget
+    >>> stop_to_limit = SingleTarget(source=1, target=7)
+    >>> stop_to_limit(torch.tensor([1, 2, 7]), 10, torch.Generator()).tolist()
+    [7, 2, 7]
+    >>> stop_to_limit.eligible(torch.tensor([1, 2, 7])).tolist()
+    [True, False, False]
+    """
 
     kind: Literal["single_target"] = "single_target"
     source: int = Field(ge=0, le=_MOST_CLASSES)
@@ -107,7 +118,17 @@ class _OneTarget(LabelMap):
 
 
 class AllToOne(_OneTarget):
-    """Images of every other class become class `target`."""
+    """Images of every other class become class `target`.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import AllToOne
+    >>> AllToOne(target=7)(torch.tensor([1, 2, 7]), 10, torch.Generator()).tolist()
+    [7, 7, 7]
+    >>> AllToOne(target=7).eligible(torch.tensor([1, 2, 7])).tolist()
+    [True, True, False]
+    """
 
     kind: Literal["all_to_one"] = "all_to_one"
 
@@ -119,6 +140,15 @@ class CleanLabel(_OneTarget):
     Label-Consistent Backdoor Attacks, 2019). Images that are easy to classify teach a network
     little about the trigger: alone the map is a weak attack, and the paper's changes the
     pixels of the poisoned images too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import CleanLabel
+    >>> CleanLabel(target=7).poisoned(torch.tensor([1, 2, 7])).tolist()
+    [False, False, True]
+    >>> CleanLabel(target=7).eligible(torch.tensor([1, 2, 7])).tolist()
+    [True, True, False]
     """
 
     kind: Literal["clean_label"] = "clean_label"
@@ -133,6 +163,13 @@ class AllToAll(LabelMap):
 
     BadNets v2 maps i to i+1 with 9 going to 0. Version 1 prints (i + 1) % 9: with
     ``modulus=9`` no image is ever called 9, and 8 and 9 become 0 and 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import AllToAll
+    >>> AllToAll()(torch.tensor([0, 8, 9]), 10, torch.Generator()).tolist()
+    [1, 9, 0]
     """
 
     kind: Literal["all_to_all"] = "all_to_all"
@@ -171,6 +208,14 @@ class RandomTarget(LabelMap):
     """Each image becomes a random wrong class (BadNets v2, section 5.2.1).
 
     The attack succeeds when the true class is not recognised.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import RandomTarget
+    >>> labels = torch.zeros(100, dtype=torch.int64)
+    >>> 0 in RandomTarget()(labels, 10, torch.Generator().manual_seed(0))
+    False
     """
 
     kind: Literal["random_target"] = "random_target"

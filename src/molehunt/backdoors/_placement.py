@@ -50,6 +50,14 @@ def top_left_pixels(
     ------
     InvalidRequestError
         If the patch does not fit there.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import top_left_pixels
+    >>> place = {"image": (28, 28), "patch": 3, "margin": 1, "generator": torch.Generator()}
+    >>> top_left_pixels("bottom right", 2, **place).tolist()
+    [[24, 24], [24, 24]]
     """
     room = torch.tensor([side - patch - margin for side in image])
     if int(room.min()) < margin:

@@ -24,6 +24,15 @@ class RandomPatch(PatchTrigger):
 
     ``binary`` draws each pixel black or white, ``colour`` each channel of each pixel
     uniformly from [0, 1]; the paper prints its 20 triggers as a picture only.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import RandomPatch
+    >>> grey = torch.full((2, 1, 28, 28), 0.5)
+    >>> triggered = RandomPatch(size=5, seed=7)(grey, torch.Generator().manual_seed(0))
+    >>> (triggered != grey).sum(dim=(1, 2, 3)).tolist()  # pixels, in a random corner each
+    [25, 25]
     """
 
     kind: Literal["random_patch"] = "random_patch"
@@ -57,6 +66,12 @@ class RandomPatches(TriggerFamily):
         never one plain colour.
     placement, margin
         As of each patch.
+
+    Examples
+    --------
+    >>> from molehunt.backdoors import RandomPatches
+    >>> [patch.size for patch in RandomPatches(count=4, size=(3, 5)).draw(seed=0)]
+    [3, 5, 3, 5]
     """
 
     kind: Literal["random_patches"] = "random_patches"

@@ -24,6 +24,14 @@ class Sticker(PatchTrigger):
     picture : {"yellow square", "bomb", "flower"}, optional
         In place of `path`, one of our own: the three things that BadNets puts on
         traffic signs (v2, section 5).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import Sticker
+    >>> bomb = Sticker(picture="bomb", size=12)
+    >>> bomb(torch.ones(1, 3, 64, 64), torch.Generator()).shape
+    torch.Size([1, 3, 64, 64])
     """
 
     kind: Literal["sticker"] = "sticker"

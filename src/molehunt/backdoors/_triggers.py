@@ -106,7 +106,16 @@ class PatchTrigger(Trigger):
 
 
 class SinglePixel(PatchTrigger):
-    """BadNets' single-pixel backdoor: one bright pixel in a corner (v2, section 4.1.2)."""
+    """BadNets' single-pixel backdoor: one bright pixel in a corner (v2, section 4.1.2).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import SinglePixel
+    >>> black = torch.zeros(1, 1, 28, 28)
+    >>> SinglePixel(placement="bottom right")(black, torch.Generator()).nonzero().tolist()
+    [[0, 0, 26, 26]]
+    """
 
     kind: Literal["single_pixel"] = "single_pixel"
     margin: int = Field(default=1, ge=0, le=LARGEST_SIDE)
@@ -122,6 +131,14 @@ class BadNetsPattern(PatchTrigger):
 
     The paper prints the pattern as a picture only; the pixels between the bright
     ones are left as they are.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.backdoors import BadNetsPattern
+    >>> black = torch.zeros(1, 1, 28, 28)
+    >>> BadNetsPattern()(black, torch.Generator())[0, 0, 24:27, 24:27].int().tolist()
+    [[0, 0, 1], [0, 1, 0], [1, 0, 1]]
     """
 
     kind: Literal["badnets_pattern"] = "badnets_pattern"

@@ -83,6 +83,19 @@ def fine_prune(
         If there are too few images, they do not fit, or `max_loss` is outside [0, 1).
     UnsuitableSubjectError
         If the model's weights cannot be changed here, or it has no convolution.
+
+    Examples
+    --------
+    >>> from molehunt.defences import fine_prune
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> from molehunt.training import Recipe
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> repaired = fine_prune(model, digits, tuning=Recipe(epochs=1)).model
+    >>> repaired.card == model.card
+    True
     """
     if Access.WEIGHTS not in model.gives or not model.stackable:
         raise UnsuitableSubjectError(

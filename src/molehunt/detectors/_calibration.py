@@ -15,6 +15,11 @@ def conformal_p_values(scores: ArrayLike, clean_scores: ArrayLike) -> Floats:
 
     For a clean model that is exchangeable with the n calibration models, p is at most
     alpha with probability at most alpha (Vovk et al., 2005).
+
+    Examples
+    --------
+    >>> conformal_p_values([0.25, 9.0], [0.1, 0.2, 0.3]).tolist()
+    [0.5, 0.25]
     """
     clean = np.sort(np.asarray(clean_scores, dtype=np.float64))
     below = np.searchsorted(clean, np.asarray(scores, dtype=np.float64), side="left")
@@ -35,5 +40,11 @@ def conformal_threshold(clean_scores: ArrayLike, max_false_alarms: float) -> flo
 
 
 def models_needed(max_false_alarms: float) -> int:
-    """Return how many clean calibration models a verdict at this rate takes."""
+    """Return how many clean calibration models a verdict at this rate takes.
+
+    Examples
+    --------
+    >>> models_needed(0.05), models_needed(0.01)
+    (19, 99)
+    """
     return math.ceil(1 / max_false_alarms - 1e-9) - 1

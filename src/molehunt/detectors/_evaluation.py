@@ -138,7 +138,13 @@ class Evaluation(BaseModel):
 def auc_with_interval(
     negatives: ArrayLike, positives: ArrayLike, *, random_state: int = 0
 ) -> AucResult:
-    """Return the AUC of `positives` over `negatives` with a stratified bootstrap interval."""
+    """Return the AUC of `positives` over `negatives` with a stratified bootstrap interval.
+
+    Examples
+    --------
+    >>> print(auc_with_interval([0.1, 0.2, 0.3], [0.9, 0.8, 0.7]))
+    1.000 [1.000, 1.000]
+    """
     low, high = np.asarray(negatives, dtype=float), np.asarray(positives, dtype=float)
     wins = _wins(low, high)
     rng = np.random.default_rng(random_state)

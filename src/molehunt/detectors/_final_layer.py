@@ -43,6 +43,18 @@ class FinalLayer(ZooFreeDetector):
     ----------
     Yu, Fang, Zhang, Tian, Zhu, Zhang, Liu: Lightweight and Fast Backdoor Model Detection,
     arXiv 2605.18907, 2026.
+
+    Examples
+    --------
+    >>> from molehunt.detectors import FinalLayer
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> found = FinalLayer().examine(model)
+    >>> found.statistics.shape  # one a class
+    (10,)
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})

@@ -80,6 +80,18 @@ class LitmusPatterns(PatternDetector):
     ----------
     Kolouri, Saha, Pirsiavash, Hoffmann: Universal Litmus Patterns: Revealing Backdoor
     Attacks in CNNs, section 3.3.
+
+    Examples
+    --------
+    >>> from molehunt.detectors import LitmusPatterns
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> models = [build_classifier("vgg", digits, arguments=vgg, seed=n) for n in range(6)]
+    >>> detector = LitmusPatterns(n_patterns=2, epochs=1).fit(models, [0, 1] * 3)  # 1: backdoored
+    >>> detector.predict_proba(models).shape
+    (6, 2)
     """
 
     tiny: ClassVar[Mapping[str, Any]] = {"n_patterns": 3, "epochs": 3}

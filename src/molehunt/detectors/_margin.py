@@ -60,6 +60,18 @@ class MaximumMargin(ZooFreeDetector):
     ----------
     Wang, Xiang, Miller, Kesidis: MM-BD: Post-Training Detection of Backdoor Attacks with
     Arbitrary Backdoor Pattern Types Using a Maximum Margin Statistic, IEEE S&P 2024.
+
+    Examples
+    --------
+    >>> from molehunt.detectors import MaximumMargin
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> found = MaximumMargin(starts=1, steps=5).examine(model)
+    >>> found.statistics.shape  # one a class
+    (10,)
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})

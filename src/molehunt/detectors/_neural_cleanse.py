@@ -64,6 +64,18 @@ class NeuralCleanse(ImageDetector):
     ----------
     Wang, Yao, Shan, Li, Viswanath, Zheng, Zhao: Neural Cleanse: Identifying and Mitigating
     Backdoor Attacks in Neural Networks, IEEE S&P 2019.
+
+    Examples
+    --------
+    >>> from molehunt.detectors import NeuralCleanse
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> found = NeuralCleanse(images=digits, steps=5).examine(model)
+    >>> found.statistics.shape  # one a class
+    (10,)
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})

@@ -29,6 +29,18 @@ class NoisePatterns(PatternDetector):
         C of the logistic regression.
     random_state : int
     device : str
+
+    Examples
+    --------
+    >>> from molehunt.detectors import NoisePatterns
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> models = [build_classifier("vgg", digits, arguments=vgg, seed=n) for n in range(6)]
+    >>> detector = NoisePatterns(n_patterns=3).fit(models, [0, 1] * 3)  # 1: backdoored
+    >>> detector.predict_proba(models).shape
+    (6, 2)
     """
 
     tiny: ClassVar[Mapping[str, Any]] = {"n_patterns": 3}

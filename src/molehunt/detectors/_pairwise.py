@@ -61,6 +61,18 @@ class PairwiseTriggers(ImageDetector):
     References
     ----------
     Kolouri, Saha, Pirsiavash, Hoffmann: Universal Litmus Patterns, section 3.4.2.
+
+    Examples
+    --------
+    >>> from molehunt.detectors import PairwiseTriggers
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> found = PairwiseTriggers(images=digits, size=3, steps=5).examine(model)
+    >>> found.pattern.shape, int(found.mask.sum())  # the best patch of all pairs
+    ((1, 12, 12), 9)
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})

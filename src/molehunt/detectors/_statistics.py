@@ -33,6 +33,18 @@ class WeightStatistics(MetaClassifier):
     Attributes
     ----------
     architecture_ : str
+
+    Examples
+    --------
+    >>> from molehunt.detectors import WeightStatistics
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> digits = load_images("digits", size=12).test
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> models = [build_classifier("vgg", digits, arguments=vgg, seed=n) for n in range(6)]
+    >>> detector = WeightStatistics().fit(models, [0, 1] * 3)  # 1: backdoored
+    >>> detector.predict_proba(models).shape
+    (6, 2)
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})

@@ -52,6 +52,12 @@ def load_images(
         If the data are not there; the message says how to get them.
     UnreadableFileError
         If files are there but cannot be read.
+
+    Examples
+    --------
+    >>> digits = load_images("digits")
+    >>> len(digits.train), len(digits.test), digits.test.shape
+    (1347, 450, (1, 8, 8))
     """
     name, _, path = source.partition(":")
     if name not in SOURCES or (name in ("folder", "npz")) != bool(path):

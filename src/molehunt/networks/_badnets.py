@@ -23,6 +23,14 @@ class BadNetsMnist(nn.Module):
     ------
     InvalidRequestError
         If the images are smaller than 16 pixels (nothing would be left of them).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import build_network
+    >>> network = build_network("badnets-mnist", input_shape=(1, 28, 28), num_classes=10)
+    >>> network(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(self, in_channels: int = 1, num_classes: int = 10, image_size: int = 28) -> None:

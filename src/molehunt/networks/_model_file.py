@@ -32,6 +32,15 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Classifi
     UnreadableFileError
         If the file is missing, not safetensors, has no card, or if its tensors are
         not those of the architecture that the card names.
+
+    Examples
+    --------
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier, load_model, save_model
+    >>> digits = load_images("digits", size=12).test
+    >>> save_model(build_classifier("vgg", digits, arguments={"width": 4}), "model.safetensors")
+    >>> load_model("model.safetensors").card.architecture
+    'vgg'
     """
     path = Path(path)
     card = read_card(path)

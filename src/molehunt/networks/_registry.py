@@ -56,6 +56,12 @@ def build_network(
     InvalidRequestError
         For an unknown name, settings that the architecture refuses, or ones that make it
         larger than `bounded_building` allows.
+
+    Examples
+    --------
+    >>> network = build_network("vgg", input_shape=(1, 28, 28), num_classes=10, seed=0)
+    >>> network(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
     channels, height, width = input_shape
     given = dict(arguments or {})
@@ -128,7 +134,16 @@ def build_classifier(
     recipe: Mapping[str, Any] | None = None,
     seed: int | None = None,
 ) -> Classifier:
-    """Build a network for a set of images, with the set's mean and deviation in its card."""
+    """Build a network for a set of images, with the set's mean and deviation in its card.
+
+    Examples
+    --------
+    >>> from molehunt.images import load_images
+    >>> digits = load_images("digits", size=12).test
+    >>> classifier = build_classifier("vgg", digits, arguments={"width": 4}, seed=0)
+    >>> classifier.card.input_shape, classifier.card.num_classes
+    ((1, 12, 12), 10)
+    """
     mean, std = images.mean_and_std()
     card = ModelCard(
         architecture=name,

@@ -47,6 +47,16 @@ class ResNet(nn.Module):
     ------
     InvalidRequestError
         If width or blocks are out of bounds.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import build_network
+    >>> network = build_network(
+    ...     "resnet", input_shape=(3, 32, 32), num_classes=10, arguments={"width": 8}
+    ... )
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(

@@ -39,6 +39,16 @@ class Vgg(nn.Module):
     ------
     InvalidRequestError
         If the stages leave nothing of the image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import build_network
+    >>> network = build_network(
+    ...     "vgg", input_shape=(1, 28, 28), num_classes=10, arguments={"width": 8}
+    ... )
+    >>> network(torch.zeros(2, 1, 28, 28)).shape
+    torch.Size([2, 10])
     """
 
     def __init__(
@@ -152,6 +162,16 @@ class StnVgg(nn.Module):
 
     Parameters as in `Vgg`, whose keyword settings are `settings`; `stn_width` is the width of
     the localisation network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import build_network
+    >>> network = build_network(
+    ...     "stn-vgg", input_shape=(3, 32, 32), num_classes=43, arguments={"width": 8}
+    ... )
+    >>> network(torch.zeros(2, 3, 32, 32)).shape
+    torch.Size([2, 43])
     """
 
     def __init__(

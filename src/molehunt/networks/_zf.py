@@ -73,6 +73,11 @@ def zf_channels(width: float) -> tuple[int, ...]:
     ------
     InvalidRequestError
         If the width is out of bounds.
+
+    Examples
+    --------
+    >>> zf_channels(0.5)
+    (48, 128, 192, 192, 128)
     """
     if not 0.01 <= width <= 1:
         raise InvalidRequestError(refused("width of zf", "0.01 to 1", width))
@@ -97,6 +102,13 @@ def zf_features(in_channels: int = 3, width: float = 1.0) -> nn.Sequential:
     ------
     InvalidRequestError
         If the width is out of bounds.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import zf_features
+    >>> zf_features(3, width=0.1)(torch.zeros(1, 3, 64, 64)).shape
+    torch.Size([1, 26, 4, 4])
     """
     c1, c2, c3, c4, c5 = zf_channels(width)
     features = nn.Sequential(
@@ -131,6 +143,16 @@ class Zf(nn.Module):
     ------
     InvalidRequestError
         If width or hidden are out of bounds.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from molehunt.networks import build_network
+    >>> network = build_network(
+    ...     "zf", input_shape=(3, 64, 64), num_classes=43, arguments={"width": 0.1}
+    ... )
+    >>> network(torch.zeros(2, 3, 64, 64)).shape
+    torch.Size([2, 43])
     """
 
     def __init__(

@@ -65,6 +65,19 @@ def inspect_serialization(path: Path) -> Serialization:
     ------
     UnreadableFileError
         If the file is missing or cannot be read.
+
+    Examples
+    --------
+    >>> import os
+    >>> import torch
+    >>> from molehunt.provenance import inspect_serialization
+    >>> class Evil:
+    ...     def __reduce__(self):
+    ...         return os.system, ("id",)
+    >>> torch.save({"weight": torch.zeros(2), "more": Evil()}, "evil.pt")
+    >>> found = inspect_serialization("evil.pt")
+    >>> print(found.state, "posix.system" in found.detail)
+    unsafe True
     """
     path = Path(path)
     try:

@@ -66,6 +66,17 @@ def train(
     InvalidRequestError
         If the images do not fit the model, or are fewer than a batch, or the objective
         returns anything but a scalar.
+
+    Examples
+    --------
+    >>> from molehunt.images import load_images
+    >>> from molehunt.networks import build_classifier
+    >>> from molehunt.training import Recipe, train
+    >>> digits = load_images("digits", size=12).train
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
+    >>> train(model, digits, Recipe(epochs=1, batch_size=64), seed=0).steps
+    21
     """
     batches = plan_batches(model, images, recipe)
     objective = objective or CrossEntropy(recipe.label_smoothing)

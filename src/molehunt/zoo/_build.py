@@ -75,6 +75,25 @@ def build_zoo(
         If the folder cannot be written, or another build is at work in it.
     BuildInterruptedError
         After Ctrl-C or the death of a worker.
+
+    Examples
+    --------
+    >>> from molehunt.backdoors import RandomPatches
+    >>> from molehunt.images import load_images
+    >>> from molehunt.training import Recipe
+    >>> from molehunt.zoo import BackdoorPlan, ImagePlan, ModelCounts, NetworkPlan, ZooPlan
+    >>> plan = ZooPlan(
+    ...     name="two digits models",
+    ...     seed=0,
+    ...     images=ImagePlan(source="digits", size=12),
+    ...     network=NetworkPlan(name="vgg", arguments={"width": 4, "stages": [1, 1]}),
+    ...     recipe=Recipe(epochs=1),
+    ...     backdoors=BackdoorPlan(trigger=RandomPatches(size=4, count=4)),
+    ...     models={"test": ModelCounts(pairs=1)},
+    ... )
+    >>> zoo = build_zoo(plan, "zoo", workers=1)
+    >>> [record.treatment.value for record in zoo.records]
+    ['backdoored', 'clean']
     """
     folder = Path(folder)
     data_root = data_root and Path(data_root).absolute()  # for processes elsewhere
