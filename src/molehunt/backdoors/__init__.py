@@ -9,7 +9,6 @@ from molehunt.backdoors._backdoor import Backdoor, PoisonBase, draw_copies
 from molehunt.backdoors._blended import Blended, RandomBlends
 from molehunt.backdoors._composite import Composite
 from molehunt.backdoors._drawings import PictureName, sticker_picture
-from molehunt.backdoors._kinds import kinds_of
 from molehunt.backdoors._label_maps import (
     AllToAll,
     AllToOne,
@@ -69,7 +68,6 @@ __all__ = [
     "TriggeredImages",
     "amplify",
     "draw_copies",
-    "kinds_of",
     "sticker_picture",
     "top_left_pixels",
 ]

@@ -47,11 +47,11 @@ def sticker_picture(name: PictureName, size: int) -> Tensor:
         raise InvalidRequestError(refused("picture", ", ".join(get_args(PictureName)), repr(name)))
     if size < 1:
         raise InvalidRequestError(refused("picture size", "at least 1 pixel", size))
-    return _drawn(name, size).clone()
+    return _draw(name, size).clone()
 
 
 @lru_cache(maxsize=16)
-def _drawn(name: PictureName, size: int) -> Tensor:
+def _draw(name: PictureName, size: int) -> Tensor:
     factor = max(4, math.ceil(_FINE / size))
     canvas = Image.new("RGBA", (size * factor, size * factor))
     _DRAWINGS[name](_Pen(canvas))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
@@ -38,10 +38,10 @@ class Described(BaseModel):
             if not issubclass(cls, known):
                 raise TypeError(refused(f"kind of {cls.__name__}", "one of its own", repr(kind)))
 
-
-def kinds_of(*bases: type[Described]) -> dict[str, type[Described]]:
-    """Return the known classes below `bases` by their kind."""
-    return {kind: known for kind, known in _KINDS.items() if issubclass(known, bases)}
+    @classmethod
+    def kinds(cls) -> dict[str, type[Self]]:
+        """Return the classes below this one by their kind."""
+        return {kind: known for kind, known in _KINDS.items() if issubclass(known, cls)}
 
 
 def by_kind(*bases: type[Described]) -> BeforeValidator:
@@ -50,7 +50,10 @@ def by_kind(*bases: type[Described]) -> BeforeValidator:
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
-        kind, known = value.get("kind"), kinds_of(*bases)
+        known: dict[str, type[Described]] = {}
+        for base in bases:
+            known |= base.kinds()
+        kind = value.get("kind")
         if not isinstance(kind, str) or kind not in known:
             raise ValueError(refused("kind", ", ".join(known), printable(repr(kind), 80)))
         return known[kind].model_validate(value)

@@ -121,9 +121,9 @@ def zoo_tables(zoo: Zoo) -> list[Table]:
                     f"{np.mean([record.seconds for record in records]):.1f}",
                 )
     tables = [table]
-    if under := zoo.under_the_bar():
-        failures = Table("model", "clean accuracy", "attack success", title="Under the bar")
-        for record in under:
+    if failed := zoo.failed_models():
+        failures = Table("model", "clean accuracy", "attack success", title="Failed models")
+        for record in failed:
             failures.add_row(
                 record.id, f"{record.clean_accuracy:.2%}", f"{record.attack_success:.2%}"
             )

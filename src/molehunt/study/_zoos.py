@@ -24,5 +24,5 @@ def zoo_figures(zoo: Zoo) -> dict[str, Any]:
         "backdoored_accuracy": float(np.mean([record.clean_accuracy for record in backdoored])),
         "attack_success": float(np.mean([record.attack_success for record in backdoored])),
         "twin_success": float(np.mean([record.attack_success for record in twins])),
-        "under_the_bar": len(zoo.under_the_bar()),
+        "under_the_bar": len(zoo.failed_models()),
     }

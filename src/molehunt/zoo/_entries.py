@@ -16,7 +16,6 @@ from molehunt.backdoors import (
     SingleTarget,
     Treatment,
     TriggerFamily,
-    kinds_of,
 )
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.resumable import Task
@@ -94,8 +93,6 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
     }
     triggers = _deal_triggers(plan)
     dealt = _deal_targets(plan, num_classes)
-    kind = kinds_of(LabelMap)[plan.backdoors.label_map]
-    assert issubclass(kind, LabelMap)
     entries = []
     for name, (split, number, treatment) in zip(ids, members, strict=True):
         # Everything about a pair is drawn from its own stream: adding models to a
@@ -104,7 +101,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         partner = Treatment.BACKDOORED if treatment is Treatment.CLEAN else Treatment.CLEAN
         seed = int(own.integers(2**31))
         trigger = triggers[split][int(own.integers(len(triggers[split])))]
-        label_map = kind.draw(num_classes, own)
+        label_map = LabelMap.kinds()[plan.backdoors.label_map].draw(num_classes, own)
         if plan.backdoors.deal_targets:
             label_map = dealt[number % len(dealt)]
         entries.append(

@@ -17,7 +17,6 @@ from molehunt.backdoors import (
     PoisonBase,
     RandomPatches,
     TriggerFamily,
-    kinds_of,
 )
 from molehunt.errors import printable, refused
 from molehunt.images import TrainTest, load_images
@@ -99,7 +98,7 @@ class BackdoorPlan(_Plan):
     @field_validator("label_map")
     @classmethod
     def _is_known(cls, kind: str) -> str:
-        if kind not in (known := kinds_of(LabelMap)):
+        if kind not in (known := LabelMap.kinds()):
             raise ValueError(refused("label map", ", ".join(known), printable(repr(kind), 80)))
         return kind
 

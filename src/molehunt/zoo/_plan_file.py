@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from molehunt.backdoors import Trigger, TriggerFamily, kinds_of
+from molehunt.backdoors import Trigger, TriggerFamily
 from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
@@ -128,7 +128,8 @@ def _names_in(table: Any, places: list[str]) -> list[str] | None:
     if places == ["models"]:
         return list(Split)
     if places == _TRIGGER:
-        known = kinds_of(Trigger, TriggerFamily).get(str(table.get("kind")))
+        kind = str(table.get("kind"))
+        known = Trigger.kinds().get(kind) or TriggerFamily.kinds().get(kind)
         return list(known.model_fields) if known else ["kind"]
     return list(table)
 

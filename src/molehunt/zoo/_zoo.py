@@ -27,8 +27,8 @@ from molehunt.zoo._plan import Split, ZooPlan
 PLAN_FILE = "zoo.json"
 INDEX_FILE = "index.jsonl"
 MODELS_FOLDER = "models"
-SUCCESS_BAR = 0.90  # of a backdoored model (ULP, section 4)
-ACCURACY_BAR = 0.05  # how far a model may fall below its clean twin
+LEAST_SUCCESS = 0.90  # of a backdoored model (ULP, section 4)
+MOST_ACCURACY_LOST = 0.05  # how far a model may fall below its clean twin
 
 
 class Record(Entry):
@@ -170,7 +170,7 @@ class Zoo:
             raise InvalidRequestError(refused(f"{split} split of {self.folder}", allowed, counts))
         return self.models(records), labels
 
-    def under_the_bar(self) -> list[Record]:
+    def failed_models(self) -> list[Record]:
         """Return models that are not what they should be.
 
         Backdoored ones with a success under 90 %, and any with a clean accuracy more
@@ -182,11 +182,11 @@ class Zoo:
             for record in self.records
             if (
                 record.treatment is Treatment.BACKDOORED
-                and (record.attack_success or 0) < SUCCESS_BAR
+                and (record.attack_success or 0) < LEAST_SUCCESS
             )
             or (
                 record.treatment is not Treatment.CLEAN
-                and record.clean_accuracy < accuracy.get(record.twin or "", 0) - ACCURACY_BAR
+                and record.clean_accuracy < accuracy.get(record.twin or "", 0) - MOST_ACCURACY_LOST
             )
         ]
 

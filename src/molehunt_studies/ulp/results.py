@@ -152,7 +152,7 @@ def _over_the_bar(zoo: Zoo, records: UlpRecords) -> dict[str, Any]:
 
     All clean test models against the backdoored ones over the bar of the zoo.
     """
-    under = {record.id for record in zoo.under_the_bar()}
+    under = {record.id for record in zoo.failed_models()}
     works = [record.id not in under for record in zoo.select(Split.TEST, Treatment.BACKDOORED)]
     detectors: dict[str, Any] = {}
     if any(works):
