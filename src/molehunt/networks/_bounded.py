@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 from torch.nn.modules import module as hooks
+from torch.nn.parameter import is_lazy
 
 from molehunt.errors import InvalidRequestError, refused
 
@@ -41,7 +42,8 @@ def bounded_building(
     def count(_module: nn.Module, _name: str, part: Tensor | nn.Module | None) -> None:
         nonlocal parts, numbers
         parts += 1
-        numbers += part.numel() if isinstance(part, Tensor) else 0
+        # A lazy parameter has no size yet.
+        numbers += part.numel() if isinstance(part, Tensor) and not is_lazy(part) else 0
         if parts > most_parts or numbers > most_numbers:
             allowed = f"one of at most {most_parts} parts and {most_numbers} numbers"
             raise InvalidRequestError(refused("network", allowed, "a larger one"))

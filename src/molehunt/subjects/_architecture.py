@@ -13,13 +13,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn.modules.module import (
-    register_module_module_registration_hook,
-    register_module_parameter_registration_hook,
-)
 
 from molehunt.errors import InvalidRequestError, MolehuntError, need_extra, printable, refused
-from molehunt.networks import build_network
+from molehunt.networks import bounded_building, build_network
 
 _TORCHVISION, _TIMM = "torchvision:", "timm:"
 ALLOWED = "torchvision:NAME or package.module:Class (or timm:NAME, or a network of Molehunt)"
@@ -30,8 +26,9 @@ _CLASSES = (
 )
 # What would make timm load another file, or ask the network.
 _OF_FILES = {"pretrained", "checkpoint_path", "cache_dir", "pretrained_cfg"}
-# Modules and parameters of one network; the largest that torchvision has take 3,000.
-_MOST_PARTS = 50_000
+# Modules and tensors of one network, of which the largest that torchvision has take 3,000;
+# numbers without a bound: on the meta device they cost nothing.
+_MOST_PARTS, _MOST_NUMBERS = 50_000, 2**62
 
 
 @dataclass(frozen=True)
@@ -86,7 +83,7 @@ def build_architecture(
             if on_meta:
                 return build_architecture(name, arguments, input_shape, classes, on_meta=False)
             raise InvalidRequestError(_failed(name, error)) from error
-    with _device(on_meta), _bounded(name):
+    with _device(on_meta), bounded_building(_MOST_PARTS, _MOST_NUMBERS):
         try:
             if name.startswith(_TIMM):
                 return Built(_build_timm(name, arguments, input_shape[0], classes))
@@ -108,29 +105,6 @@ def _device(on_meta: bool) -> torch.device:
 def _failed(name: str, error: Exception) -> str:
     message = printable(" ".join(str(error).split()), 300)
     return f"architecture {printable(name, 80)}: {type(error).__name__}: {message}"
-
-
-@contextlib.contextmanager
-def _bounded(name: str) -> Iterator[None]:
-    """Refuse a network of more parts than any has: its arguments may be a stranger's."""
-    parts = 0
-
-    def count(*_: object) -> None:
-        nonlocal parts
-        parts += 1
-        if parts > _MOST_PARTS:
-            what = f"architecture {printable(name, 80)}: modules and parameters"
-            raise InvalidRequestError(refused(what, f"at most {_MOST_PARTS}", "more"))
-
-    hooks = [
-        register_module_module_registration_hook(count),
-        register_module_parameter_registration_hook(count),
-    ]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _build_timm(name: str, arguments: Mapping[str, Any], channels: int, classes: int) -> nn.Module:
@@ -200,7 +174,7 @@ def _call(
     if not stated and (known or open_ended):
         given[known or "num_classes"] = classes
         knows = True
-    with _device(on_meta), _bounded(name):
+    with _device(on_meta), bounded_building(_MOST_PARTS, _MOST_NUMBERS):
         try:
             network = made(**given)
         except Exception as error:  # the usual one is TypeError

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from types import MappingProxyType
-from typing import Literal, Protocol, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 from urllib.parse import SplitResult, unquote, urlsplit
 
 import numpy as np
@@ -26,6 +26,9 @@ from molehunt.networks import BlackBox, ModelCard, choose_output
 from molehunt.subjects._runtimes import as_logits
 
 Layout = Literal["nchw", "nhwc", "flat"]
+if TYPE_CHECKING:
+    from molehunt.subjects._endpoint_client import EndpointClient
+
 _SCHEMES = ("http", "https", "grpc", "grpcs")
 _BATCH_LIMIT = re.compile(r"batch.{0,3}size\D{0,40}(\d{1,6})?|max\w*.{0,3}batch", re.IGNORECASE)
 _SHORTEST_SECRET = 4  # characters; shorter ones are not looked for in texts
@@ -152,17 +155,6 @@ class Endpoint:
         return printable(" ".join(text.split()), most)
 
 
-class Client(Protocol):
-    """Asks one request; `answer` may raise `BatchTooLargeError`."""
-
-    def answer(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return all outputs by name, each [N, …], for images [N, C, H, W]."""
-
-    @property
-    def most(self) -> int:
-        """Images that the server takes at once, as far as it says so."""
-
-
 class BatchTooLargeError(UnreadableFileError):
     """A server takes fewer images a request; `most` if it said how many."""
 
@@ -190,7 +182,7 @@ def open_endpoint(endpoint: Endpoint, card: ModelCard) -> BlackBox:
     from molehunt.subjects._http import HttpClient  # noqa: PLC0415
 
     grpc = endpoint.parts.scheme.startswith("grpc")
-    client: Client = GrpcClient(endpoint, card) if grpc else HttpClient(endpoint, card)
+    client: EndpointClient = GrpcClient(endpoint, card) if grpc else HttpClient(endpoint, card)
     asked = _Asked(client, endpoint, card.num_classes)
     return BlackBox(as_logits(asked, card.num_classes), card)
 
@@ -198,7 +190,7 @@ def open_endpoint(endpoint: Endpoint, card: ModelCard) -> BlackBox:
 class _Asked:
     """Any number of images, in requests that the server takes."""
 
-    def __init__(self, client: Client, endpoint: Endpoint, classes: int) -> None:
+    def __init__(self, client: EndpointClient, endpoint: Endpoint, classes: int) -> None:
         self._client = client
         self._endpoint = endpoint
         self._classes = classes

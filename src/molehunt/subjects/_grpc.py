@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from molehunt.errors import InvalidRequestError, UnreadableFileError, need_extra, refused
 from molehunt.networks import ModelCard
 from molehunt.subjects._endpoint import BatchTooLargeError, Endpoint, batch_limit
+from molehunt.subjects._endpoint_client import EndpointClient
 from molehunt.subjects._input_form import InputForm, read_form
 
 _LARGEST_ANSWER = 64 * 2**20  # bytes
@@ -24,18 +25,14 @@ _TO_DO = {
 }
 
 
-class GrpcClient:
+class GrpcClient(EndpointClient):
     """Asks for answers one request at a time, not faster than allowed."""
 
     def __init__(self, endpoint: Endpoint, card: ModelCard) -> None:
         self._library = need_extra("grpc", "tritonclient.grpc", f"{endpoint.shown}: gRPC")
         self._error = need_extra("grpc", "tritonclient.utils", "gRPC").InferenceServerException
-        self._endpoint = endpoint
-        self._card = card
-        self._form: InputForm | None = None
+        super().__init__(endpoint, card)
         self._outputs: list[str] = []
-        self._most = 10**9
-        self._next = 0.0
         names = [part for part in endpoint.parts.path.split("/") if part]
         if not 1 <= len(names) <= 2:
             allowed = "grpc://HOST:PORT/MODEL or grpc://HOST:PORT/MODEL/VERSION"
@@ -52,34 +49,15 @@ class GrpcClient:
             ],
         )
 
-    @property
-    def most(self) -> int:
-        """Images that the server takes at once, as far as it says so."""
-        if self._form is None:
-            self._form = self._ask_form()
-            if self._form.count is not None:
-                self._most = self._form.count
-        return self._most
-
     def answer(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return all outputs by name, each [N, …], for images [N, C, H, W].
-
-        Raises
-        ------
-        UnreadableFileError
-            If no answer comes, or one that cannot be read.
-        BatchTooLargeError
-            If the server takes fewer images at once.
-        """
+        """Return all outputs by name, each [N, …], for images [N, C, H, W]."""
         form = self._form or InputForm()
         written = form.write(images)
         count = len(written) if form.batched else 1
         tensor = self._library.InferInput(form.name, list(written.shape), form.datatype)
         tensor.set_data_from_numpy(written)
         wanted = [self._library.InferRequestedOutput(name) for name in self._outputs] or None
-        if self._endpoint.requests_per_second is not None:
-            time.sleep(max(0.0, self._next - time.monotonic()))
-            self._next = time.monotonic() + 1 / self._endpoint.requests_per_second
+        self._wait_turn()
         result = self._call(
             self._client.infer, self._model, [tensor], self._version, outputs=wanted
         )

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from molehunt.errors import UnreadableFileError, refused
 from molehunt.networks import ModelCard
 from molehunt.subjects._endpoint import BatchTooLargeError, Endpoint, batch_limit
+from molehunt.subjects._endpoint_client import EndpointClient
 from molehunt.subjects._input_form import InputForm, read_form
 from molehunt.subjects._json_answers import (
     OUTPUTS,
@@ -41,38 +42,17 @@ _TO_DO = {
 }
 
 
-class HttpClient:
+class HttpClient(EndpointClient):
     """Posts images, not faster than allowed."""
 
     def __init__(self, endpoint: Endpoint, card: ModelCard) -> None:
-        self._endpoint = endpoint
-        self._card = card
+        super().__init__(endpoint, card)
         self._http = TimedHttp()
-        self._form: InputForm | None = None
-        self._next = 0.0
-        self._most = 10**9
         scheme = endpoint.parts.scheme
         self._url = urlunsplit((scheme, endpoint.host, *endpoint.parts[2:4], ""))
 
-    @property
-    def most(self) -> int:
-        """Images that the server takes at once, as far as it says so."""
-        if self._form is None:
-            self._form = self._ask_form()
-            if self._form.count is not None:
-                self._most = self._form.count
-        return self._most
-
     def answer(self, images: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
-        """Return all outputs by name, each [N, …], for images [N, C, H, W].
-
-        Raises
-        ------
-        UnreadableFileError
-            If no answer comes, or one that cannot be read.
-        BatchTooLargeError
-            If the server takes fewer images at once.
-        """
+        """Return all outputs by name, each [N, …], for images [N, C, H, W]."""
         form = self._form or InputForm()
         written = form.write(images)
         count = len(written) if form.batched else 1
@@ -103,9 +83,7 @@ class HttpClient:
     def _post(self, body: bytes, most: int) -> Reply:
         """Return the answer to a request, repeated as often and as long as it may be."""
         endpoint = self._endpoint
-        if endpoint.requests_per_second is not None:
-            time.sleep(max(0.0, self._next - time.monotonic()))
-            self._next = time.monotonic() + 1 / endpoint.requests_per_second
+        self._wait_turn()
         until = time.monotonic() + endpoint.timeout
         headers = {"Content-Type": "application/json", "Accept": "application/json"}
         failure = UnreadableFileError("")
