@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks._litmus import PLAN
 from molehunt.detectors import LitmusPatterns, fit_on_zoo, save_detector
-from molehunt.scanning import DetectorCheck, model_files_in, scan_subjects
+from molehunt.scanning import DetectorCheck, find_candidates, scan_subjects
 from molehunt.zoo import ModelCounts, Split, build_zoo
 
 COUNTS = {
@@ -27,7 +27,7 @@ def run() -> str:
         detector = fit_on_zoo(LitmusPatterns(epochs=2, device="cpu"), zoo)
         file = Path(folder) / "litmus.safetensors"
         save_detector(detector, file)
-        paths, fitted = model_files_in([zoo.folder]), [DetectorCheck.load(file)]
+        paths, fitted = find_candidates([zoo.folder / "models"]), [DetectorCheck.load(file)]
         scan_subjects(paths[:5], fitted)  # start-up
         started = time.perf_counter()
         scan_subjects(paths, fitted)

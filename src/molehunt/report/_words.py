@@ -109,7 +109,7 @@ def other_files(results: Sequence[ScanResult]) -> list[str]:
     listed = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
     count = sum(kinds.values())
     what = "other file is no model" if count == 1 else "other files are no models"
-    return [f"{count} {what} ({listed}); --json names them."]
+    return [f"{count} {what} ({listed}); the JSON report names them."]
 
 
 def verdict_of(results: Sequence[ScanResult]) -> Verdict:

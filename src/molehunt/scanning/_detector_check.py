@@ -120,7 +120,7 @@ class DetectorCheck(Check):
         detector = copy.copy(self.detector)
         if detector.needs_images:
             if clean is None:
-                raise InvalidRequestError("needs labelled clean images")
+                raise InvalidRequestError("needs labelled clean images: `clean`")
             images = clean.shaped(model.card.input_shape).named(model.card.class_names)
             detector.set_params(images=images)
         return detector
