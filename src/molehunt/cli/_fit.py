@@ -75,11 +75,11 @@ def evaluate_command(
     ],
     split: Annotated[
         Literal["test", "calibration"],
-        typer.Option(help="test; or calibration, to choose settings by."),
+        typer.Option(help="Split to score on: test, or calibration to choose settings."),
     ] = "test",
     max_false_alarms: MaxFalseAlarms = 0.05,
     shuffled: Annotated[
-        int, typer.Option(help="Fit the named detectors on so many shuffles of the labels too.")
+        int, typer.Option(help="Also fit the named detectors on this many shuffles of the labels.")
     ] = 0,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write the figures.")] = None,
     roc: Annotated[Path | None, typer.Option(help="Write the ROC figure as PNG.")] = None,
@@ -87,7 +87,7 @@ def evaluate_command(
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> None:
-    """Score detectors on a zoo's test models: AUC with interval, false alarms, time a model."""
+    """Score detectors on a zoo's test models: AUC with interval, false alarms, time."""
     from molehunt.detectors import detector_names, evaluate, shuffled_control
     from molehunt.report import evaluation_table, save_roc
     from molehunt.zoo import Split, Zoo

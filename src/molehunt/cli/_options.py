@@ -14,11 +14,13 @@ from molehunt.errors import InvalidRequestError, printable, refused
 
 DataRoot = Annotated[
     Path | None,
-    typer.Option(help="Where the image sets lie, in torchvision's layout.", envvar="MOLEHUNT_DATA"),
+    typer.Option(help="Folder of the image sets, in torchvision's layout.", envvar="MOLEHUNT_DATA"),
 ]
 Download = Annotated[bool, typer.Option("--download", help="Let torchvision download the images.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")]
-Workers = Annotated[int | None, typer.Option(help="Processes; one a core when not given.")]
+Workers = Annotated[
+    int | None, typer.Option(help="Number of processes; one for each core when not given.")
+]
 MaxFalseAlarms = Annotated[
     float, typer.Option(help="Share of clean models that may be called backdoored.")
 ]

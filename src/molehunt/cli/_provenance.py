@@ -58,7 +58,7 @@ def verify(
     ] = None,
     json_file: Json = None,
 ) -> int:
-    """Compare a model with what is stated of it, offline.
+    """Compare a model with its manifest, digest or signature, offline.
 
     Exit code: 0 as stated, 1 tampered or wrong key, 2 error, 3 unsigned.
     """

@@ -18,7 +18,7 @@ def repair(
     out: Annotated[Path, typer.Option("--out", "-o", help="The repaired model file to write.")],
     detector: DetectorFiles = None,
     max_loss: Annotated[
-        float, typer.Option(help="How much clean accuracy pruning may cost.")
+        float, typer.Option(help="Most clean accuracy that pruning may cost.")
     ] = 0.04,
     max_false_alarms: MaxFalseAlarms = 0.05,
     device: Device = "auto",

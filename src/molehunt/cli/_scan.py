@@ -58,28 +58,30 @@ def scan(
     ] = 19,
     min_power: Annotated[
         float,
-        typer.Option(help="Least share of each kind of backdoor that twins were seen to find."),
+        typer.Option(
+            help="Smallest share of each kind of backdoor that twins must be known to find."
+        ),
     ] = 0.8,
     against: Annotated[
         list[str] | None,
         typer.Option(
-            help="Kind of backdoor that a clean verdict is about; may be repeated. All of: "
+            help="Kind of backdoor that a clean verdict covers; may be repeated. Default, all: "
             "{backdoor_kinds}."
         ),
     ] = None,
     allow_skipped: Annotated[
         bool,
-        typer.Option("--allow-skipped", help="Exit with 0 though files were passed over."),
+        typer.Option("--allow-skipped", help="Exit with 0 even where files were passed over."),
     ] = False,
     trust_code: Annotated[
         bool,
         typer.Option(
-            "--trust-code", help="Run TorchScript and pickled modules in a limited process."
+            "--trust-code", help="Run TorchScript and pickled modules, in a limited process."
         ),
     ] = False,
     weights: Annotated[
         str | None,
-        typer.Option(help="Of several sets of weights in a file the one to judge; else all."),
+        typer.Option(help="The set of weights to judge, of several in a file; all when not given."),
     ] = None,
     contract: Annotated[
         Path | None, typer.Option(help="A TOML file with the contract.", rich_help_panel=_CONTRACT)
@@ -89,36 +91,50 @@ def scan(
         typer.Option(
             "--arch",
             "--architecture",
-            help="Of files with weights only: torchvision:NAME or package.module:Class.",
+            help="Network of a file that holds weights only: torchvision:NAME, timm:NAME or "
+            "package.module:Class.",
             rich_help_panel=_CONTRACT,
         ),
     ] = None,
     input_shape: Annotated[
-        str | None, typer.Option(help="As 3x224x224.", rich_help_panel=_CONTRACT)
+        str | None,
+        typer.Option(
+            help="Channels, height and width of an image, such as 3x224x224.",
+            rich_help_panel=_CONTRACT,
+        ),
     ] = None,
     classes: Annotated[
-        int | None, typer.Option(help="Number of logits.", rich_help_panel=_CONTRACT)
+        int | None, typer.Option(help="Number of classes.", rich_help_panel=_CONTRACT)
     ] = None,
     value_range: Annotated[
         str | None,
-        typer.Option(help="Of the pixels, as 0,1 or 0,255.", rich_help_panel=_CONTRACT),
+        typer.Option(
+            help="Smallest and largest pixel value: 0,1 or 0,255.", rich_help_panel=_CONTRACT
+        ),
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option(help="One for all channels, or one each.", rich_help_panel=_CONTRACT),
+        typer.Option(
+            help="Mean of the pixels: one for all channels, or one for each.",
+            rich_help_panel=_CONTRACT,
+        ),
     ] = None,
     std: Annotated[
         str | None,
-        typer.Option(help="One for all channels, or one each.", rich_help_panel=_CONTRACT),
+        typer.Option(
+            help="Standard deviation of the pixels: one for all channels, or one for each.",
+            rich_help_panel=_CONTRACT,
+        ),
     ] = None,
     channel_order: Annotated[
-        str | None, typer.Option(help="rgb or bgr.", rich_help_panel=_CONTRACT)
+        str | None,
+        typer.Option(help="Order of the channels: rgb or bgr.", rich_help_panel=_CONTRACT),
     ] = None,
     output_name: Annotated[
         str | None,
         typer.Option(
             "--output",
-            help="Which of several outputs holds the answers: its name, or its place from 0.",
+            help="The output that holds the answers, by name or by position from 0.",
             rich_help_panel=_CONTRACT,
         ),
     ] = None,
@@ -135,15 +151,20 @@ def scan(
             help="v2 (Open Inference Protocol) or v1 (instances).", rich_help_panel=_ENDPOINT
         ),
     ] = "v2",
-    batch: Annotated[int, typer.Option(help="Images a request.", rich_help_panel=_ENDPOINT)] = 32,
+    batch: Annotated[
+        int, typer.Option(help="Images in a request.", rich_help_panel=_ENDPOINT)
+    ] = 32,
     requests_per_second: Annotated[
-        float | None, typer.Option(help="At most so many.", rich_help_panel=_ENDPOINT)
+        float | None, typer.Option(help="Most requests in a second.", rich_help_panel=_ENDPOINT)
     ] = None,
     timeout: Annotated[
-        float, typer.Option(help="Seconds for an answer.", rich_help_panel=_ENDPOINT)
+        float, typer.Option(help="Most seconds for an answer.", rich_help_panel=_ENDPOINT)
     ] = 30.0,
     retries: Annotated[
-        int, typer.Option(help="After errors and 429.", rich_help_panel=_ENDPOINT)
+        int,
+        typer.Option(
+            help="Repeats of a request after an error or a 429.", rich_help_panel=_ENDPOINT
+        ),
     ] = 3,
     token_env: Annotated[
         str | None,
@@ -163,36 +184,41 @@ def scan(
     ] = None,
     input_name: Annotated[
         str | None,
-        typer.Option(help="Of the input; else the server is asked.", rich_help_panel=_ENDPOINT),
+        typer.Option(
+            help="Name of the input; the server tells it when not given.", rich_help_panel=_ENDPOINT
+        ),
     ] = None,
     datatype: Annotated[
         str | None,
         typer.Option(
-            help="Of the input, as FP32 or UINT8; else the server is asked.",
+            help="Type of the input, such as FP32 or UINT8; the server tells it when not given.",
             rich_help_panel=_ENDPOINT,
         ),
     ] = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Of the input: nchw, nhwc or flat; else the server is asked.",
+            help="Layout of the input: nchw, nhwc or flat; the server tells it when not given.",
             rich_help_panel=_ENDPOINT,
         ),
     ] = None,
     json_file: Annotated[
         Path | None,
         typer.Option(
-            "--json", help="Findings as JSON; - for the terminal.", rich_help_panel=_OUTPUT
+            "--json",
+            help="Write the findings as JSON; - for the terminal.",
+            rich_help_panel=_OUTPUT,
         ),
     ] = None,
     html: Annotated[
-        Path | None, typer.Option(help="A self-contained page.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option(help="Write a self-contained page.", rich_help_panel=_OUTPUT)
     ] = None,
     sarif: Annotated[
-        Path | None, typer.Option(help="SARIF 2.1.0, for code scanning.", rich_help_panel=_OUTPUT)
+        Path | None,
+        typer.Option(help="Write SARIF 2.1.0, for code scanning.", rich_help_panel=_OUTPUT),
     ] = None,
     bom: Annotated[
-        Path | None, typer.Option(help="A CycloneDX ML-BOM.", rich_help_panel=_OUTPUT)
+        Path | None, typer.Option(help="Write a CycloneDX ML-BOM.", rich_help_panel=_OUTPUT)
     ] = None,
     data_root: DataRoot = None,
 ) -> int:

@@ -17,11 +17,11 @@ app = typer.Typer(help="Run the experiment of a paper again, with its numbers be
 
 Folder = Annotated[
     Path | None,
-    typer.Option(help="Where everything is written (runs/studies/NAME); a stopped run goes on."),
+    typer.Option(help="Folder for everything (runs/studies/NAME); a stopped run goes on."),
 ]
 Scale = Annotated[str, typer.Option(help="smoke (a test of the machinery), quick or full.")]
 Docs = Annotated[
-    Path | None, typer.Option(help="Write the report as Markdown with PNG figures too.")
+    Path | None, typer.Option(help="Also write the report as Markdown with PNG figures.")
 ]
 Settings = Annotated[
     list[str] | None,

@@ -17,8 +17,10 @@ app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
 
 @app.command("build", cls=Command)
 def build(
-    folder: Annotated[Path, typer.Argument(help="Where the zoo is or shall be.")],
-    plan: Annotated[Path | None, typer.Option(help="A .toml, .yaml or .json description.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of the zoo; new, or one to go on with.")],
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan of the zoo: a .toml, .yaml or .json file.")
+    ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
@@ -32,8 +34,10 @@ def build(
         str | None,
         typer.Option(help="Build on this Ray cluster: auto, HOST:PORT or ray://HOST:PORT."),
     ] = None,
-    ray_cpus: Annotated[float, typer.Option(help="CPUs a model, on Ray.")] = 1,
-    ray_gpus: Annotated[float, typer.Option(help="GPUs a model, on Ray; 0.1 is a tenth.")] = 0,
+    ray_cpus: Annotated[float, typer.Option(help="CPUs for each model, on Ray.")] = 1,
+    ray_gpus: Annotated[
+        float, typer.Option(help="GPUs for each model, on Ray; 0.1 is a tenth.")
+    ] = 0,
     models_at_once: Annotated[
         int | None,
         typer.Option(help="Models that one process trains together; 64 on CUDA, else 1."),
