@@ -6,7 +6,9 @@ import logging
 from pathlib import Path
 
 import pytest
+import torch
 
+import molehunt
 from molehunt.backdoors import AllToOne
 from molehunt.cli import run
 from molehunt.detectors import detector_names
@@ -72,7 +74,23 @@ def test_the_line_of_an_error_names_flags(
     arguments = ["scenes", "poison", "coco:none", "out", "--sticker", "bomb", "--random-target"]
     assert run([*arguments, "--data-root", str(tmp_path)]) == 4
     said = capfd.readouterr().err
-    assert "`" not in said
+    assert "`" not in said and "coco" in said
+    build = ["zoo", "build", str(tmp_path / "zoo"), "--data-root", str(tmp_path)]
+    assert run([*build, "--set", "images.source=mnist"]) == 4
+    said = capfd.readouterr().err
+    assert "set MOLEHUNT_DATA or --data-root to" in said and "or add --download" in said
+
+
+def test_findings_name_flags_on_the_command_line_alone(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "weights.pt"
+    torch.save({"weight": torch.zeros(2, 3), "bias": torch.zeros(2)}, path)
+    (result,) = molehunt.scan(path)
+    assert "`architecture`" in " ".join(finding.message for finding in result.findings)
+    assert run(["scan", str(path), "--json", "-"]) in (2, 3)
+    shown = capfd.readouterr().out
+    assert "--arch " in shown and "`" not in shown
 
 
 def test_quiet_leaves_results_and_errors(

@@ -243,7 +243,7 @@ def test_the_answers_are_found(name: str) -> None:
     [(AUX, LOGITS), {"main": LOGITS, "aux": AUX}, {"a": {"logits": LOGITS}, "b": {"logits": AUX}}],
 )
 def test_where_it_is_not_clear_all_are_listed(answer: object) -> None:
-    with pytest.raises(UnsuitableSubjectError, match=r"\[2, 5\].*\[2, 5\].*--output NAME"):
+    with pytest.raises(UnsuitableSubjectError, match=r"\[2, 5\].*\[2, 5\].*by its name: `output`"):
         logits_in(answer, 5)
 
 

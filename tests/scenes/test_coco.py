@@ -144,7 +144,7 @@ def test_bad_entries_are_named_or_left_out_and_counted(
     with pytest.raises(UnreadableFileError) as refusal:
         load_scenes(f"coco:{root}", "train")
     text = str(refusal.value)
-    assert message in text and "--skip-bad" in text and "\n" not in text
+    assert message in text and "`skip_bad`" in text and "\n" not in text
     scenes = load_scenes(f"coco:{root}", "train", skip_bad=True)
     assert kind in scenes.left_out
     assert (len(scenes), sum(scenes.counts().values())) == (images, boxes)

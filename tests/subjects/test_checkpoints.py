@@ -162,7 +162,7 @@ def test_equal_sets_count_once_and_broken_ones_are_told(tmp_path: Path) -> None:
     assert "best holds the same weights as model" in said
     (doubt,) = found.unjudged
     assert "ema looks like weights of the architecture and is not judged: fc.weight [9, 3]" in doubt
-    assert "--weights NAME chooses" in doubt
+    assert "`weights` chooses" in doubt
     chosen = opened({"model": RAW_STATE, "ema": broken}, tmp_path, weights="model")
     assert not chosen.unjudged
 
@@ -175,7 +175,7 @@ def test_a_list_may_hold_the_whole_state(counters: bool, tmp_path: Path) -> None
 
 
 def test_a_set_that_is_not_there(tmp_path: Path) -> None:
-    with pytest.raises(InvalidRequestError, match=r"--weights: expected one of model, ema, got"):
+    with pytest.raises(InvalidRequestError, match=r"`weights`: expected one of model, ema, got"):
         opened({"model": RAW_STATE, "ema": AVERAGED_STATE}, tmp_path, weights="emma")
 
 

@@ -93,7 +93,7 @@ def test_a_server_of_pixels_gets_whole_numbers() -> None:
 
     with serve(post, about([-1, 3, 2, 4], "UINT8")) as url:
         torch.testing.assert_close(ask(url + PATH, PIXELS), ten((255 * IMAGES).round()))
-        with pytest.raises(InvalidRequestError, match="--value-range 0,255 --mean 0 --std 1"):
+        with pytest.raises(InvalidRequestError, match="`value_range` 0,255, `mean` 0, `std` 1"):
             ask(url + PATH)
 
 
@@ -210,12 +210,12 @@ def test_of_several_outputs_the_user_chooses() -> None:
 
     with serve(post) as url:
         torch.testing.assert_close(ask(url + PATH, output="b"), -ten(IMAGES))
-        with pytest.raises(UnsuitableSubjectError, match=r"a \[5, 10\], b \[5, 10\].*--output"):
+        with pytest.raises(UnsuitableSubjectError, match=r"a \[5, 10\], b \[5, 10\].*`output`"):
             ask(url + PATH)
 
 
 STATUS = {
-    401: ({"error": "missing token"}, "got 401 (missing token); give credentials: --token-env"),
+    401: ({"error": "missing token"}, "got 401 (missing token); give credentials: `headers`"),
     403: ({"detail": "not yours"}, "got 403 (not yours); these credentials may not"),
     404: (b"<html><h1>Nothing</h1> here</html>", "got 404 (Nothing here); is there such a model?"),
     415: ({"message": "only\x1b[2Jprotobuf"}, "got 415 (only\\x1b[2Jprotobuf); is it the right"),

@@ -230,7 +230,7 @@ def test_outputs_that_are_not_clear_are_listed(form: str, tmp_path: Path) -> Non
     wrapped = Wrapped(Net(3), after=lambda z: (-z, z))
     example = torch.rand(2, 3, 9, 7)
     path = tmp_path / f"g.{form}"
-    with pytest.raises(UnsuitableSubjectError, match="choose one with --output NAME"):
+    with pytest.raises(UnsuitableSubjectError, match="choose one by its name: `output`"):
         if form == "onnx":
             open_onnx(write_onnx(wrapped, example, path, ("one", "two")), card(*COLOUR))
         else:

@@ -144,7 +144,7 @@ def test_a_scan_of_grpc_gives_the_verdict_of_the_weights(
 def test_of_several_outputs_the_user_chooses() -> None:
     with serve(names=["a", "b"]) as (url, _):
         torch.testing.assert_close(ask(url, output="b"), ten(IMAGES))
-        with pytest.raises(UnsuitableSubjectError, match="--output"):
+        with pytest.raises(UnsuitableSubjectError, match="`output`"):
             ask(url)
 
 
@@ -160,7 +160,7 @@ def test_a_token_is_sent() -> None:
     [
         ("PERMISSION_DENIED", "not yours", "may not ask this model"),
         ("INVALID_ARGUMENT", "unexpected shape\x1b[2J\n" + "x" * 9999, r"unexpected shape\\x1b"),
-        ("RESOURCE_EXHAUSTED", "slow down", "--requests-per-second"),
+        ("RESOURCE_EXHAUSTED", "slow down", "`requests_per_second`"),
         ("INTERNAL", "", "got INTERNAL"),
     ],
 )

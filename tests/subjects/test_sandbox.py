@@ -46,7 +46,7 @@ def with_classes(count: int) -> ModelCard:
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
-        ("two tensors", "got 0 [2, 10], 1 [2, 10]; choose one with --output NAME"),
+        ("two tensors", "got 0 [2, 10], 1 [2, 10]; choose one by its name: `output`"),
         ("unlike names", "got first [2, 10], second [2, 10]; choose one"),
         ("deep", "expected one of shape [N, 10], got dict"),
         ("text", "got str"),

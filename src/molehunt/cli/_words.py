@@ -6,14 +6,15 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
+# Settings that several flags make together.
+_OF_SEVERAL = {"headers": "--token-env or --header"}
+
 
 def with_flags(text: str, commands: Iterable[Any]) -> str:
     """Return a message that names flags in place of the settings that commands have flags for."""
-    flags = {
-        option.removeprefix("--").replace("-", "_"): option
-        for command in commands
-        for parameter in command.params
-        for option in parameter.opts
-        if option.startswith("--")
-    }
+    flags = {**_OF_SEVERAL}
+    for parameter in (parameter for command in commands for parameter in command.params):
+        options = [option for option in parameter.opts if option.startswith("--")]
+        for name in (parameter.name, *(option[2:].replace("-", "_") for option in options)):
+            flags.setdefault(name, options[0] if options else f"`{name}`")
     return re.sub(r"`(\w+)`", lambda found: flags.get(found[1], found[0]), text)

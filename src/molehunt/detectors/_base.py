@@ -196,7 +196,7 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         if difference:
             raise UnsuitableSubjectError(
                 f"the file's own card claims another input contract than the zoo's models have "
-                f"({difference}); state the contract that you know to be right (--mean, --std)"
+                f"({difference}); state the contract that you know to be right (`mean`, `std`)"
             )
 
     def _take_contract(self, cards: Iterable[InputContract]) -> None:

@@ -194,7 +194,7 @@ def _check_memory(detector: Detector, models: Sequence[Classifier], limit: int) 
         raise InvalidRequestError(
             refused(
                 f"memory to fit {type(detector).__name__} on {len(models)} models",
-                f"{limit / GIB:.2f} GiB or less (--max-memory)",
+                f"{limit / GIB:.2f} GiB or less (`max_memory`)",
                 f"about {needed / GIB:.2f} GiB; fewer or smaller models take less",
             )
         )

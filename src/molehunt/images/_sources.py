@@ -182,8 +182,8 @@ def _torchvision(name: str, root: Path, download: bool, build: Callable[[], Any]
         if download:
             raise DataNotFoundError(f"{name}: download to {root} failed: {error}") from error
         raise DataNotFoundError(
-            f"{name}: not found below {root.resolve()}; set MOLEHUNT_DATA or --data-root to the "
-            "folder that holds it in torchvision's layout, or add --download"
+            f"{name}: not found below {root.resolve()}; set MOLEHUNT_DATA or `data_root` to the "
+            "folder that holds it in torchvision's layout, or add `download`"
         ) from error
 
 

@@ -102,7 +102,7 @@ def choose_output(
         refused(
             "outputs of the model",
             f"one of shape [N, {num_classes}], or one that is named logits",
-            f"{listed}; choose one with --output NAME",
+            f"{listed}; choose one by its name: `output`",
         )
     )
 

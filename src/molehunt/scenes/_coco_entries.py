@@ -81,7 +81,7 @@ class Problems:
             more = f"; {total - _SHOWN} more" if total > _SHOWN else ""
             raise UnreadableFileError(
                 f"{path}: {total} {noun}: {'; '.join(self._messages)}{more} "
-                "(correct them, or leave such images and boxes out with --skip-bad)"
+                "(correct them, or leave such images and boxes out with `skip_bad`)"
             )
 
 

@@ -100,12 +100,12 @@ def plan_for(study: Study[P, B], scale: str, settings: Sequence[str] = ()) -> P:
         known = {**content, **type(plan).model_fields} if place is content else place
         if not equals or not isinstance(known, dict) or last not in known:
             allowed = f"KEY=VALUE with a key of {', '.join(type(plan).model_fields)}"
-            raise InvalidRequestError(refused("--set", allowed, repr(text)))
+            raise InvalidRequestError(refused("`settings`", allowed, repr(text)))
         place[last] = _value(value)
     try:
         return study.prepare(type(plan).model_validate(content) if settings else plan)
     except ValidationError as error:
-        raise from_validation(error, "--set") from error
+        raise from_validation(error, "`settings`") from error
 
 
 def _value(text: str) -> Any:

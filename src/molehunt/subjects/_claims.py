@@ -42,7 +42,7 @@ def check_claims(
         shown = printable(architecture, 80)
         raise InvalidRequestError(
             f"{where}: architecture {shown} is code, which a file may not name; if you trust it: "
-            f"--arch {shown}"
+            f"`architecture` {shown}"
         )
     if architecture is not None and len(architecture) > _LONGEST_TEXT:
         raise InvalidRequestError(
@@ -50,7 +50,7 @@ def check_claims(
         )
     _check_arguments(f"{where}: arguments", arguments)
     if input_shape is not None and math.prod(input_shape) > _MOST_PIXELS:
-        allowed = f"at most {_MOST_PIXELS} values an image (more by --input-shape)"
+        allowed = f"at most {_MOST_PIXELS} values an image (more by `input_shape`)"
         got = "x".join(map(str, input_shape))
         raise InvalidRequestError(refused(f"{where}: input_shape", allowed, got))
     longest = max(class_names or ("",), key=len)

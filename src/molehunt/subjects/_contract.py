@@ -91,17 +91,19 @@ class StatedContract(BaseModel):
         classes = stated.pop("classes", None)
         if not fields.get("architecture") and not architecture and "architecture" not in stated:
             raise InvalidRequestError(
-                "architecture: expected one for a file of weights (--arch torchvision:resnet18, "
-                "--arch timm:resnet18 or --arch package.module:Class), got none"
+                "architecture: expected one for a file of weights (`architecture` "
+                "torchvision:resnet18, timm:resnet18 or package.module:Class), got none"
             )
         if classes and len(fields.get("class_names", ())) != max(classes, 2):
             fields["class_names"] = tuple(str(number) for number in range(max(classes, 2)))
         fields.update(stated)
         fields.setdefault("architecture", architecture)
-        missing = [f"{name} ({flag})" for name, flag in _FLAGS.items() if fields.get(name) is None]
+        missing = [
+            f"{name} ({example})" for name, example in _EXAMPLES.items() if fields.get(name) is None
+        ]
         if missing:
             raise InvalidRequestError(
-                "input contract: expected a card in the file, --contract FILE or flags; "
+                "input contract: expected a card in the file, or `contract`; "
                 f"missing {', '.join(missing)}"
             )
         channels = fields["input_shape"][0]
@@ -114,11 +116,11 @@ class StatedContract(BaseModel):
             raise from_validation(error, "input contract") from error
 
 
-_FLAGS = {
-    "input_shape": "--input-shape 3x224x224",
-    "class_names": "--classes 10",
-    "mean": "--mean 0.485,0.456,0.406",
-    "std": "--std 0.229,0.224,0.225",
+_EXAMPLES = {
+    "input_shape": "`input_shape` 3x224x224",
+    "class_names": "`classes` 10",
+    "mean": "`mean` 0.485,0.456,0.406",
+    "std": "`std` 0.229,0.224,0.225",
 }
 
 

@@ -17,10 +17,10 @@ from molehunt.subjects._input_form import InputForm, read_form
 _LARGEST_ANSWER = 64 * 2**20  # bytes
 _REPEATED = ("UNAVAILABLE", "RESOURCE_EXHAUSTED", "INTERNAL")
 _TO_DO = {
-    "UNAUTHENTICATED": "give credentials: --token-env or --header",
+    "UNAUTHENTICATED": "give credentials: `headers`",
     "PERMISSION_DENIED": "these credentials may not ask this model",
     "NOT_FOUND": "is there such a model? As grpc://HOST:PORT/MODEL or …/MODEL/VERSION",
-    "RESOURCE_EXHAUSTED": "ask more slowly: --requests-per-second, or fewer at once: --batch",
+    "RESOURCE_EXHAUSTED": "ask more slowly: `requests_per_second`, or fewer at once: `batch`",
     "UNIMPLEMENTED": "the server does not speak the Open Inference Protocol",
 }
 
@@ -102,7 +102,7 @@ class GrpcClient(EndpointClient):
             time.sleep(pause)
         if not str(failure):
             failure = UnreadableFileError(
-                f"{endpoint.shown}: no answer within {endpoint.timeout:g} s (--timeout)"
+                f"{endpoint.shown}: no answer within {endpoint.timeout:g} s (`timeout`)"
             )
         raise failure
 

@@ -30,15 +30,15 @@ _LEAST_ANSWER = 2 * 2**20
 _BYTES_A_NUMBER = 32
 _REPEATED = (429, 500, 502, 503, 504)
 _TO_DO = {
-    401: "give credentials: --token-env, --header, or a user and password in the URL",
+    401: "give credentials: `headers`, or a user and password in the URL",
     403: "these credentials may not ask this model",
-    404: "is there such a model? As …/v2/models/NAME/infer or, with --protocol v1, "
+    404: "is there such a model? As …/v2/models/NAME/infer or, with `protocol` v1, "
     "…/v1/models/NAME:predict",
     405: "the URL is not one that answers images",
-    413: "ask for fewer images at once: --batch",
-    415: "is it the right --protocol?",
-    422: "is it the right --protocol, --input-name and contract?",
-    429: "ask more slowly: --requests-per-second",
+    413: "ask for fewer images at once: `batch`",
+    415: "is it the right `protocol`?",
+    422: "is it the right `protocol`, `input_name` and contract?",
+    429: "ask more slowly: `requests_per_second`",
 }
 
 
@@ -94,7 +94,7 @@ class HttpClient(EndpointClient):
             except TimeoutError:
                 if not str(failure):  # else an earlier answer says more
                     failure = UnreadableFileError(
-                        f"{endpoint.shown}: no answer within {endpoint.timeout:g} s (--timeout)"
+                        f"{endpoint.shown}: no answer within {endpoint.timeout:g} s (`timeout`)"
                     )
                 break
             except ConnectionError as error:
@@ -183,7 +183,7 @@ class HttpClient(EndpointClient):
             reply = self._send("GET", url, until, _LONGEST_METADATA, headers)
         except TimeoutError:
             raise UnreadableFileError(
-                f"{self._endpoint.shown}: no answer within {self._endpoint.timeout:g} s (--timeout)"
+                f"{self._endpoint.shown}: no answer within {self._endpoint.timeout:g} s (`timeout`)"
             ) from None
         except ConnectionError:
             return {}  # the images will tell

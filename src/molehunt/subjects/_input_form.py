@@ -133,7 +133,7 @@ def _check_pixels(datatype: str, endpoint: Endpoint, card: ModelCard) -> None:
         raise InvalidRequestError(
             refused(
                 f"{endpoint.shown}: it takes {datatype}; contract of such an endpoint",
-                "--value-range 0,255 --mean 0 --std 1",
+                "`value_range` 0,255, `mean` 0, `std` 1",
                 got,
             )
         )

@@ -81,7 +81,7 @@ def choose(found: Found, name: str) -> dict[str, Match]:
     """
     if name not in found.sets:
         allowed = f"one of {', '.join(found.sets) or 'none that fits the architecture'}"
-        raise InvalidRequestError(refused("--weights", allowed, repr(printable(name, 80))))
+        raise InvalidRequestError(refused("`weights`", allowed, repr(printable(name, 80))))
     others = [other for other in found.sets if other != name]
     if others:
         found.remarks.append(f"of {len(found.sets)} sets of weights {name} alone is judged")

@@ -41,7 +41,7 @@ _BY_USER = "stated by you"
 _WAYS_ON = (
     "loading it runs what is installed under these names, so it was not loaded. Ask for "
     "the weights alone (torch.save(model.state_dict(), ...), or safetensors); weights_only=False "
-    "would run it unseen. --trust-code runs it in a process of its own, with limits"
+    "would run it unseen. `trust_code` runs it in a process of its own, with limits"
 )
 READABLE = "safetensors, a torch state_dict, torch.export, ONNX or TorchScript"
 
@@ -121,7 +121,7 @@ def open_subject(
     form, state = serialization.format, serialization.state
     if form is FileFormat.TORCHSCRIPT and not opening.trust_code:
         raise CodeNotTrustedError(
-            f"{path}: TorchScript is code, which was not run; --trust-code runs it in a "
+            f"{path}: TorchScript is code, which was not run; `trust_code` runs it in a "
             "process of its own, with limits"
         )
     is_unsafe = state is SerializationState.UNSAFE
@@ -201,7 +201,7 @@ def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | N
     transformer = name_of_transformer(neighbours)
     if contract.architecture is None and transformer is not None:
         got = f"{printable(transformer, 80)} of transformers, in config.json"
-        raise InvalidRequestError(refused("architecture", f"{ALLOWED} (--arch)", got))
+        raise InvalidRequestError(refused("architecture", f"{ALLOWED} (`architecture`)", got))
     models, remarks, unjudged = open_weights(
         path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
     )

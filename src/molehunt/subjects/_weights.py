@@ -112,7 +112,7 @@ def open_weights(
     if len(models) == 1:
         models = dict(zip([""], models.values(), strict=True))
     unjudged = tuple(
-        f"{each}; --weights NAME chooses one of: {', '.join(found.sets) or 'none'}"
+        f"{each}; `weights` chooses one of: {', '.join(found.sets) or 'none'}"
         for each in (unjudged_of(found) if weights is None else ())
     )
     return models, tuple(remarks), unjudged
@@ -199,10 +199,10 @@ class _Loader:
         if not self.knows_classes:
             hint += (
                 "; the architecture takes no number of classes: give it what it takes in "
-                "`arguments` of --contract"
+                "`arguments` of `contract`"
             )
         elif nearest and nearest.misshapen:
-            hint += "; check --classes and `arguments` of --contract"
+            hint += "; check `classes` and `arguments` of `contract`"
         return f"{self._refusal()}: {wrong}{hint}"
 
     def _refusal(self) -> str:
