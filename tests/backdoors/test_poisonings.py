@@ -21,6 +21,7 @@ from molehunt.backdoors import (
     Trigger,
     TriggeredImages,
 )
+from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import build_classifier
 from molehunt.training import Recipe, attack_success, clean_accuracy, train
@@ -169,6 +170,13 @@ def test_stamps_are_put_on_in_their_order_and_drawn_anew(digits: TrainTest) -> N
     other = plain.clone()
     data.stamp_batch(other, index, seeded(1))
     assert not torch.equal(other, inputs)
+
+
+@pytest.mark.parametrize("mask", [torch.ones(3, dtype=torch.bool), torch.arange(5)])
+def test_a_mask_that_is_not_of_the_images_is_refused(digits: TrainTest, mask: Tensor) -> None:
+    images = digits.train.take(torch.arange(5))
+    with pytest.raises(InvalidRequestError, match="mask of a stamp: expected one bool for each"):
+        TrainingSet(images, (Stamp(PATCH, mask),))
 
 
 def test_a_clean_label_attack_poisons_others_than_it_attacks(digits: TrainTest) -> None:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from molehunt.backdoors._triggers import Trigger
+from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet
 
 
@@ -44,10 +45,22 @@ class TrainingSet:
     stamps : tuple of Stamp
         Put on in their order. An image may have several, or one with its true label (a
         cover image).
+
+    Raises
+    ------
+    InvalidRequestError
+        If a mask is not one bool for each image.
     """
 
     images: ImageSet
     stamps: tuple[Stamp, ...] = ()
+
+    def __post_init__(self) -> None:
+        for _, mask in self.stamps:
+            if mask.dtype != torch.bool or mask.shape != (len(self),):
+                allowed = f"one bool for each of {len(self)} images"
+                got = f"{mask.dtype} of shape {tuple(mask.shape)}"
+                raise InvalidRequestError(refused("mask of a stamp", allowed, got))
 
     def __len__(self) -> int:
         return len(self.images)

@@ -79,7 +79,8 @@ def train(
     21
     """
     batches = plan_batches(model, images, recipe)
-    objective = objective or CrossEntropy(recipe.label_smoothing)
+    if objective is None:
+        objective = CrossEntropy(recipe.label_smoothing)
     started = time.perf_counter()
     device = torch.device(device)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]

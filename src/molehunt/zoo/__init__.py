@@ -12,7 +12,8 @@ from molehunt.zoo._plan import (
     Split,
     ZooPlan,
 )
-from molehunt.zoo._plan_file import change_plan, read_plan
+from molehunt.zoo._plan_file import read_plan
+from molehunt.zoo._settings import change_plan
 from molehunt.zoo._zoo import Models, Record, Zoo, is_backdoored
 
 __all__ = [
