@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 from sklearn.metrics import roc_auc_score
 
 from molehunt.detectors import (
@@ -20,6 +21,7 @@ from molehunt.detectors import (
     evaluate,
     fit_on_zoo,
     models_needed,
+    rate_interval,
     shuffled_control,
     shuffled_labels,
 )
@@ -58,6 +60,14 @@ def test_false_alarms_stay_under_the_stated_rate() -> None:
 
 
 @settings(deadline=None)
+@given(count=st.integers(1, 200), data=st.data())
+def test_the_interval_of_a_rate_is_that_of_scipy(count, data) -> None:
+    hits = data.draw(st.integers(0, count))
+    expected = binomtest(hits, count).proportion_ci(0.95, "exact")
+    assert rate_interval(hits, count) == pytest.approx(tuple(expected), abs=1e-9)
+
+
+@settings(deadline=None)
 @given(negatives=scores, positives=scores)
 def test_auc_is_that_of_scikit_learn(negatives, positives) -> None:
     truth = [0] * len(negatives) + [1] * len(positives)
@@ -92,6 +102,10 @@ def test_evaluation_counts_and_rates(zoo: Zoo) -> None:
     models, truth = zoo.labelled(Split.TEST)
     flagged = detector.predict(models)
     assert found.accuracy == pytest.approx((flagged == truth).mean())
+    assert found.verdicts is not None
+    low, high = found.verdicts.clean.interval
+    assert low <= found.verdicts.clean.detected / 3 <= high
+    assert high > 0.5  # three clean models tell little
     assert found.detection_rate == pytest.approx(flagged[np.array(truth) == 1].mean())
 
 

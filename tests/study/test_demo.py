@@ -31,7 +31,7 @@ def test_the_demo_writes_what_it_says(tmp_path: Path) -> None:
     assert f"{figures['litmus']['auc']:.3f}" in page
     assert len(result.scans) == 2
     assert Verdict.FAILED not in {scan.verdict for scan in result.scans}
-    of_scores = result.evaluations["litmus"].verdicts.model_dump()
+    of_scores = result.evaluations["litmus"].verdicts.model_dump(mode="json")
     assert figures["verdicts"] == {**of_scores, "placebo": figures["verdicts"]["placebo"]}
     counts = tiny_plan().models[Split.TEST]
     assert figures["verdicts"]["backdoored"]["of"] == counts.pairs

@@ -1,7 +1,12 @@
 """Detectors: they decide about a model, not about an image."""
 
 from molehunt.detectors._base import Detector
-from molehunt.detectors._calibration import conformal_p_values, conformal_threshold, models_needed
+from molehunt.detectors._calibration import (
+    conformal_p_values,
+    conformal_threshold,
+    models_needed,
+    rate_interval,
+)
 from molehunt.detectors._conformance import ConformanceCheck, conformance_checks
 from molehunt.detectors._detector_file import (
     DetectorCard,
@@ -95,6 +100,7 @@ __all__ = [
     "models_needed",
     "name_of",
     "new_detector",
+    "rate_interval",
     "register_detector",
     "save_detector",
     "shuffled_control",

@@ -9,12 +9,13 @@ from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, computed_field
 from sklearn.base import clone
 
 from molehunt.arrays import Floats
 from molehunt.backdoors import Treatment
 from molehunt.detectors._base import Detector
+from molehunt.detectors._calibration import rate_interval
 from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, refused
@@ -64,6 +65,12 @@ class VerdictCounts(BaseModel):
     abstained: Count
     passed: Count
     of: Count
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact 95 % interval of the share that is called backdoored."""
+        return rate_interval(self.detected, self.of)
 
     def __str__(self) -> str:
         return f"{self.detected} / {self.abstained} / {self.passed}"

@@ -10,7 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import Evaluation
+from molehunt.detectors import Evaluation, VerdictCounts
 from molehunt.errors import printable
 from molehunt.findings import Finding, Status
 from molehunt.report._words import counting, p_text, target_text, with_status, without_others
@@ -74,7 +74,8 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
         f"{first.backdoored} backdoored",
         f"{first.clean} clean",
         Column("ms a model", justify="right"),
-        title="Verdicts on test models: called backdoored / abstained / called clean, at "
+        title="Verdicts on test models: called backdoored / abstained / called clean "
+        "(95 % interval of the first), at "
         f"{first.max_false_alarms:.0%} false alarms; {first.placebos} placebos",
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -85,11 +86,16 @@ def evaluation_table(evaluations: Mapping[str, Evaluation]) -> Table:
             name,
             str(found.auc),
             "-" if found.placebo is None else str(found.placebo),
-            "-" if found.verdicts is None else str(found.verdicts.backdoored),
-            "-" if found.verdicts is None else str(found.verdicts.clean),
+            "-" if found.verdicts is None else _counts(found.verdicts.backdoored),
+            "-" if found.verdicts is None else _counts(found.verdicts.clean),
             f"{1000 * found.seconds_per_model:.1f}",
         )
     return table
+
+
+def _counts(counts: VerdictCounts) -> str:
+    low, high = counts.interval
+    return f"{counts}\n{100 * low:.0f} to {100 * high:.0f} %"
 
 
 def zoo_tables(zoo: Zoo) -> list[Table]:
