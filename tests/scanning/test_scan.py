@@ -78,6 +78,18 @@ def test_models_that_do_not_fit_are_inconclusive(
     assert "expected (1, 12, 12), got (1, 20, 20)" in result.findings[-1].message
 
 
+def test_another_network_than_the_zoos_has_no_verdict(
+    tmp_path: Path, digits: TrainTest, fitted: DetectorCheck
+) -> None:
+    """Clean ones score as backdoored models of the zoo do."""
+    other = write_model(tmp_path / "other.safetensors", digits.train, width=8)
+    same = write_model(tmp_path / "same.safetensors", digits.train)
+    results = scan_subjects([other, same], [fitted])
+    assert "another network (vgg stages=[1, 1] width=8" in results[0].findings[-1].message
+    assert results[0].verdict is Verdict.INCONCLUSIVE
+    assert "another network" not in results[1].findings[-1].message
+
+
 def test_an_untrained_network_is_unlike_the_zoo(
     tmp_path: Path, digits: TrainTest, fitted: DetectorCheck
 ) -> None:

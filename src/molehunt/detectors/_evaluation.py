@@ -264,7 +264,7 @@ def _judge(
     """Return scores, the p-values in use, those by a detector's own null, and a scan's verdicts."""
     if not isinstance(detector, ZooFreeDetector):
         findings = list(detector.judge(models, [rate] * len(models)))
-        scores = detector.decision_function(models)
+        scores = np.array([finding.score for finding in findings], dtype=np.float64)
         p_values, own = detector.p_values(scores), []
     else:
         found = [detector.examine(models[position]) for position in range(len(models))]

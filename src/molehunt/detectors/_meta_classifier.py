@@ -15,6 +15,7 @@ from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.detectors._file_checks import check_number
 from molehunt.detectors._judging import interpret
+from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.findings import Exhibit, Finding, Status
 from molehunt.networks import Classifier
@@ -156,14 +157,21 @@ class MetaClassifier(Detector):
         """Yield what a scan says of each model; raises as `decision_function` does."""
         features = self.transform(models)
         scores = self.score_features(features)
-        for row, score, rate in zip(features, scores, rates, strict=True):
+        for n, (row, score, rate) in enumerate(zip(features, scores, rates, strict=True)):
             p_value = float(self.p_values([score])[0]) if self.is_calibrated else None
             read = interpret(self, name, float(score), p_value, rate, self.num_classes_)
             if not np.isfinite(row).all():
                 message = refused("answers of the model", "finite numbers", "NaN or infinity")
                 yield replace(read, status=Status.INCONCLUSIVE, message=message, p_value=None)
                 continue
-            if read.p_value is not None and not self.is_typical(row[None])[0]:
+            # Detector files of before know no contract.
+            contract: ZooContract | None = getattr(self, "contract_", None)
+            other = "" if contract is None else contract.strange_network(models[n].card)
+            if read.p_value is not None and other:
+                # Clean ones scored as backdoored models do (docs/detectors.md).
+                message = f"another network ({other}), so p = {read.p_value:.2g} means nothing"
+                read = replace(read, status=Status.INCONCLUSIVE, message=message)
+            elif read.p_value is not None and not self.is_typical(row[None])[0]:
                 read = self._doubt(read, row[None])
             yield replace(read, exhibits=(*read.exhibits, *self._draw(row)))
 

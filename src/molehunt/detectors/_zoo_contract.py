@@ -1,4 +1,4 @@
-"""The input contract of the models that a detector learned from.
+"""The input contract and the networks of the models that a detector learned from.
 
 Normalisation is a part of the function: with another mean and std in its card the same
 weights are another function, and a file's own card is a claim.
@@ -11,7 +11,8 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from molehunt.networks import InputContract
+from molehunt.errors import printable
+from molehunt.networks import NETWORKS, InputContract, ModelCard
 
 # Draws of one data set differ by less; a lie that helps is larger.
 _MEAN_OFF = 0.02  # of pixels in [0, 1]
@@ -29,6 +30,8 @@ class ZooContract(BaseModel):
         A channel each, in units of pixels in [0, 1], over all models.
     channel_orders : tuple of str
         That occur; of no effect on grey images.
+    networks : tuple of str
+        Architectures with their arguments that occur; none in files of before.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -36,17 +39,25 @@ class ZooContract(BaseModel):
     mean: tuple[Range, ...] = Field(max_length=10_000)
     std: tuple[Range, ...] = Field(max_length=10_000)
     channel_orders: tuple[str, ...] = Field(max_length=2)
+    networks: tuple[str, ...] = Field(default=(), max_length=100)
 
     @classmethod
     def of(cls, cards: Iterable[InputContract]) -> Self:
         """Return what `cards` have in common; they are of one number of channels."""
-        means, stds, orders = [], [], set()
+        means, stds, orders, networks = [], [], set(), set()
         for card in cards:
             mean, std = _in_pixels(card)
             means.append(mean)
             stds.append(std)
             orders.add(card.channel_order)
-        return cls(mean=_ranges(means), std=_ranges(stds), channel_orders=tuple(sorted(orders)))
+            if network := _network(card):
+                networks.add(network)
+        return cls(
+            mean=_ranges(means),
+            std=_ranges(stds),
+            channel_orders=tuple(sorted(orders)),
+            networks=tuple(sorted(networks)),
+        )
 
     def join(self, other: ZooContract) -> Self:
         """Return what is of this zoo or of the other."""
@@ -55,6 +66,7 @@ class ZooContract(BaseModel):
                 "mean": _ranges([*zip(*self.mean, strict=True), *zip(*other.mean, strict=True)]),
                 "std": _ranges([*zip(*self.std, strict=True), *zip(*other.std, strict=True)]),
                 "channel_orders": tuple(sorted({*self.channel_orders, *other.channel_orders})),
+                "networks": tuple(sorted({*self.networks, *other.networks})),
             }
         )
 
@@ -90,6 +102,24 @@ class ZooContract(BaseModel):
         if len(mean) > 1 and card.channel_order not in self.channel_orders:
             said.append(f"{card.channel_order}, the zoo's {' and '.join(self.channel_orders)}")
         return "; ".join(said)
+
+    def strange_network(self, card: InputContract) -> str:
+        """Return how a model's network differs from all of the zoo's, in words.
+
+        Empty where it does not, and where one of them is not known: a graph names no network.
+        """
+        network = _network(card)
+        if not network or not self.networks or network in self.networks:
+            return ""
+        return f"{printable(network, 100)}, the zoo's {printable(' or '.join(self.networks), 100)}"
+
+
+def _network(card: InputContract) -> str:
+    """Return a network of the registry with its arguments; empty for any other."""
+    if not isinstance(card, ModelCard) or card.architecture not in NETWORKS:
+        return ""
+    given = "".join(f" {name}={value}" for name, value in sorted(card.arguments.items()))
+    return f"{card.architecture}{given}"
 
 
 def _in_pixels(card: InputContract) -> tuple[tuple[float, ...], tuple[float, ...]]:
