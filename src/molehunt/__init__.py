@@ -11,8 +11,8 @@ Examples
 >>> model = molehunt.build_classifier("vgg", digits.train, arguments=vgg, seed=0)
 >>> run = molehunt.train(model, digits.train, molehunt.Recipe(epochs=1), seed=0)
 >>> molehunt.save_model(model, "model.safetensors")
->>> (result,) = molehunt.scan("model.safetensors", detectors="margin")
->>> print(result.verdict)
+>>> (result,) = molehunt.scan("model.safetensors", detectors="final-layer")
+>>> print(result.verdict)  # it finds too few backdoors to call a model clean
 inconclusive
 """
 
