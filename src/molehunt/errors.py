@@ -99,7 +99,7 @@ def need_extra(extra: str, module: str, what: str) -> ModuleType:
         return importlib.import_module(module)
     except ImportError as error:
         raise MissingExtraError(
-            f'{what} needs the extra "{extra}": pip install "molehunt[{extra}]"'
+            f'{what} needs the extra "{extra}": pip install ".[{extra}]" in a checkout of Molehunt'
         ) from error
 
 

@@ -137,4 +137,4 @@ def test_without_the_extra_it_is_not_scanned(folder: Path, monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "onnx", None)
     found = inspect_serialization(folder / "model.onnx")
     assert found.state is SerializationState.NOT_SCANNED
-    assert "molehunt[onnx]" in found.detail
+    assert 'extra "onnx"' in found.detail

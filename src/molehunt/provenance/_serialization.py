@@ -148,7 +148,7 @@ def _inspect_stream(stream: IO[bytes], path: Path, head: bytes) -> Serialization
         try:
             graph = _inspect_graph(path)
         except ImportError:
-            missing = '; if it is ONNX, install "molehunt[onnx]"'
+            missing = '; if it is ONNX, the extra "onnx" reads it'
         else:
             if graph is not None:
                 return Serialization.of(FileFormat.ONNX, graph)
