@@ -99,7 +99,7 @@ def _counts(counts: VerdictCounts) -> str:
 
 
 def zoo_tables(zoo: Zoo) -> list[Table]:
-    """Return the zoo's counts and measures, and its models under the bar."""
+    """Return the zoo's counts and measures, and its failed models."""
     table = Table(
         "split",
         "models",
