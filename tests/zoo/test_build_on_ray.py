@@ -137,7 +137,9 @@ def test_an_address_without_a_cluster_is_one_line(
 
 def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    with pytest.raises(InvalidRequestError, match=r'pip install "molehunt\[ray\]"'):
+    with pytest.raises(
+        InvalidRequestError, match=r'needs the extra "ray": pip install "\.\[ray\]"'
+    ):
         build_zoo(PLAN, tmp_path / "zoo", workers=RayCluster("auto"))
 
 
