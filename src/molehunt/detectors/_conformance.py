@@ -188,6 +188,15 @@ def _the_calibrated_threshold_is_the_p_value(bench: Bench) -> None:
 
 
 @_asked_of(Detector)
+def _it_judges_each_model_in_order(bench: Bench) -> None:
+    models, _ = bench.part(Split.TEST)
+    findings = list(bench.fitted.judge(models, [0.05] * len(models), "mine"))
+    expect({finding.check for finding in findings} == {"mine"}, "findings bear the given name")
+    scores = np.array([finding.score for finding in findings], dtype=float)
+    np.testing.assert_allclose(scores, bench.fitted.decision_function(models), rtol=1e-4, atol=1e-4)
+
+
+@_asked_of(Detector)
 def _a_detector_file_gives_the_same_scores(bench: Bench) -> None:
     found = evaluate(bench.fitted, bench.zoo)
     with TemporaryDirectory() as folder:
