@@ -10,6 +10,7 @@ from benchmarks import (
     _many_models,
     _scan,
     _sign_detector,
+    _start,
     _training,
     _triggers,
 )
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "triggers": _triggers.run,
     "many-models": _many_models.run,
     "sign-detector": _sign_detector.run,
+    "start": _start.run,
 }
 
 if __name__ == "__main__":

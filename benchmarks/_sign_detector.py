@@ -13,22 +13,22 @@ from torch.utils.data import DataLoader, Dataset
 from molehunt.errors import DataNotFoundError
 from molehunt.networks._zf import LocalResponseNorm
 from molehunt.scenes import (
-    DetectorRecipe,
     SceneSet,
     SignDetector,
-    build_detector,
+    SignDetectorRecipe,
+    build_sign_detector,
     load_scenes,
-    train_detector,
+    train_sign_detector,
 )
 from molehunt.scenes._pixels import fitted
 from molehunt.training import one_cycle
 
 SCENES, SIDE = 120, 400
-RECIPE = DetectorRecipe(epochs=1)
+RECIPE = SignDetectorRecipe(epochs=1)
 
 
 def run() -> str:
-    """Train a narrow detector for a pass over the same scenes each way, with all cores."""
+    """Train a narrow sign detector for a pass over the same scenes each way, with all cores."""
     try:
         scenes = load_scenes("coco:road-signs", "train").take(range(SCENES))
     except DataNotFoundError as error:
@@ -43,13 +43,13 @@ def run() -> str:
 
 
 def _detector(scenes: SceneSet) -> SignDetector:
-    return build_detector(scenes.class_names, width=0.5, hidden=512, max_side=SIDE, seed=0)
+    return build_sign_detector(scenes.class_names, width=0.5, hidden=512, max_side=SIDE, seed=0)
 
 
 def _ours(scenes: SceneSet) -> float:
     model = _detector(scenes)
     started = time.perf_counter()
-    train_detector(model, scenes, RECIPE, seed=0)
+    train_sign_detector(model, scenes, RECIPE, seed=0)
     return time.perf_counter() - started
 
 

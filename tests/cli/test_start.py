@@ -72,6 +72,13 @@ def test_a_scan_of_our_models_needs_no_torchvision(zoo: Zoo, detector_file: Path
         assert code in (0, 1, 3) and found == []
 
 
+@pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="one core takes one process")
+def test_what_children_need_is_imported_once_before_them(zoo: Zoo) -> None:
+    models = [str(zoo.path_of(record)) for record in zoo.select(Split.TEST)[:2]]
+    code, found = imported_by(["scan", *models, "--check", "margin"], ("torch._dynamo",))
+    assert code in (0, 1, 3) and found == ["torch._dynamo"]
+
+
 @pytest.mark.parametrize(
     ("words", "expected"),
     [

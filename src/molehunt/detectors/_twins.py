@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -21,6 +22,8 @@ from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
 from molehunt.progress import Progress, silent
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,8 @@ def make_twins(
     lesson = prepare_lesson(model, taught, how, seed=seed)
     twins = _load(folder, model, count)
     missing = [number for number in range(count) if number not in twins]
+    if twins:
+        _log.info("%s: %d of %d twins are there already", folder, len(twins), count)
     total, done = count * how.steps, len(twins) * how.steps
     together = _TOGETHER if on.type == "cuda" else 1
     while missing:

@@ -106,6 +106,9 @@ def scan_subjects(
     chosen = (limits or Limits()) if isolated else None
     work = _Work(listed, checks, opening or Opening(), clean, max_false_alarms, chosen)
     batches = list(_batches(listed, checks))
+    if len(listed) > 1:
+        # torch's optimizers need the one, many networks the other: seconds once, not in each child.
+        import torchvision  # noqa: F401, PLC0415
     if isolated:
         at_once = max(1, min(workers or len(os.sched_getaffinity(0)), len(batches)))
         found_each = run_in_children(
