@@ -46,7 +46,8 @@ def test_fit_evaluate_scan(zoo: Zoo, tmp_path: Path, capfd) -> None:
 def test_settings_are_chosen_on_the_calibration_part(zoo: Zoo, detector_file, capfd) -> None:
     # One backdoored calibration model and twenty clean ones: tests are left alone.
     assert run(["evaluate", str(zoo.folder), str(detector_file), "--split", "calibration"]) == 0
-    assert "20 clean and 1 backdoored" in " ".join(capfd.readouterr().out.split())
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "1 backdoored" in shown and "20 clean" in shown
     assert run(["evaluate", str(zoo.folder), str(detector_file), "--split", "fit"]) == 4
 
 

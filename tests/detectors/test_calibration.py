@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +21,10 @@ from molehunt.detectors import (
     count_verdicts,
     evaluate,
     fit_on_zoo,
+    load_detector,
     models_needed,
     rate_interval,
+    save_detector,
     shuffled_control,
     shuffled_labels,
 )
@@ -110,15 +113,21 @@ def test_evaluation_counts_and_rates(zoo: Zoo) -> None:
 
 
 @pytest.mark.parametrize("detector", [WeightStatistics(), FinalLayer()])
-def test_verdicts_are_counted_as_a_scan_gives_them(zoo: Zoo, detector: Detector) -> None:
+def test_verdicts_are_counted_as_a_scan_gives_them(
+    zoo: Zoo, detector: Detector, tmp_path: Path
+) -> None:
     """Of real files: what abstains there abstains in the counts, whatever its score."""
     fitted = fit_on_zoo(detector, zoo)
-    found = evaluate(fitted, zoo, max_false_alarms=0.2).verdicts
+    evaluation = evaluate(fitted, zoo, max_false_alarms=0.2)
+    found = evaluation.verdicts
+    file = tmp_path / "it.safetensors"
+    save_detector(fitted, file, zoo=zoo.summary(), evaluation=evaluation)
+    fitted, card = load_detector(file)
     records = {kind: zoo.select(Split.TEST, kind) for kind in ("clean", "backdoored")}
     for kind, counts in (("clean", found.clean), ("backdoored", found.backdoored)):
         results = scan_subjects(
             [zoo.path_of(record) for record in records[kind]],
-            [DetectorCheck("it", fitted)],
+            [DetectorCheck("it", fitted, card)],
             max_false_alarms=0.2,
         )
         assert counts == count_verdicts(result.verdict for result in results)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from molehunt.backdoors import Treatment
 from molehunt.detectors import (
     LitmusPatterns,
+    VerdictCounts,
     WeightStatistics,
     fit_on_zoo,
     load_detector,
@@ -34,6 +36,7 @@ from molehunt.scanning import (
     ScanResult,
     exit_code_of,
     find_candidates,
+    new_check,
     scan_subjects,
 )
 from molehunt.zoo import Split, Zoo
@@ -241,3 +244,44 @@ def test_a_detector_file_with_foreign_names_is_refused(detector_file: Path, tmp_
     save_detector(detector, path)
     with pytest.raises(UnreadableFileError, match="learned attribute"):
         load_detector(path)
+
+
+def test_clean_takes_a_detector_that_is_known_to_find_enough(
+    zoo: Zoo, detector_file: Path, tmp_path: Path
+) -> None:
+    """The same scores, and files that say what they found, too little, or nothing at all."""
+    detector, card = load_detector(detector_file)
+    assert card.evaluation is not None and card.evaluation.verdicts is not None
+    model = min(
+        (zoo.path_of(record) for record in zoo.select(Split.TEST, Treatment.CLEAN)),
+        key=lambda path: float(detector.decision_function([load_model(path)])[0]),
+    )
+
+    def verdict(power: float | None, **settings: Any) -> tuple[Verdict, str]:
+        found = None
+        if power is not None:
+            counts = VerdictCounts(
+                detected=round(10 * power), abstained=0, passed=10 - round(10 * power), of=10
+            )
+            verdicts = card.evaluation.verdicts.model_copy(update={"backdoored": counts})
+            found = card.evaluation.model_copy(update={"verdicts": verdicts})
+        path = tmp_path / f"{power}.safetensors"
+        save_detector(detector, path, zoo=zoo.summary(), evaluation=found)
+        (result,) = scan_subjects([model], [DetectorCheck.load(path, **settings)])
+        return result.verdict, result.findings[-1].message
+
+    assert verdict(0.8)[0] is Verdict.CLEAN
+    assert verdict(0.7)[0] is Verdict.INCONCLUSIVE
+    assert "found 70% of the backdoored test models" in verdict(0.7)[1]
+    assert verdict(0.7, min_power=0.6)[0] is Verdict.CLEAN
+    assert verdict(None)[0] is Verdict.INCONCLUSIVE and "not measured" in verdict(None)[1]
+
+
+@pytest.mark.parametrize("name", ["margin", "final-layer", "neural-cleanse"])
+def test_a_null_of_its_own_makes_no_model_clean(zoo: Zoo, digits: TrainTest, name: str) -> None:
+    model = zoo.path_of(zoo.select(Split.TEST, Treatment.CLEAN)[0])
+    checks = [new_check(name, **({"steps": 20} if name == "neural-cleanse" else {}))]
+    (result,) = scan_subjects([model], checks, clean=digits.test, max_false_alarms=0.001)
+    found = next(finding for finding in result.findings if finding.check == name)
+    assert found.status is not Status.CLEAR or found.weak
+    assert result.verdict is not Verdict.CLEAN

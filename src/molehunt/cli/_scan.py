@@ -59,7 +59,8 @@ def scan(
     min_power: Annotated[
         float,
         typer.Option(
-            help="Smallest share of each kind of backdoor that twins must be known to find."
+            help="Smallest share of backdoors that a check must be known to find before what it "
+            "does not find counts as clean."
         ),
     ] = 0.8,
     against: Annotated[

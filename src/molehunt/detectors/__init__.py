@@ -15,6 +15,7 @@ from molehunt.detectors._detector_file import (
 )
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._evaluation import (
+    LEAST_POWER,
     AucResult,
     Evaluation,
     NullRates,
@@ -55,6 +56,7 @@ from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDete
 
 __all__ = [
     "BACKDOOR_KINDS",
+    "LEAST_POWER",
     "AucResult",
     "ConformanceCheck",
     "Detector",

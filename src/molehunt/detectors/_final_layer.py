@@ -67,7 +67,7 @@ class FinalLayer(ZooFreeDetector):
 
     def doubt_of_clean(self, classes: int) -> str:
         """Return that it finds too few backdoors (docs/studies/scanners)."""
-        return "it finds too few backdoors to call a model clean by itself"
+        return "it finds too few backdoors to call a model clean"
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge, also one without a final layer.

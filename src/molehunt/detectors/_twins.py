@@ -140,7 +140,7 @@ def make_twins(
             own = seeds[at : at + len(panel)]
             start = done
 
-            def step(steps: int, start: int = start, size: int = len(panel)) -> None:
+            def step(steps: int, _of: int, *, start: int = start, size: int = len(panel)) -> None:
                 progress(start + steps * size, total)
 
             distill(panel, lesson, how, seeds=own, progress=step)

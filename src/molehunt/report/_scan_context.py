@@ -39,13 +39,15 @@ def scan_context(results: Sequence[ScanResult], checks: Sequence[Check]) -> dict
 
 def _subject_context(number: int, result: ScanResult, detailed: bool) -> dict[str, Any]:
     gravest = gravest_finding(result)
+    # They make no verdict, and yet have something to show.
+    weak = [finding for finding in result.findings if finding.weak]
     return {
         "number": number,
         "result": result,
         "reason": f"{printable(gravest.check)}: {said(result, gravest)}",
-        "passed": with_status(result, Status.CLEAR),
+        "passed": [each for each in with_status(result, Status.CLEAR) if each not in weak],
         "not_run": with_status(result, Status.NOT_RUN),
-        "details": [_finding_context(result, finding) for finding in counting(result)]
+        "details": [_finding_context(result, finding) for finding in (*counting(result), *weak)]
         if detailed
         else [],
     }

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from molehunt.detectors import Detector, DetectorCard, load_detector
+from molehunt.detectors import LEAST_POWER, Detector, DetectorCard, load_detector
 from molehunt.errors import InvalidRequestError, MolehuntError, UnsuitableSubjectError, printable
 from molehunt.findings import BACKDOOR, Finding, Status
 from molehunt.images import ImageSet
@@ -37,18 +37,22 @@ class DetectorCheck(Check):
         Of its file; none for one that needs no fitting.
     asked_for : bool
         Whether the user named it.
+    min_power : float
+        The least share of the backdoored test models of its file that it must have found
+        before what it does not find counts as clean.
     """
 
     name: str
     detector: Detector
     card: DetectorCard | None = None
     asked_for: bool = True
+    min_power: float = LEAST_POWER
 
     @classmethod
-    def load(cls, path: str | Path) -> DetectorCheck:
+    def load(cls, path: str | Path, *, min_power: float = LEAST_POWER) -> DetectorCheck:
         """Read a detector file; see `molehunt.detectors.load_detector` for what is raised."""
         detector, card = load_detector(path)
-        return cls(card.detector, detector, card)
+        return cls(card.detector, detector, card, min_power=min_power)
 
     @property
     def judges_many(self) -> bool:
@@ -105,7 +109,8 @@ class DetectorCheck(Check):
     ) -> list[Finding]:
         """Return a finding a model, also when one of them breaks the computation for all."""
         try:
-            return list(detector.judge(models, rates, self.name)) if models else []
+            found = list(detector.judge(models, rates, self.name)) if models else []
+            return [self._without_clean(finding) for finding in found]
         except Exception as error:  # a stranger's network may fail in any way
             if len(models) == 1:
                 return [self._fail(error)]
@@ -114,6 +119,19 @@ class DetectorCheck(Check):
             for model, rate in zip(models, rates, strict=True)
             for finding in self._judge(detector, [model], [rate])
         ]
+
+    def _without_clean(self, finding: Finding) -> Finding:
+        """Return a finding that makes no model clean, if its file shows too little power."""
+        if self.card is None or finding.status is not Status.CLEAR or finding.weak:
+            return finding
+        known = self.card.evaluation
+        if known is None:
+            doubt = "how many backdoors it finds was not measured: evaluate it on a zoo"
+        elif known.power < self.min_power:
+            doubt = f"it found {known.power:.0%} of the backdoored test models"
+        else:
+            return finding
+        return replace(finding, message=f"{finding.message}; {doubt}", weak=True)
 
     def _fit_to(self, model: Classifier, clean: ImageSet | None) -> Detector:
         """Return the detector, with images of the model's kind if it needs any."""

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from molehunt.detectors import BACKDOOR_KINDS, Detector, TwinComparison, name_of
+from molehunt.detectors import BACKDOOR_KINDS, LEAST_POWER, Detector, TwinComparison, name_of
 from molehunt.errors import InvalidRequestError, refused
 from molehunt.images import ImageSet, cache_folder, load_test_images
 from molehunt.progress import Progress, silent
@@ -113,7 +113,7 @@ def pick_checks(
     *,
     images: bool,
     twins: int = 19,
-    min_power: float = 0.8,
+    min_power: float = LEAST_POWER,
     against: Sequence[str] = BACKDOOR_KINDS,
 ) -> list[Check]:
     """Return checks; where none is named, those that need no population.
@@ -127,9 +127,12 @@ def pick_checks(
         A str that has no folder and no suffix is a detector's name, any other is a file.
     images : bool
         Whether the scan has clean images.
-    twins, min_power, against
+    twins, against
         Of a comparison with twins that is picked here; see
         `molehunt.detectors.TwinComparison`.
+    min_power : float
+        The least share of backdoored models that a check must be known to find before what
+        it does not find counts as clean.
 
     Raises
     ------
@@ -164,7 +167,7 @@ def pick_checks(
             own = settings.get(item, {})
             picked.append(new_check(item, asked_for=asked, **own))
         else:
-            picked.append(DetectorCheck.load(item))
+            picked.append(DetectorCheck.load(item, min_power=min_power))
     return picked
 
 
