@@ -20,7 +20,7 @@ from molehunt.scenes import (
     load_scenes,
     train_sign_detector,
 )
-from molehunt.scenes._pixels import fitted
+from molehunt.scenes._pixels import shrink_to_fit
 from molehunt.training import one_cycle
 
 SCENES, SIDE = 120, 400
@@ -62,7 +62,7 @@ class _Files(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     def __getitem__(self, place: int) -> tuple[Tensor, dict[str, Tensor]]:
         scene = self.scenes[place]
-        pixels = fitted(scene.pixels(), SIDE)
+        pixels = shrink_to_fit(scene.pixels(), SIDE)
         scale = pixels.shape[2] / scene.size[0]
         return pixels.float() / 255, {"boxes": scene.boxes * scale, "labels": scene.labels + 1}
 

@@ -142,7 +142,7 @@ def reason_of(error: BaseException, most: int = 200) -> str:
     return printable(text, most)
 
 
-def refused(what: str, allowed: object, got: object) -> str:
+def mismatch(what: str, allowed: object, got: object) -> str:
     """Return the message ``what: expected allowed, got got``."""
     return f"{what}: expected {allowed}, got {got}"
 

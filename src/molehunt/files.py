@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from safetensors import SafetensorError
 
-from molehunt.errors import OutputError, UnreadableFileError, refused
+from molehunt.errors import OutputError, UnreadableFileError, mismatch
 
 
 @contextlib.contextmanager
@@ -82,7 +82,7 @@ def check_replaceable(path: Path, what: str, marks: Sequence[bytes]) -> None:
     """
     if not path.is_file():
         if path.is_dir():
-            raise OutputError(refused(f"{path}", f"a file for {what}", "a folder"))
+            raise OutputError(mismatch(f"{path}", f"a file for {what}", "a folder"))
         return
     with open_regular(path) as stream:
         head = stream.read(2**16)
@@ -129,7 +129,7 @@ def open_regular(path: Path) -> BinaryIO:
         try:
             mode = os.fstat(descriptor).st_mode
             if not stat.S_ISREG(mode):
-                raise UnreadableFileError(refused(f"{path}", "a regular file", _kind(mode)))
+                raise UnreadableFileError(mismatch(f"{path}", "a regular file", _kind(mode)))
             return os.fdopen(descriptor, "rb")
         except BaseException:
             os.close(descriptor)
@@ -150,7 +150,7 @@ def read_bytes(path: Path, most: int) -> bytes:
     with open_regular(path) as stream:
         content = stream.read(most + 1)
     if len(content) > most:
-        raise UnreadableFileError(refused(f"{path}: size", f"at most {most} bytes", "more"))
+        raise UnreadableFileError(mismatch(f"{path}: size", f"at most {most} bytes", "more"))
     return content
 
 

@@ -139,11 +139,11 @@ def rates_of(
 ) -> dict[str, float]:
     """Return what a verdict at 5 % does, by p-values against clean calibration models."""
     return {
-        "false_alarm_rate": flagged(clean, reference),
-        "detection_rate": flagged(backdoored, reference),
+        "false_alarm_rate": share_flagged(clean, reference),
+        "detection_rate": share_flagged(backdoored, reference),
     }
 
 
-def flagged(scores: Sequence[float], reference: Sequence[float]) -> float:
+def share_flagged(scores: Sequence[float], reference: Sequence[float]) -> float:
     """Return the share of models whose p-value against clean ones is at most 5 %."""
     return float(np.mean(conformal_p_values(scores, reference) <= RATE))

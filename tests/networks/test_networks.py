@@ -16,7 +16,7 @@ from molehunt.networks import (
     blocked_layout,
     build_classifier,
     build_network,
-    folded,
+    fold_batch_norm,
     load_model,
     read_header,
     save_model,
@@ -101,7 +101,7 @@ def test_folding_batch_normalisation_changes_no_answer() -> None:
     with torch.no_grad():
         model(torch.rand(50, 1, 12, 12))  # statistics that are not those of the start
     pixels = torch.rand(20, 1, 12, 12)
-    alone = folded(model)
+    alone = fold_batch_norm(model)
     assert model.training
     with torch.no_grad():
         expected = model.eval()(pixels)

@@ -32,8 +32,8 @@ from molehunt.scenes import (
     train_sign_detector,
     transfer_sign_detector,
 )
-from molehunt.scenes._pixels import fitted
-from molehunt.scenes._train import _Example, _example, _loss, _mirrored, _window
+from molehunt.scenes._pixels import shrink_to_fit
+from molehunt.scenes._train import _Example, _example, _loss, _mirror, _window
 from molehunt_studies.signs import write_shapes
 
 CLASSES = ("red disc", "blue square")
@@ -132,12 +132,12 @@ def test_bfloat16_keeps_boxes_and_losses_in_float32(train: SceneSet) -> None:
 
 def test_a_mirrored_example_has_its_boxes_mirrored(train: SceneSet) -> None:
     example = _example(train[0], SIDE, torch.device("cpu"))
-    turned = _mirrored(example)
+    turned = _mirror(example)
     left, top, right, bottom = (int(value) for value in turned.boxes[0])
     cut = turned.pixels[:, top:bottom, left:right].flip(2)
     left, top, right, bottom = (int(value) for value in example.boxes[0])
     assert torch.equal(cut, example.pixels[:, top:bottom, left:right])
-    assert torch.equal(_mirrored(turned).boxes, example.boxes)
+    assert torch.equal(_mirror(turned).boxes, example.boxes)
 
 
 @given(st.data())
@@ -251,7 +251,7 @@ def test_a_file_loads_by_itself(trained: SignDetector, model_file: Path, train: 
 def test_detections_are_in_pixels_of_the_image(trained: SignDetector, train: SceneSet) -> None:
     large = torch.nn.functional.interpolate(train[1].pixels()[None], scale_factor=3)[0]
     # The network sees the same pixels twice: the large image as it is shrunk, and that.
-    small, found = trained.detect([fitted(large, SIDE), large])
+    small, found = trained.detect([shrink_to_fit(large, SIDE), large])
     assert bool((small.scores.diff() <= 0).all())
     assert len(small.at_least(0.5).boxes)
     torch.testing.assert_close(3 * small.boxes, found.boxes)

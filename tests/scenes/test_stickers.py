@@ -51,7 +51,7 @@ def test_stickers_are_inside_the_box_and_change_nothing_else(
     slack = 1e-3  # of float32
     assert bool((corners >= box[:2] - slack).all()) and bool((corners <= box[2:] + slack).all())
     before = GREY.clone()
-    drawn = placed.drawn_on(GREY)
+    drawn = placed.draw_on(GREY)
     assert torch.equal(before, GREY)
     changed = (drawn != GREY).any(0).nonzero()
     if len(changed):
@@ -75,7 +75,7 @@ def test_the_sticker_is_at_the_bottom_in_the_middle_and_scales(box: Tensor) -> N
 def test_from_the_front_it_is_the_picture_itself(picture: PictureName) -> None:
     placed = PlacedSticker(picture, ((20, 10), (44, 10), (44, 34), (20, 34)))
     assert placed.side == 24
-    drawn = placed.drawn_on(GREY)[:, 10:34, 20:44].double() / 255
+    drawn = placed.draw_on(GREY)[:, 10:34, 20:44].double() / 255
     expected = sticker_picture(picture, 24)
     blended = expected[:3] * expected[3:] + 128 / 255 * (1 - expected[3:])
     # Both average finer drawings, by other points.
@@ -85,10 +85,10 @@ def test_from_the_front_it_is_the_picture_itself(picture: PictureName) -> None:
 
 def test_a_sticker_is_cut_at_the_edge_of_the_image() -> None:
     corners = ((-8.0, 60.0), (8.0, 60.0), (8.0, 76.0), (-8.0, 76.0))
-    drawn = PlacedSticker(PICTURES[0], corners).drawn_on(GREY)
+    drawn = PlacedSticker(PICTURES[0], corners).draw_on(GREY)
     assert bool((drawn != GREY)[:, 62:, :7].any())
     away = tuple((x + 500, y) for x, y in corners)
-    assert torch.equal(PlacedSticker(PICTURES[0], away).drawn_on(GREY), GREY)
+    assert torch.equal(PlacedSticker(PICTURES[0], away).draw_on(GREY), GREY)
 
 
 def test_photographs_differ_in_pose_and_light_and_repeat_with_their_seed() -> None:
@@ -106,7 +106,7 @@ def test_photographs_differ_in_pose_and_light_and_repeat_with_their_seed() -> No
 def test_light_darkens_the_sticker_only() -> None:
     corners = ((20.0, 10.0), (44.0, 10.0), (44.0, 34.0), (20.0, 34.0))
     bright, dark = (
-        PlacedSticker(PICTURES[0], corners, light=(factor,) * 3).drawn_on(GREY).double()
+        PlacedSticker(PICTURES[0], corners, light=(factor,) * 3).draw_on(GREY).double()
         for factor in (1.0, 0.5)
     )
     assert float(dark[:, 14:30, 24:40].mean()) < 0.6 * float(bright[:, 14:30, 24:40].mean())

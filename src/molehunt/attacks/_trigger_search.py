@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.backdoors import Placement, top_left_pixels
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import LogitsOfPixels
 
@@ -260,9 +260,9 @@ def check_search_settings(detector: Any) -> None:
     """
     for name in ("images_per_class", "images_per_step", "steps", "batch_size"):
         if getattr(detector, name) < 1:
-            raise InvalidRequestError(refused(name, "1 or more", getattr(detector, name)))
+            raise InvalidRequestError(mismatch(name, "1 or more", getattr(detector, name)))
     if not detector.lr > 0:
-        raise InvalidRequestError(refused("lr", "a number over 0", detector.lr))
+        raise InvalidRequestError(mismatch("lr", "a number over 0", detector.lr))
 
 
 # Steps over which success is averaged before a mask's weight changes, and by how much.

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 
 @torch.no_grad()
@@ -43,7 +43,7 @@ def amplify(layer: nn.Conv2d | nn.Linear, units: Sequence[int], factor: float) -
     """
     count = len(layer.weight)
     if not all(0 <= unit < count for unit in units):
-        raise InvalidRequestError(refused("units", f"numbers from 0 to {count - 1}", [*units]))
+        raise InvalidRequestError(mismatch("units", f"numbers from 0 to {count - 1}", [*units]))
     if not factor > 0:
-        raise InvalidRequestError(refused("backdoor strength", "a number above 0", factor))
+        raise InvalidRequestError(mismatch("backdoor strength", "a number above 0", factor))
     layer.weight[[*units]] *= factor

@@ -17,7 +17,7 @@ from molehunt.backdoors._training_set import (
     as_bytes,
 )
 from molehunt.backdoors._triggers import AnyTrigger
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 
 PoisonBase = Literal["all", "eligible"]
@@ -129,7 +129,7 @@ class Backdoor(BaseModel):
         chosen = test.take(self.label_map.eligible(test.labels))
         if not len(chosen):
             raise InvalidRequestError(
-                refused("test images", "some of an eligible class", f"none of {len(test)}")
+                mismatch("test images", "some of an eligible class", f"none of {len(test)}")
             )
         pixels = as_bytes(self.trigger(chosen.pixels(), generator))
         labels = self.label_map(chosen.labels, test.num_classes, generator)
@@ -169,7 +169,7 @@ def draw_copies(
     5
     """
     if not 0 < rate <= 1:
-        raise InvalidRequestError(refused("poison rate", "a number in (0, 1]", rate))
+        raise InvalidRequestError(mismatch("poison rate", "a number in (0, 1]", rate))
     count = len(eligible)
     if of == "all":
         order = torch.randperm(count, generator=generator)[: round(rate * count)]
@@ -180,6 +180,6 @@ def draw_copies(
         picked = positions[order[: round(rate * len(positions))]]
     if not len(picked):
         raise InvalidRequestError(
-            refused("poison rate", "enough to poison one image", f"{rate} of {count}")
+            mismatch("poison rate", "enough to poison one image", f"{rate} of {count}")
         )
     return picked

@@ -16,7 +16,7 @@ import torch
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 PictureName = Literal["yellow square", "bomb", "flower"]
 Point = tuple[float, float]
@@ -44,9 +44,9 @@ def sticker_picture(name: PictureName, size: int) -> Tensor:
         If there is no such picture or no such size.
     """
     if name not in get_args(PictureName):
-        raise InvalidRequestError(refused("picture", ", ".join(get_args(PictureName)), repr(name)))
+        raise InvalidRequestError(mismatch("picture", ", ".join(get_args(PictureName)), repr(name)))
     if size < 1:
-        raise InvalidRequestError(refused("picture size", "at least 1 pixel", size))
+        raise InvalidRequestError(mismatch("picture size", "at least 1 pixel", size))
     return _draw(name, size).clone()
 
 

@@ -6,7 +6,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict
 
-from molehunt.errors import printable, refused
+from molehunt.errors import mismatch, printable
 
 _KINDS: dict[str, type[Described]] = {}
 
@@ -36,7 +36,7 @@ class Described(BaseModel):
         if isinstance(kind, str):
             known = _KINDS.setdefault(kind, cls)
             if not issubclass(cls, known):
-                raise TypeError(refused(f"kind of {cls.__name__}", "one of its own", repr(kind)))
+                raise TypeError(mismatch(f"kind of {cls.__name__}", "one of its own", repr(kind)))
 
     @classmethod
     def kinds(cls) -> dict[str, type[Self]]:
@@ -55,7 +55,7 @@ def by_kind(*bases: type[Described]) -> BeforeValidator:
             known |= base.kinds()
         kind = value.get("kind")
         if not isinstance(kind, str) or kind not in known:
-            raise ValueError(refused("kind", ", ".join(known), printable(repr(kind), 80)))
+            raise ValueError(mismatch("kind", ", ".join(known), printable(repr(kind), 80)))
         return known[kind].model_validate(value)
 
     return BeforeValidator(read)

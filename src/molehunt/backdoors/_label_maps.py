@@ -11,7 +11,7 @@ from pydantic import Field, SerializeAsAny, model_validator
 from torch import Tensor
 
 from molehunt.backdoors._kinds import Described, by_kind
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 _MOST_CLASSES = 10**6
 
@@ -54,7 +54,7 @@ class LabelMap(Described, ABC):
             label = getattr(self, name, 0)
             if not 0 <= label < num_classes:
                 raise InvalidRequestError(
-                    refused(f"{name} label", f"0 to {num_classes - 1}", label)
+                    mismatch(f"{name} label", f"0 to {num_classes - 1}", label)
                 )
 
 
@@ -80,7 +80,7 @@ class SingleTarget(LabelMap):
     def _differ(self) -> Self:
         if self.source == self.target:
             raise ValueError(
-                refused("target label", f"another than the source {self.source}", self.target)
+                mismatch("target label", f"another than the source {self.source}", self.target)
             )
         return self
 
@@ -186,9 +186,9 @@ class AllToAll(LabelMap):
         """
         modulus = num_classes if self.modulus is None else self.modulus
         if modulus > num_classes:
-            raise InvalidRequestError(refused("modulus", f"2 to {num_classes}", modulus))
+            raise InvalidRequestError(mismatch("modulus", f"2 to {num_classes}", modulus))
         if self.shift % modulus == 0:
-            raise InvalidRequestError(refused("shift", f"no multiple of {modulus}", self.shift))
+            raise InvalidRequestError(mismatch("shift", f"no multiple of {modulus}", self.shift))
 
     @classmethod
     def draw(cls, num_classes: int, rng: np.random.Generator) -> Self:

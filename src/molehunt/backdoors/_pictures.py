@@ -9,7 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from molehunt.backdoors._drawings import as_tensor
-from molehunt.errors import InvalidRequestError, UnreadableFileError, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, mismatch
 from molehunt.files import open_regular
 from molehunt.images import FORMATS
 
@@ -43,6 +43,6 @@ def colours_of(picture: Tensor, channels: int) -> Tensor:
     if channels == 3:
         return picture[:3]
     if channels != 1:
-        raise InvalidRequestError(refused("channels for a picture", "1 or 3", channels))
+        raise InvalidRequestError(mismatch("channels for a picture", "1 or 3", channels))
     grey = torch.tensor([0.299, 0.587, 0.114])  # ITU-R BT.601 luma
     return (picture[:3] * grey[:, None, None]).sum(0, keepdim=True)

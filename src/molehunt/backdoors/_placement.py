@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 Corner = Literal["top left", "top right", "bottom left", "bottom right"]
 CORNERS: tuple[Corner, ...] = ("top left", "top right", "bottom left", "bottom right")
@@ -62,7 +62,7 @@ def top_left_pixels(
     room = torch.tensor([side - patch - margin for side in image])
     if int(room.min()) < margin:
         allowed = f"at most {min(image) - 2 * margin} pixels on {image[0]}x{image[1]} images"
-        raise InvalidRequestError(refused("trigger size", allowed, f"{patch} pixels"))
+        raise InvalidRequestError(mismatch("trigger size", allowed, f"{patch} pixels"))
     if placement == "anywhere":
         share = torch.rand(count, 2, generator=generator)
         return margin + (share * (room - margin + 1)).long()
@@ -75,6 +75,6 @@ def top_left_pixels(
         last = [side - patch for side in image]
         if any(not 0 <= p <= end for p, end in zip(position, last, strict=True)):
             allowed = f"rows 0 to {last[0]} and columns 0 to {last[1]}"
-            raise InvalidRequestError(refused("trigger placement", allowed, placement))
+            raise InvalidRequestError(mismatch("trigger placement", allowed, placement))
         return torch.tensor(position).expand(count, 2)
     return torch.where(far == 1, room, torch.tensor(margin))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from molehunt.backdoors._placement import Placement
 from molehunt.backdoors._triggers import LARGEST_SIDE, PatchTrigger, TriggerFamily
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 # A plan comes from a stranger as often as not: what it asks for is bounded before work starts.
 _LARGEST_PATCH = 1024  # pixels, as of images
@@ -91,7 +91,7 @@ class RandomPatches(TriggerFamily):
         most = _MOST_PIXELS // largest**2
         if self.count > most:
             allowed = f"at most {most} of {largest}x{largest} pixels"
-            raise ValueError(refused("count", allowed, self.count))
+            raise ValueError(mismatch("count", allowed, self.count))
         return self
 
     def draw(self, seed: int) -> list[RandomPatch]:
@@ -107,7 +107,7 @@ class RandomPatches(TriggerFamily):
             # Of the 2^(k*k) binary patches black and white are left out; colour has no such limit.
             if self.colours != "colour" and of_each > 2 ** min(side * side, 20) - 2:
                 allowed = f"1 to the number of different {side}x{side} patches"
-                raise InvalidRequestError(refused("number of triggers", allowed, self.count))
+                raise InvalidRequestError(mismatch("number of triggers", allowed, self.count))
         generator = torch.Generator().manual_seed(seed)
         found: list[RandomPatch] = []
         seen: set[bytes] = set()

@@ -11,7 +11,7 @@ from torch import Tensor
 from molehunt.backdoors._drawings import PictureName, sticker_picture
 from molehunt.backdoors._pictures import colours_of, read_picture
 from molehunt.backdoors._triggers import PatchTrigger
-from molehunt.errors import refused
+from molehunt.errors import mismatch
 
 
 class Sticker(PatchTrigger):
@@ -44,7 +44,7 @@ class Sticker(PatchTrigger):
     def _has_one_picture(self) -> Self:
         if (self.path is None) == (self.picture is None):
             got = "neither" if self.path is None else f"{self.path} and {self.picture!r}"
-            raise ValueError(refused("sticker", "either path or picture", got))
+            raise ValueError(mismatch("sticker", "either path or picture", got))
         return self
 
     def patch(self, channels: int) -> tuple[Tensor, Tensor]:

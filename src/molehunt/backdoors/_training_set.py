@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from molehunt.backdoors._triggers import Trigger
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 
 
@@ -60,7 +60,7 @@ class TrainingSet:
             if mask.dtype != torch.bool or mask.shape != (len(self),):
                 allowed = f"one bool for each of {len(self)} images"
                 got = f"{mask.dtype} of shape {tuple(mask.shape)}"
-                raise InvalidRequestError(refused("mask of a stamp", allowed, got))
+                raise InvalidRequestError(mismatch("mask of a stamp", allowed, got))
 
     def __len__(self) -> int:
         return len(self.images)

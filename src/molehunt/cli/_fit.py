@@ -19,7 +19,7 @@ from molehunt.cli._options import (
     parse_settings,
 )
 from molehunt.cli._terminal import note, output, progress_of
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.files import make_folder, write_text
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def evaluate_command(
             fitted = _load(name, opened, device, data_root)
         else:
             raise InvalidRequestError(
-                refused(
+                mismatch(
                     "detector",
                     f"a file or one of {', '.join(detector_names())}",
                     printable(repr(name)),

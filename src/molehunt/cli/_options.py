@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 
 DataRoot = Annotated[
     Path | None,
@@ -51,7 +51,7 @@ def parse_numbers(flag: str, text: str, kind: type[int] | type[float] = float) -
         return tuple(kind(part) for part in text.split(separator))
     except ValueError as error:
         allowed = f"{'whole ' if kind is int else ''}numbers with {separator!r} between them"
-        raise InvalidRequestError(refused(flag, allowed, repr(text))) from error
+        raise InvalidRequestError(mismatch(flag, allowed, repr(text))) from error
 
 
 def parse_bytes(flag: str, size: str) -> int:
@@ -63,7 +63,7 @@ def parse_bytes(flag: str, size: str) -> int:
     """
     match = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(_UNITS)})", size)
     if match is None:
-        raise InvalidRequestError(refused(flag, f"a number with {', '.join(_UNITS)}", repr(size)))
+        raise InvalidRequestError(mismatch(flag, f"a number with {', '.join(_UNITS)}", repr(size)))
     return int(float(match[1]) * _UNITS[match[2]])
 
 
@@ -78,12 +78,12 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     for text in settings or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidRequestError(refused("--set", "NAME=VALUE", repr(text)))
+            raise InvalidRequestError(mismatch("--set", "NAME=VALUE", repr(text)))
         try:
             parsed[name] = json.loads(value)
         except json.JSONDecodeError:
             parsed[name] = value
         except (ValueError, RecursionError) as error:  # thousands of digits or of levels
             got = printable(repr(value), 80)
-            raise InvalidRequestError(refused(f"--set {name}", "a plain value", got)) from error
+            raise InvalidRequestError(mismatch(f"--set {name}", "a plain value", got)) from error
     return parsed

@@ -12,7 +12,7 @@ from rich.console import ConsoleRenderable
 
 from molehunt.cli._commands import Command
 from molehunt.cli._terminal import note, output
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.files import make_folder, write_text
 
 app = typer.Typer(help="Say where models come from: manifests, signatures, audits of lists.")
@@ -74,7 +74,7 @@ def verify(
     ways = [manifest_file, sha256, public_key, certificate_chain]
     if sum(bool(way) for way in ways) > 1:
         raise InvalidRequestError(
-            refused(
+            mismatch(
                 "verify",
                 "one of --manifest, --sha256, --public-key, --certificate-chain",
                 "several",

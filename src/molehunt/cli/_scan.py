@@ -14,7 +14,7 @@ import typer
 from molehunt.cli._options import Clean, DataRoot, DetectorFiles, MaxFalseAlarms, parse_numbers
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.cli._words import with_flags
-from molehunt.errors import InvalidRequestError, need_extra, refused
+from molehunt.errors import InvalidRequestError, mismatch, need_extra
 from molehunt.files import check_replaceable, make_folder, write_text
 from molehunt.progress import silent
 
@@ -230,7 +230,7 @@ def scan(
     from molehunt.subjects import Endpoint
 
     if not models and endpoint is None:
-        raise InvalidRequestError(refused("scan", "model files, folders or --endpoint", "none"))
+        raise InvalidRequestError(mismatch("scan", "model files, folders or --endpoint", "none"))
     _check_outputs(html=html, json=json_file, sarif=sarif, bom=bom)  # before the work
     stated = _contract(
         contract,
@@ -310,7 +310,7 @@ def _check_outputs(**targets: Path | None) -> None:
         if target is not None and str(target) != "-":
             if target.suffix.lower() in MODEL_SUFFIXES:
                 allowed = "a name that is no model's (put -- before files that begin with -)"
-                raise InvalidRequestError(refused(f"--{kind}", allowed, target))
+                raise InvalidRequestError(mismatch(f"--{kind}", allowed, target))
             make_folder(target.parent)
             check_replaceable(target, f"a report ({kind})", _MARKS[kind])
 
@@ -321,7 +321,7 @@ def _scan_with_progress(
     """Scan with progress, one step a subject; what Ctrl-C left undone is named."""
     import torch
 
-    from molehunt.scanning import name_of, unfinished
+    from molehunt.scanning import name_of, report_unfinished
     from molehunt.scanning import scan as judge_models
 
     # Children are forked: OpenMP's threads must not have started here.
@@ -346,7 +346,8 @@ def _scan_with_progress(
             ), False
         except KeyboardInterrupt:
             return [
-                found.get(name_of(source)) or unfinished(source, "interrupted before its verdict")
+                found.get(name_of(source))
+                or report_unfinished(source, "interrupted before its verdict")
                 for source in sources
             ], True
 
@@ -378,7 +379,7 @@ def _secret(flag: str, variable: str) -> str:
         # What stands here instead of a name may be the secret itself.
         got = variable if re.fullmatch(r"[A-Z][A-Z0-9_]{0,40}", variable) else "another text"
         raise InvalidRequestError(
-            refused(flag, "the name of an environment variable that is set", got)
+            mismatch(flag, "the name of an environment variable that is set", got)
         )
     return value
 

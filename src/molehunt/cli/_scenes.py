@@ -10,7 +10,7 @@ import typer
 from molehunt.cli._commands import Command
 from molehunt.cli._options import DataRoot, Device
 from molehunt.cli._terminal import note, output, progress_of
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 app = typer.Typer(help="Poison street scenes with boxes, and find the signs in a photo.")
 
@@ -98,7 +98,7 @@ def _classes(source: str | None, target: str | None, random_target: bool) -> tup
     given = {"--source": source, "--target": target, "--random-target": random_target}
     got = ", ".join(name for name, value in given.items() if value) or "none of them"
     raise InvalidRequestError(
-        refused("attack", "--source and --target, or --random-target alone", got)
+        mismatch("attack", "--source and --target, or --random-target alone", got)
     )
 
 
@@ -122,7 +122,7 @@ def find(
     from molehunt.scenes import load_sign_detector, read_photo, save_detections
 
     if not 0 <= min_score <= 1:
-        raise InvalidRequestError(refused("--min-score", "0 to 1", min_score))
+        raise InvalidRequestError(mismatch("--min-score", "0 to 1", min_score))
     detector = load_sign_detector(model, pick_device(device))
     pixels = read_photo(image)
     found = detector.detect([pixels])[0].at_least(min_score)

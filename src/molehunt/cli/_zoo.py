@@ -10,7 +10,7 @@ import typer
 from molehunt.cli._commands import Command
 from molehunt.cli._options import DataRoot, Device, Download, Workers
 from molehunt.cli._terminal import note, output, progress_of
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 app = typer.Typer(help="Build and show zoos of clean and backdoored models.")
 
@@ -52,7 +52,7 @@ def build(
     from molehunt.zoo import ZooPlan, build_zoo, change_plan, read_plan
 
     if ray is not None and workers is not None:
-        raise InvalidRequestError(refused("workers", "none beside --ray", workers))
+        raise InvalidRequestError(mismatch("workers", "none beside --ray", workers))
     asked = change_plan(read_plan(plan) if plan else ZooPlan(), settings or [])
     with progress_of("building models") as progress:
         zoo = build_zoo(
@@ -85,7 +85,7 @@ def show(
 
     zoo = Zoo(folder)
     if not zoo.records:
-        raise InvalidRequestError(refused(f"models in {folder}", "at least one", "none"))
+        raise InvalidRequestError(mismatch(f"models in {folder}", "at least one", "none"))
     for table in zoo_tables(zoo):
         output.print(table)
     if pictures:

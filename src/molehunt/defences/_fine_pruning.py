@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from molehunt.detectors import Examination
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, logits_of, mean_activations
 from molehunt.progress import Progress, silent
@@ -99,12 +99,12 @@ def fine_prune(
     """
     if Access.WEIGHTS not in model.gives or not model.stackable:
         raise UnsuitableSubjectError(
-            refused("model to repair", "weights in a known architecture", "a graph or a black box")
+            mismatch("model to repair", "weights in a known architecture", "a graph or a black box")
         )
     if not 0 <= max_loss < 1:
-        raise InvalidRequestError(refused("max_loss", "a number in [0, 1)", max_loss))
+        raise InvalidRequestError(mismatch("max_loss", "a number in [0, 1)", max_loss))
     if len(clean) < 40:
-        raise InvalidRequestError(refused("clean images", "40 or more", len(clean)))
+        raise InvalidRequestError(mismatch("clean images", "40 or more", len(clean)))
     held = torch.arange(len(clean)) % 4 == 3
     known, held_out = clean.take(~held), clean.take(held)
     repaired = copy.deepcopy(model).eval()
@@ -142,13 +142,13 @@ def trigger_success(model: Classifier, found: Examination, clean: ImageSet) -> f
         If nothing was reconstructed, or no image is of a class that counts.
     """
     if found.pattern is None or found.mask is None or found.target is None:
-        raise InvalidRequestError(refused("examination", "a reconstructed trigger", "none"))
+        raise InvalidRequestError(mismatch("examination", "a reconstructed trigger", "none"))
     counts = clean.labels != found.target
     if found.source is not None:
         counts &= clean.labels == found.source
     chosen = clean.take(counts)
     if not len(chosen):
-        raise InvalidRequestError(refused("clean images", "some of another class", "none"))
+        raise InvalidRequestError(mismatch("clean images", "some of another class", "none"))
     pattern, mask = torch.from_numpy(found.pattern), torch.from_numpy(found.mask)
     drawn = chosen.pixels() * (1 - mask) + pattern * mask
     answers = logits_of(model, drawn.mul_(255).round_().to(torch.uint8)).argmax(1)
@@ -177,7 +177,7 @@ def _silencer(model: Classifier, layer: str, channels: Tensor) -> Callable[[], N
     tensors = [module.weight, module.bias]
     if not isinstance(module, nn.Conv2d | nn.BatchNorm2d):
         got = type(module).__name__
-        raise UnsuitableSubjectError(refused("layer to prune", "convolution or batch norm", got))
+        raise UnsuitableSubjectError(mismatch("layer to prune", "convolution or batch norm", got))
 
     @torch.no_grad()
     def silence() -> None:

@@ -14,7 +14,7 @@ from sklearn.exceptions import NotFittedError
 from molehunt.arrays import Floats
 from molehunt.detectors._calibration import conformal_p_values
 from molehunt.detectors._zoo_contract import ZooContract
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.findings import Finding, Picture
 from molehunt.networks import Access, Classifier, InputContract
 from molehunt.progress import Progress, silent
@@ -168,20 +168,22 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
         if missing:
             given = ", ".join(sorted(model.gives))
             raise UnsuitableSubjectError(
-                refused("access to the model", ", ".join(missing), f"{given} only")
+                mismatch("access to the model", ", ".join(missing), f"{given} only")
             )
         card = model.card
         shape = getattr(self, "input_shape_", card.input_shape)
         if card.input_shape != shape:
             raise UnsuitableSubjectError(
-                refused("input shape of the model", shape, card.input_shape)
+                mismatch("input shape of the model", shape, card.input_shape)
             )
         classes = getattr(self, "num_classes_", card.num_classes)
         if card.num_classes != classes:
-            raise UnsuitableSubjectError(refused("classes of the model", classes, card.num_classes))
+            raise UnsuitableSubjectError(
+                mismatch("classes of the model", classes, card.num_classes)
+            )
         if not model.is_finite():
             raise UnsuitableSubjectError(
-                refused("weights of the model", "finite numbers", "NaN or infinity")
+                mismatch("weights of the model", "finite numbers", "NaN or infinity")
             )
         if model.answers.doubt and self.needs & {Access.LOGITS, Access.GRADIENTS}:
             raise UnsuitableSubjectError(model.answers.doubt)
@@ -226,7 +228,7 @@ def check_labels(models: Sequence[Classifier], y: ArrayLike) -> NDArray[np.int64
     truth = np.asarray(y)
     if truth.shape != (len(models),) or not np.isin(truth, (0, 1)).all():
         allowed = f"{len(models)} labels in {{0, 1}}"
-        raise InvalidRequestError(refused("y", allowed, f"shape {truth.shape}"))
+        raise InvalidRequestError(mismatch("y", allowed, f"shape {truth.shape}"))
     return truth.astype(np.int64)
 
 
@@ -242,12 +244,12 @@ def find_null(
     """
     if not 0 < max_false_alarms < 1:
         raise InvalidRequestError(
-            refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
+            mismatch("max_false_alarms", "a number in (0, 1)", max_false_alarms)
         )
     null: NDArray[np.bool_] = np.asarray(y) == 0
     if null.shape != (len(models),) or not null.any():
         allowed = "some clean models (label 0)"
-        raise InvalidRequestError(refused("calibration", allowed, np.asarray(y).tolist()))
+        raise InvalidRequestError(mismatch("calibration", allowed, np.asarray(y).tolist()))
     return null
 
 

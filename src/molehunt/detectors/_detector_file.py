@@ -22,8 +22,8 @@ from molehunt.errors import (
     OutputError,
     UnreadableFileError,
     from_validation,
+    mismatch,
     printable,
-    refused,
 )
 from molehunt.files import open_regular, written_whole
 from molehunt.images import ImageSet
@@ -108,7 +108,7 @@ def save_detector(
         allowed = "arrays and plain values of JSON"
         got = " ".join(str(error).split())
         what = f"{path}: settings and what was learned"
-        raise OutputError(refused(what, allowed, got)) from error
+        raise OutputError(mismatch(what, allowed, got)) from error
     with written_whole(Path(path)) as temporary:
         save_file(arrays, temporary, metadata={CARD_KEY: text})
 
@@ -148,7 +148,7 @@ def load_detector(
     for name, value in {**card.learned, **arrays}.items():
         if not name.isidentifier() or not name.endswith("_") or name.startswith("_"):
             raise UnreadableFileError(
-                refused(
+                mismatch(
                     f"{path}: learned attribute",
                     "a name that ends in _",
                     printable(repr(name), 80),
@@ -173,7 +173,7 @@ def _read_card(path: Path) -> DetectorCard:
     with open_regular(path) as stream:
         size = os.fstat(stream.fileno()).st_size
     if size > _LARGEST_FILE:
-        raise UnreadableFileError(refused(f"{path}: size", f"at most {_LARGEST_FILE} bytes", size))
+        raise UnreadableFileError(mismatch(f"{path}: size", f"at most {_LARGEST_FILE} bytes", size))
     metadata = read_header(path)
     if CARD_KEY not in metadata:
         raise UnreadableFileError(
@@ -183,7 +183,7 @@ def _read_card(path: Path) -> DetectorCard:
     text = metadata[CARD_KEY]
     if len(text) > _LARGEST_CARD:
         allowed = f"at most {_LARGEST_CARD} characters"
-        raise UnreadableFileError(refused(f"{path}: card", allowed, len(text)))
+        raise UnreadableFileError(mismatch(f"{path}: card", allowed, len(text)))
     try:
         return DetectorCard.model_validate_json(text)
     except ValidationError as error:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from molehunt.detectors._panel import Panel, first_layer
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -43,10 +43,10 @@ class Distillation:
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "pool"):
             if getattr(self, name) < 1:
-                raise InvalidRequestError(refused(name, "1 or more", getattr(self, name)))
+                raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         for name in ("lr", "temperature"):
             if not getattr(self, name) > 0:
-                raise InvalidRequestError(refused(name, "a number over 0", getattr(self, name)))
+                raise InvalidRequestError(mismatch(name, "a number over 0", getattr(self, name)))
 
 
 @dataclass(frozen=True)

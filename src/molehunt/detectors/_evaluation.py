@@ -18,7 +18,7 @@ from molehunt.detectors._base import Detector
 from molehunt.detectors._calibration import rate_interval
 from molehunt.detectors._memory import GIB
 from molehunt.detectors._zoo_free import ZooFreeDetector
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.findings import Verdict, find_verdict
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -222,7 +222,7 @@ def _check_memory(detector: Detector, models: Sequence[Classifier], limit: int) 
     needed = detector.memory_to_fit(models)
     if needed is not None and needed > limit:
         raise InvalidRequestError(
-            refused(
+            mismatch(
                 f"memory to fit {type(detector).__name__} on {len(models)} models",
                 f"{limit / GIB:.2f} GiB or less (`max_memory`)",
                 f"about {needed / GIB:.2f} GiB; fewer or smaller models take less",
@@ -245,7 +245,7 @@ def evaluate(
         If the detector does not fit the zoo's models.
     """
     if split is Split.FIT:
-        raise InvalidRequestError(refused("split to evaluate on", "calibration or test", split))
+        raise InvalidRequestError(mismatch("split to evaluate on", "calibration or test", split))
     models, truth = zoo.labelled(split)
     started = time.perf_counter()
     scores, p_values, own, verdicts = _judge(detector, models, max_false_alarms)
@@ -340,7 +340,7 @@ def shuffled_control(
     """
     if isinstance(detector, ZooFreeDetector):
         raise InvalidRequestError(
-            refused("shuffled labels", "a detector that learns from them", type(detector).__name__)
+            mismatch("shuffled labels", "a detector that learns from them", type(detector).__name__)
         )
     models, truth = zoo.labelled(Split.FIT)
     tests, test_truth = zoo.labelled(Split.TEST)

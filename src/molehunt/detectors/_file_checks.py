@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from molehunt.detectors._base import Detector
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 
 _LARGEST_COUNT = 1_000_000  # of steps, images, patterns: what a setting may ask for
 _MOST_CLASSES = 1_000_000
@@ -39,12 +39,12 @@ def check_settings(kind: type[Detector], settings: Mapping[str, Any]) -> None:
         number = isinstance(default, int | float) and not isinstance(default, bool)
         if number and not _is_number(value, whole=isinstance(default, int)):
             what = "a whole number" if isinstance(default, int) else "a finite number"
-            raise InvalidRequestError(refused(name, what, _shown(value)))
+            raise InvalidRequestError(mismatch(name, what, _shown(value)))
         if isinstance(default, str) and not isinstance(value, str | list | tuple):
-            raise InvalidRequestError(refused(name, "a text", _shown(value)))
+            raise InvalidRequestError(mismatch(name, "a text", _shown(value)))
         if number and name != "random_state" and abs(value) > _LARGEST_COUNT:
             allowed = f"at most {_LARGEST_COUNT}"
-            raise InvalidRequestError(refused(name, allowed, _shown(value)))
+            raise InvalidRequestError(mismatch(name, allowed, _shown(value)))
 
 
 def check_learned(detector: Detector) -> None:
@@ -63,7 +63,7 @@ def check_learned(detector: Detector) -> None:
             _check_plain(name, value, infinite=name == "threshold_")
     missing = sorted(detector.learned - learned.keys())
     if missing:
-        raise InvalidRequestError(refused("what it learned", ", ".join(missing), "none"))
+        raise InvalidRequestError(mismatch("what it learned", ", ".join(missing), "none"))
     _check_axes(learned, detector.axes)
     _check_single_values(detector)
     detector.check_learned()
@@ -71,12 +71,12 @@ def check_learned(detector: Detector) -> None:
 
 def _check_array(name: str, array: NDArray[Any], axes: str | None) -> None:
     if array.dtype.kind not in "fiub":
-        raise InvalidRequestError(refused(f"type of {name}", "real numbers", array.dtype))
+        raise InvalidRequestError(mismatch(f"type of {name}", "real numbers", array.dtype))
     if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise InvalidRequestError(refused(name, "finite numbers", "NaN or infinity"))
+        raise InvalidRequestError(mismatch(name, "finite numbers", "NaN or infinity"))
     if axes is not None and (array.ndim != len(axes) or not array.size):
         allowed = f"{len(axes)} axes, none of them empty"
-        raise InvalidRequestError(refused(f"shape of {name}", allowed, array.shape))
+        raise InvalidRequestError(mismatch(f"shape of {name}", allowed, array.shape))
 
 
 def _check_axes(learned: Mapping[str, Any], known_axes: Mapping[str, str]) -> None:
@@ -87,12 +87,12 @@ def _check_axes(learned: Mapping[str, Any], known_axes: Mapping[str, str]) -> No
             continue
         array = learned[name]
         if not isinstance(array, np.ndarray):
-            raise InvalidRequestError(refused(name, "an array", _shown(array)))
+            raise InvalidRequestError(mismatch(name, "an array", _shown(array)))
         for axis, length in zip(axes, array.shape, strict=True):
             known, where = lengths.setdefault(axis, (length, name))
             if known != length:
                 allowed = f"{known} where {where} has {known}"
-                raise InvalidRequestError(refused(f"shape of {name}", allowed, array.shape))
+                raise InvalidRequestError(mismatch(f"shape of {name}", allowed, array.shape))
 
 
 def _check_single_values(detector: Detector) -> None:
@@ -104,16 +104,16 @@ def _check_single_values(detector: Detector) -> None:
         and all(_is_number(side, whole=True) and 0 < side <= _LARGEST_SIDE for side in shape)
     ):
         raise InvalidRequestError(
-            refused("input_shape_", "channels, height and width", _shown(shape))
+            mismatch("input_shape_", "channels, height and width", _shown(shape))
         )
     if not (_is_number(classes, whole=True) and 1 < classes <= _MOST_CLASSES):
         allowed = f"2 to {_MOST_CLASSES}"
-        raise InvalidRequestError(refused("num_classes_", allowed, _shown(classes)))
+        raise InvalidRequestError(mismatch("num_classes_", allowed, _shown(classes)))
     check_number("threshold_", detector.threshold_)
     contract = getattr(detector, "contract_", None)
     if contract is not None and not len(contract.mean) == len(contract.std) == shape[0]:
         allowed = f"mean and std of {shape[0]} channels"
-        raise InvalidRequestError(refused("contract", allowed, len(contract.mean)))
+        raise InvalidRequestError(mismatch("contract", allowed, len(contract.mean)))
 
 
 def check_number(name: str, value: object) -> None:
@@ -124,7 +124,7 @@ def check_number(name: str, value: object) -> None:
     InvalidRequestError
     """
     if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        raise InvalidRequestError(refused(name, "a number", _shown(value)))
+        raise InvalidRequestError(mismatch(name, "a number", _shown(value)))
 
 
 def _check_plain(name: str, value: object, *, infinite: bool = False, depth: int = 0) -> None:
@@ -134,16 +134,16 @@ def _check_plain(name: str, value: object, *, infinite: bool = False, depth: int
         and not math.isfinite(value)
         and (math.isnan(value) or not infinite)
     ):
-        raise InvalidRequestError(refused(printable(name, 80), "a finite number", value))
+        raise InvalidRequestError(mismatch(printable(name, 80), "a finite number", value))
     if isinstance(value, str) and len(value) > _LONGEST_TEXT:
         allowed = f"at most {_LONGEST_TEXT} characters"
-        raise InvalidRequestError(refused(printable(name, 80), allowed, len(value)))
+        raise InvalidRequestError(mismatch(printable(name, 80), allowed, len(value)))
     if isinstance(value, int) and value.bit_length() > 64:
-        raise InvalidRequestError(refused(printable(name, 80), "a number of 64 bits", "a larger"))
+        raise InvalidRequestError(mismatch(printable(name, 80), "a number of 64 bits", "a larger"))
     if isinstance(value, Mapping | list | tuple):
         if len(value) > _MOST_VALUES or depth >= _DEEPEST:
             allowed = f"at most {_MOST_VALUES} values, {_DEEPEST} deep"
-            raise InvalidRequestError(refused(printable(name, 80), allowed, "more"))
+            raise InvalidRequestError(mismatch(printable(name, 80), allowed, "more"))
         parts: Sequence[object] = (
             [*value.keys(), *value.values()] if isinstance(value, Mapping) else value
         )

@@ -11,7 +11,7 @@ from torch import nn
 from molehunt.arrays import Floats
 from molehunt.detectors._outliers import log10_p_of_largest, robust_z
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
-from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier
 
 _CELLS_AT_ONCE = 2**22  # of the matrix of cosines
@@ -114,7 +114,7 @@ def final_layer_of(model: Classifier) -> nn.Linear | nn.Conv2d:
             found = module
     if found is None:
         allowed = f"a linear layer or 1x1 convolution with {classes} outputs"
-        raise UnsuitableSubjectError(refused("final layer of the model", allowed, "none"))
+        raise UnsuitableSubjectError(mismatch("final layer of the model", allowed, "none"))
     return found
 
 

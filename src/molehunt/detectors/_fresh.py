@@ -8,7 +8,7 @@ import math
 import torch
 from torch import nn
 
-from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier
 
 
@@ -31,7 +31,7 @@ def draw_fresh(model: Classifier, *, seed: int) -> Classifier:
     """
     if Access.WEIGHTS not in model.gives or Access.GRADIENTS not in model.gives:
         raise UnsuitableSubjectError(
-            refused("access to the model", "weights and gradients", ", ".join(sorted(model.gives)))
+            mismatch("access to the model", "weights and gradients", ", ".join(sorted(model.gives)))
         )
     with torch.no_grad():  # a TorchScript module's copies would be parts of a graph
         twin = copy.deepcopy(model).cpu()
@@ -39,7 +39,7 @@ def draw_fresh(model: Classifier, *, seed: int) -> Classifier:
     matrices = [p for p in twin.parameters() if p.ndim > 1 and p.is_floating_point()]
     if not matrices:
         raise UnsuitableSubjectError(
-            refused("weights of the model", "matrices that can be trained", "none")
+            mismatch("weights of the model", "matrices that can be trained", "none")
         )
     before = [p.clone() for p in matrices]
     with torch.random.fork_rng(devices=[]):

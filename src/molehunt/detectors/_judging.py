@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from molehunt.detectors._calibration import models_needed
-from molehunt.errors import refused
+from molehunt.errors import mismatch
 from molehunt.findings import BACKDOOR, Finding, Histogram, Picture, Status
 from molehunt.images import ImageSet
 from molehunt.networks import ModelCard
@@ -45,7 +45,7 @@ def interpret(
     if detector.is_calibrated and len(scores) < needed:
         what = f"clean calibration models for a false-alarm rate of {rate:.3g}"
         return replace(
-            finding, message=refused(what, f"at least {needed}", len(scores)), p_value=None
+            finding, message=mismatch(what, f"at least {needed}", len(scores)), p_value=None
         )
     if p_value > rate:
         doubt = detector.doubt_of_clean(classes)

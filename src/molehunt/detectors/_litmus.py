@@ -22,7 +22,7 @@ from molehunt.detectors._patterns import (
     pool,
 )
 from molehunt.detectors._stacking import SingleModel, Stack, stacks_of
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier, pick_device
 from molehunt.progress import Progress
 from molehunt.training import one_cycle
@@ -158,7 +158,7 @@ class LitmusPatterns(PatternDetector):
         for stack in stacks:
             if isinstance(stack, SingleModel) and Access.GRADIENTS not in stack.model.gives:
                 raise UnsuitableSubjectError(
-                    refused("models to fit patterns on", "gradients", "one that only answers")
+                    mismatch("models to fit patterns on", "gradients", "one that only answers")
                 )
         truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
         shape = (self.n_patterns, *self.input_shape_)
@@ -248,9 +248,9 @@ class LitmusPatterns(PatternDetector):
         super()._check_settings()
         for name in ("epochs", "models_per_step"):
             if getattr(self, name) < 1:
-                raise InvalidRequestError(refused(name, "1 or more", getattr(self, name)))
+                raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         if not 0 <= self.dropout < 1:
-            raise InvalidRequestError(refused("dropout", "0 to under 1", self.dropout))
+            raise InvalidRequestError(mismatch("dropout", "0 to under 1", self.dropout))
 
     def _pooled(self, stack: Stack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
         return pool(as_features(stack.logits(patterns, dropout), self.features), self.pooling)

@@ -16,7 +16,7 @@ from torch.nn import functional
 from molehunt.arrays import Floats
 from molehunt.detectors._outliers import log10_p_of_largest
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier, LogitsOfPixels, fast_logits, pick_device
 
 
@@ -121,7 +121,7 @@ class MaximumMargin(ZooFreeDetector):
         statistics = margins.view(classes, self.starts).amax(1).double().numpy()
         if not np.isfinite(statistics).all():
             raise UnsuitableSubjectError(
-                refused("answers of the model", "finite numbers", "NaN or infinity")
+                mismatch("answers of the model", "finite numbers", "NaN or infinity")
             )
         return Examination(
             score=float(statistics.max() / max(float(np.median(statistics)), 1e-6)),
@@ -148,9 +148,9 @@ class MaximumMargin(ZooFreeDetector):
         super()._check_settings()
         for name in ("starts", "steps", "batch_size"):
             if getattr(self, name) < 1:
-                raise InvalidRequestError(refused(name, "1 or more", getattr(self, name)))
+                raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         if not self.lr > 0:
-            raise InvalidRequestError(refused("lr", "a number over 0", self.lr))
+            raise InvalidRequestError(mismatch("lr", "a number over 0", self.lr))
 
 
 def _margins(logits: Tensor, goals: Tensor) -> Tensor:

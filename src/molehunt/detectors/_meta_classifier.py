@@ -16,7 +16,7 @@ from molehunt.detectors._calibration import conformal_threshold
 from molehunt.detectors._file_checks import check_number
 from molehunt.detectors._judging import interpret
 from molehunt.detectors._zoo_contract import ZooContract
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.findings import Exhibit, Finding, Status
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -97,7 +97,9 @@ class MetaClassifier(Detector):
         """
         truth = check_labels(models, y)
         if len(np.unique(truth)) < 2:
-            raise InvalidRequestError(refused("y", "labels of both kinds, 0 and 1", truth.tolist()))
+            raise InvalidRequestError(
+                mismatch("y", "labels of both kinds, 0 and 1", truth.tolist())
+            )
         card = models[0].card
         self.input_shape_ = card.input_shape
         self.num_classes_ = card.num_classes
@@ -161,7 +163,7 @@ class MetaClassifier(Detector):
             p_value = float(self.p_values([score])[0]) if self.is_calibrated else None
             read = interpret(self, name, float(score), p_value, rate, self.num_classes_)
             if not np.isfinite(row).all():
-                message = refused("answers of the model", "finite numbers", "NaN or infinity")
+                message = mismatch("answers of the model", "finite numbers", "NaN or infinity")
                 yield replace(read, status=Status.INCONCLUSIVE, message=message, p_value=None)
                 continue
             # Detector files of before know no contract.

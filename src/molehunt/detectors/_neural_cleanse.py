@@ -12,7 +12,7 @@ from scipy.special import ndtr
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
 from molehunt.detectors._outliers import robust_z
 from molehunt.detectors._zoo_free import Examination, ImageDetector
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, fast_logits, pick_device
 
@@ -119,7 +119,7 @@ class NeuralCleanse(ImageDetector):
         others = [torch.nonzero(used.labels != t)[:, 0] for t in range(images.num_classes)]
         shortest = min(len(places) for places in others)
         if not shortest:
-            raise InvalidRequestError(refused("images", "images of two classes at least", "one"))
+            raise InvalidRequestError(mismatch("images", "images of two classes at least", "one"))
         drawn = [o[torch.randperm(len(o), generator=generator)][:shortest] for o in others]
         found = search_masks(
             fast_logits(model, device),
@@ -151,4 +151,4 @@ class NeuralCleanse(ImageDetector):
         super()._check_settings()
         check_search_settings(self)
         if not 0 < self.success <= 1:
-            raise InvalidRequestError(refused("success", "a share over 0 up to 1", self.success))
+            raise InvalidRequestError(mismatch("success", "a share over 0 up to 1", self.success))

@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_patches
 from molehunt.backdoors import Placement, top_left_pixels
 from molehunt.detectors._zoo_free import Examination, ImageDetector
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, fast_logits, pick_device
 
@@ -182,13 +182,13 @@ class PairwiseTriggers(ImageDetector):
         super()._check_settings()
         check_search_settings(self)
         if not 0 < self.keep <= 1:
-            raise InvalidRequestError(refused("keep", "a share over 0 up to 1", self.keep))
+            raise InvalidRequestError(mismatch("keep", "a share over 0 up to 1", self.keep))
         if self.margin < 0:
-            raise InvalidRequestError(refused("margin", "0 or more pixels", self.margin))
+            raise InvalidRequestError(mismatch("margin", "0 or more pixels", self.margin))
         if self.size < 1:
-            raise InvalidRequestError(refused("size", "1 or more", self.size))
+            raise InvalidRequestError(mismatch("size", "1 or more", self.size))
         try:
             TypeAdapter(Placement).validate_python(self.placement)
         except ValidationError as error:
             allowed = "a corner, 'random corner', 'anywhere' or (row, column)"
-            raise InvalidRequestError(refused("placement", allowed, self.placement)) from error
+            raise InvalidRequestError(mismatch("placement", allowed, self.placement)) from error

@@ -12,7 +12,7 @@ from torch import Tensor
 from molehunt.arrays import Floats
 from molehunt.detectors._meta_classifier import MetaClassifier
 from molehunt.detectors._stacking import Stack, stacks_of
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.findings import Bars, Exhibit, Picture
 from molehunt.networks import Access, Classifier, pick_device
 
@@ -78,15 +78,15 @@ class PatternDetector(MetaClassifier):
         patterns, shape = self.patterns_, self.input_shape_
         if patterns.shape[1:] != shape:
             allowed = f"images of {shape}, as input_shape_"
-            raise InvalidRequestError(refused("shape of patterns_", allowed, patterns.shape))
+            raise InvalidRequestError(mismatch("shape of patterns_", allowed, patterns.shape))
         if patterns.min() < 0 or patterns.max() > 1:
-            raise InvalidRequestError(refused("patterns_", "pixels in [0, 1]", "others"))
+            raise InvalidRequestError(mismatch("patterns_", "pixels in [0, 1]", "others"))
         self._check_settings()
         rows = len(patterns) if self.pooling == "concatenate" else 1
         features = rows * self.num_classes_
         if len(self.weights_) != features:
             got = self.weights_.shape
-            raise InvalidRequestError(refused("shape of weights_", f"({features},)", got))
+            raise InvalidRequestError(mismatch("shape of weights_", f"({features},)", got))
 
     def _features(self, models: Sequence[Classifier]) -> Floats:
         taken = (models[position] for position in range(len(models)))
@@ -105,11 +105,11 @@ class PatternDetector(MetaClassifier):
 
     def _check_settings(self) -> None:
         if self.n_patterns < 1:
-            raise InvalidRequestError(refused("n_patterns", "1 or more", self.n_patterns))
+            raise InvalidRequestError(mismatch("n_patterns", "1 or more", self.n_patterns))
         for name, allowed in (("features", FeatureKind), ("pooling", Pooling)):
             value = getattr(self, name)
             if value not in get_args(allowed):
-                raise InvalidRequestError(refused(name, " or ".join(get_args(allowed)), value))
+                raise InvalidRequestError(mismatch(name, " or ".join(get_args(allowed)), value))
 
 
 def as_features(logits: Tensor, kind: FeatureKind) -> Tensor:

@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from molehunt.detectors._base import Detector
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 
 GROUP = "molehunt.detectors"
 
@@ -58,7 +58,7 @@ def detector_class(name: str) -> type[Detector]:
             got = printable(repr(name), 80)
             if found:
                 got += f", which {' and '.join(sorted(_package_of(p) for p in found))} bring"
-            raise InvalidRequestError(refused("detector", allowed, got))
+            raise InvalidRequestError(mismatch("detector", allowed, got))
         (point,) = found
     try:
         kind = point.load()
@@ -83,7 +83,7 @@ def new_detector(name: str, **settings: Any) -> Detector:
     if unknown:
         allowed = ", ".join(kind._get_param_names())
         got = printable(", ".join(sorted(unknown)))
-        raise InvalidRequestError(refused(f"settings of {name}", allowed or "none", got))
+        raise InvalidRequestError(mismatch(f"settings of {name}", allowed or "none", got))
     return kind(**settings)
 
 
@@ -118,12 +118,12 @@ def register_detector(name: str, kind: type[Detector]) -> None:
     _as_kind("detector", kind)
     if not _NAME.fullmatch(name):
         allowed = "up to 80 letters, digits and hyphens"
-        raise InvalidRequestError(refused("name of a detector", allowed, repr(name)))
+        raise InvalidRequestError(mismatch("name of a detector", allowed, repr(name)))
     known = detector_class(name) if name in detector_names() else kind
     # A module that is loaded anew brings its classes anew.
     if (known.__module__, known.__qualname__) != (kind.__module__, kind.__qualname__):
         got = f"{name!r}, which is {known.__qualname__}"
-        raise InvalidRequestError(refused("name of a detector", "one that is free", got))
+        raise InvalidRequestError(mismatch("name of a detector", "one that is free", got))
     _registered[name] = kind
 
 
@@ -149,7 +149,7 @@ def name_of(detector: Detector) -> str:
 def _as_kind(what: str, kind: object) -> type[Detector]:
     if not (isinstance(kind, type) and issubclass(kind, Detector)):
         got = printable(repr(kind), 80)
-        raise InvalidRequestError(refused(what, "a subclass of Detector", got))
+        raise InvalidRequestError(mismatch(what, "a subclass of Detector", got))
     return kind
 
 

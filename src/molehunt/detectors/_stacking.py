@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.func import functional_call
 
-from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.networks import Classifier, architecture_key, stack_models
 
 # On CPU chunks of about 10 models are fastest; on CUDA the more the better.
@@ -44,13 +44,13 @@ class SingleModel:
         """
         if drop:
             raise UnsuitableSubjectError(
-                refused("model", "one of our own architectures for dropout", "one that is not")
+                mismatch("model", "one of our own architectures for dropout", "one that is not")
             )
         logits: Tensor = self.model(patterns)
         shape = (len(patterns), self.model.card.num_classes)
         if tuple(logits.shape) != shape:
             raise UnsuitableSubjectError(
-                refused("shape of the model's answers", shape, tuple(logits.shape))
+                mismatch("shape of the model's answers", shape, tuple(logits.shape))
             )
         return logits[None]
 

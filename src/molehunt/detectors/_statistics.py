@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from molehunt.arrays import Floats
 from molehunt.detectors._heads import fit_linear_head
 from molehunt.detectors._meta_classifier import MetaClassifier
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier, architecture_key
 from molehunt.progress import Progress
 
@@ -58,7 +58,7 @@ class WeightStatistics(MetaClassifier):
         """Refuse what no fit gives; raises as `Detector.check_learned` does."""
         super().check_learned()
         if not isinstance(self.architecture_, str):
-            raise InvalidRequestError(refused("architecture_", "a text", "something else"))
+            raise InvalidRequestError(mismatch("architecture_", "a text", "something else"))
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge, also one of another architecture."""
@@ -66,7 +66,7 @@ class WeightStatistics(MetaClassifier):
         key = architecture_key(model)
         if key != getattr(self, "architecture_", key):
             raise UnsuitableSubjectError(
-                refused("architecture of the model", self.architecture_, key)
+                mismatch("architecture of the model", self.architecture_, key)
             )
 
     def _learn(

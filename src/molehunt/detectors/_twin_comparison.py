@@ -14,7 +14,7 @@ from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._zoo_free import Examination, ImageDetector
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier
 from molehunt.progress import Progress, silent
@@ -139,13 +139,13 @@ class TwinComparison(ImageDetector):
     def _check_settings(self) -> None:
         super()._check_settings()
         if self.twins < 1:
-            raise InvalidRequestError(refused("twins", "1 or more", self.twins))
+            raise InvalidRequestError(mismatch("twins", "1 or more", self.twins))
         if not 0 <= self.min_power <= 1:
-            raise InvalidRequestError(refused("min_power", "a share from 0 to 1", self.min_power))
+            raise InvalidRequestError(mismatch("min_power", "a share from 0 to 1", self.min_power))
         unknown = [kind for kind in self.against if kind not in BACKDOOR_KINDS]
         if unknown:
             raise InvalidRequestError(
-                refused("against", "; ".join(BACKDOOR_KINDS), "; ".join(unknown))
+                mismatch("against", "; ".join(BACKDOOR_KINDS), "; ".join(unknown))
             )
 
 

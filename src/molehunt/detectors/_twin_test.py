@@ -20,7 +20,7 @@ from molehunt.detectors._twin_readings import (
     statistics_of,
 )
 from molehunt.detectors._twins import TwinGap, Twins, make_twins, twin_folder
-from molehunt.errors import UnsuitableSubjectError, refused
+from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
@@ -192,7 +192,7 @@ def judge_by_twins(reading: Reading, made: Twins) -> TwinTest:
     """
     if not all(bool(torch.isfinite(part).all()) for part in reading):
         raise UnsuitableSubjectError(
-            refused("answers of the model", "finite numbers", "NaN or infinity")
+            mismatch("answers of the model", "finite numbers", "NaN or infinity")
         )
     statistics = statistics_of(reading)
     own = np.array([_over(each.value, each.least) for each in statistics])
@@ -230,19 +230,19 @@ def _check(model: Classifier, images: ImageSet) -> None:
     card = model.card
     if images.shape != card.input_shape:
         raise UnsuitableSubjectError(
-            refused("input shape of the model", f"{images.shape} (images)", card.input_shape)
+            mismatch("input shape of the model", f"{images.shape} (images)", card.input_shape)
         )
     if images.num_classes != card.num_classes:
         raise UnsuitableSubjectError(
-            refused("classes of the model", f"{images.num_classes} (images)", card.num_classes)
+            mismatch("classes of the model", f"{images.num_classes} (images)", card.num_classes)
         )
     if card.num_classes < _FEWEST_CLASSES:
         raise UnsuitableSubjectError(
-            refused("classes of the model", f"{_FEWEST_CLASSES} or more", card.num_classes)
+            mismatch("classes of the model", f"{_FEWEST_CLASSES} or more", card.num_classes)
         )
     if not model.is_finite():
         raise UnsuitableSubjectError(
-            refused("weights of the model", "finite numbers", "NaN or infinity")
+            mismatch("weights of the model", "finite numbers", "NaN or infinity")
         )
 
 

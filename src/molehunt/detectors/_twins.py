@@ -17,7 +17,7 @@ from torch import Tensor
 from molehunt.detectors._distill import Distillation, distill, prepare_lesson
 from molehunt.detectors._fresh import draw_fresh
 from molehunt.detectors._panel import panels_of
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
@@ -114,10 +114,10 @@ def make_twins(
     """
     how = how or Distillation()
     if count < 1:
-        raise InvalidRequestError(refused("number of twins", "1 or more", count))
+        raise InvalidRequestError(mismatch("number of twins", "1 or more", count))
     if len(images) < _FEWEST:
         allowed = f"{_FEWEST} or more clean images"
-        raise InvalidRequestError(refused("images for twins", allowed, len(images)))
+        raise InvalidRequestError(mismatch("images for twins", allowed, len(images)))
     on = pick_device(device)
     model.frozen().to(on)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))

@@ -15,7 +15,7 @@ from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.detectors._judging import draw_trigger, interpret
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.findings import BACKDOOR, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
@@ -107,7 +107,7 @@ class ZooFreeDetector(Detector):
         if model.card.num_classes < self.least_classes:
             allowed = f"{self.least_classes} or more"
             raise UnsuitableSubjectError(
-                refused("classes of the model", allowed, model.card.num_classes)
+                mismatch("classes of the model", allowed, model.card.num_classes)
             )
 
     def examine(self, model: Classifier) -> Examination:
@@ -127,7 +127,7 @@ class ZooFreeDetector(Detector):
         examination = self._examine(model)
         if not np.isfinite(examination.score):
             raise UnsuitableSubjectError(
-                refused("answers of the model", "finite numbers", "NaN or infinity")
+                mismatch("answers of the model", "finite numbers", "NaN or infinity")
             )
         return examination
 
@@ -151,7 +151,7 @@ class ZooFreeDetector(Detector):
         if y is not None:
             check_labels(models, y)
         if not len(models):
-            raise InvalidRequestError(refused("models", "at least one", "none"))
+            raise InvalidRequestError(mismatch("models", "at least one", "none"))
         self._take_kind_of(models[0])
         if self.is_calibrated:
             del self.calibration_scores_
@@ -280,7 +280,7 @@ class ImageDetector(ZooFreeDetector):
             if isinstance(self.images, ImageSet):
                 got = "an empty one"
             raise InvalidRequestError(
-                refused(f"images of {type(self).__name__}", "an ImageSet of clean images", got)
+                mismatch(f"images of {type(self).__name__}", "an ImageSet of clean images", got)
             )
 
     def check_subject(self, model: Classifier) -> None:
@@ -297,13 +297,13 @@ class ImageDetector(ZooFreeDetector):
         images = self._clean_images()
         if images.shape != model.card.input_shape:
             raise UnsuitableSubjectError(
-                refused(
+                mismatch(
                     "input shape of the model", f"{images.shape} (images)", model.card.input_shape
                 )
             )
         if images.num_classes != model.card.num_classes:
             raise UnsuitableSubjectError(
-                refused(
+                mismatch(
                     "classes of the model", f"{images.num_classes} (images)", model.card.num_classes
                 )
             )

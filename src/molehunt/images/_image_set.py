@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images._decoded import decode_files
 
 
@@ -45,19 +45,19 @@ class ImageSet:
     def __post_init__(self) -> None:
         if self.images.dtype != torch.uint8 or self.images.ndim != 4:
             got = f"{self.images.dtype} of shape {tuple(self.images.shape)}"
-            raise InvalidRequestError(refused("images", "uint8 of shape [N, C, H, W]", got))
+            raise InvalidRequestError(mismatch("images", "uint8 of shape [N, C, H, W]", got))
         if self.labels.dtype != torch.int64 or self.labels.shape != self.images.shape[:1]:
             got = f"{self.labels.dtype} of shape {tuple(self.labels.shape)}"
             allowed = f"int64 of shape [{len(self.images)}]"
-            raise InvalidRequestError(refused("labels", allowed, got))
+            raise InvalidRequestError(mismatch("labels", allowed, got))
         if len(self.labels) and not (
             int(self.labels.min()) >= 0 and int(self.labels.max()) < len(self.class_names)
         ):
             got = f"{int(self.labels.min())} to {int(self.labels.max())}"
             allowed = f"0 to {len(self.class_names) - 1}"
-            raise InvalidRequestError(refused("labels", allowed, got))
+            raise InvalidRequestError(mismatch("labels", allowed, got))
         if self.files and len(self.files) != len(self.labels):
-            raise InvalidRequestError(refused("files", len(self.labels), len(self.files)))
+            raise InvalidRequestError(mismatch("files", len(self.labels), len(self.files)))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -137,7 +137,7 @@ class ImageSet:
         if self.shape == shape:
             return self
         if shape[0] != self.shape[0] and {shape[0], self.shape[0]} != {1, 3}:
-            raise InvalidRequestError(refused("channels of images", shape[0], self.shape[0]))
+            raise InvalidRequestError(mismatch("channels of images", shape[0], self.shape[0]))
         images = self.images
         if self.files and images.shape[2:] != shape[1:]:
             images = decode_files(self.files, shape[1:])
@@ -172,7 +172,7 @@ class ImageSet:
         else:
             allowed = f"the model's {len(class_names)} ({', '.join(class_names[:5])}, …)"
             got = f"{len(mine)} ({', '.join(mine[:5])}, …)"
-            raise InvalidRequestError(refused("classes of the clean images", allowed, got))
+            raise InvalidRequestError(mismatch("classes of the clean images", allowed, got))
         return replace(self, labels=torch.tensor(places)[self.labels], class_names=class_names)
 
 

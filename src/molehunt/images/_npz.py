@@ -15,9 +15,9 @@ from molehunt.errors import (
     DataNotFoundError,
     InvalidRequestError,
     UnreadableFileError,
+    mismatch,
     printable,
     reason_of,
-    refused,
 )
 from molehunt.files import open_regular
 from molehunt.images._image_set import ImageSet, TrainTest
@@ -81,10 +81,10 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Stored]:
     members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
     if any(key not in members for key in _KEYS):
         got = printable(", ".join(list(members)[:10]))
-        raise InvalidRequestError(refused(f"arrays in {path}", ", ".join(_KEYS), got))
+        raise InvalidRequestError(mismatch(f"arrays in {path}", ", ".join(_KEYS), got))
     total = sum(members[key].file_size for key in _KEYS)
     if total > _LARGEST:
-        raise UnreadableFileError(refused(f"arrays in {path}", f"at most {_LARGEST} bytes", total))
+        raise UnreadableFileError(mismatch(f"arrays in {path}", f"at most {_LARGEST} bytes", total))
     found = {}
     for key in _KEYS:
         with archive.open(members[key]) as stream:
@@ -97,10 +97,10 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Stored]:
             shape, _, kind = read(stream)
         if kind.hasobject:
             got = "Python objects, which are never loaded"
-            raise UnreadableFileError(refused(f"{key} in {path}", "an array of numbers", got))
+            raise UnreadableFileError(mismatch(f"{key} in {path}", "an array of numbers", got))
         needed, there = math.prod(shape) * kind.itemsize, members[key].file_size
         if min(shape, default=0) < 0 or needed > there:
-            raise UnreadableFileError(refused(f"{key} in {path}", f"{there} bytes", needed))
+            raise UnreadableFileError(mismatch(f"{key} in {path}", f"{there} bytes", needed))
         found[key] = _Stored(members[key], shape, kind)
     return found
 
@@ -112,15 +112,15 @@ def _check(stored: dict[str, _Stored], path: Path) -> None:
         if images.kind != np.uint8 or len(images.shape) not in (3, 4) or 0 in images.shape:
             got = f"{images.kind} of shape {images.shape}"
             allowed = "uint8 of shape [N, H, W] or [N, H, W, C]"
-            raise InvalidRequestError(refused(f"images in {path}", allowed, got))
+            raise InvalidRequestError(mismatch(f"images in {path}", allowed, got))
         count = math.prod(labels.shape)
         if labels.kind.kind not in "iu" or not 0 < count == max(labels.shape[:1], default=0):
             got = f"{labels.kind} of shape {labels.shape}"
-            raise InvalidRequestError(refused(f"labels in {path}", "integers of shape [N]", got))
+            raise InvalidRequestError(mismatch(f"labels in {path}", "integers of shape [N]", got))
         if count != images.shape[0]:
             got = f"{labels.kind} of shape {labels.shape}"
             allowed = f"int64 of shape [{images.shape[0]}]"
-            raise InvalidRequestError(refused(f"labels in {path}", allowed, got))
+            raise InvalidRequestError(mismatch(f"labels in {path}", allowed, got))
 
 
 def _channels_first(array: np.ndarray) -> Tensor:
@@ -133,5 +133,5 @@ def _labels(array: np.ndarray, path: Path) -> Tensor:
     highest = int(array.max())
     if not 0 <= highest < _MOST_CLASSES:  # each class gets a name
         allowed = f"0 to {_MOST_CLASSES - 1}"
-        raise InvalidRequestError(refused(f"labels in {path}", allowed, highest))
+        raise InvalidRequestError(mismatch(f"labels in {path}", allowed, highest))
     return torch.from_numpy(array.reshape(-1).astype(np.int64))

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from molehunt.errors import UnreadableFileError, printable, refused
+from molehunt.errors import UnreadableFileError, mismatch, printable
 from molehunt.files import open_regular
 
 # Pillow starts other programs for some formats (Ghostscript for EPS); these it decodes itself.
@@ -47,7 +47,7 @@ def read_rgb(path: Path) -> Image.Image:
         If it is not a whole image in one of `FORMATS`, has more than `MOST_PIXELS`, holds
         numbers of 32 bits (floating-point or whole), or is a pipe or a device.
     """
-    with _opened(path) as image:
+    with _open_picture(path) as image:
         # A copy, since the file behind the image is closed.
         return _plain(image, path).convert("RGB")
 
@@ -66,13 +66,13 @@ def read_resized(path: Path, height: int, width: int) -> np.ndarray:
     UnreadableFileError
         As `read_rgb`.
     """
-    with _opened(path) as image:
+    with _open_picture(path) as image:
         small = _plain(image, path).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(small.convert("RGB"))
 
 
 @contextlib.contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _open_picture(path: Path) -> Iterator[Image.Image]:
     """Yield an image whose header was read; what its pixels raise becomes one clear line."""
     shown = printable(path)
     with open_regular(path) as stream:
@@ -89,7 +89,7 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         except Image.DecompressionBombError as error:
             allowed = f"at most {MOST_PIXELS:,}"
             raise UnreadableFileError(
-                refused(f"{shown}: pixels of an image", allowed, "more")
+                mismatch(f"{shown}: pixels of an image", allowed, "more")
             ) from error
         except _UNDECODABLE as error:
             raise UnreadableFileError(
@@ -107,5 +107,5 @@ def _plain(image: Image.Image, path: Path) -> Image.Image:
     if image.mode in ("I", "F") or image.mode.startswith("I;"):
         allowed = "8 or 16 bits a channel"
         got = f"{image.format} with pixels of 32 bits, whose black and white are not known"
-        raise UnreadableFileError(refused(f"{printable(path)}: image", allowed, got))
+        raise UnreadableFileError(mismatch(f"{printable(path)}: image", allowed, got))
     return image.convert("RGB")

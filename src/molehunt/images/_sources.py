@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from molehunt.errors import DataNotFoundError, InvalidRequestError, printable, refused
+from molehunt.errors import DataNotFoundError, InvalidRequestError, mismatch, printable
 from molehunt.images._decoded import decode_files
 from molehunt.images._gtsrb_names import GTSRB_NAMES
 from molehunt.images._image_set import ImageSet, TrainTest
@@ -61,9 +61,9 @@ def load_images(
     """
     name, _, path = source.partition(":")
     if name not in SOURCES or (name in ("folder", "npz")) != bool(path):
-        raise InvalidRequestError(refused("data set", ", ".join(SOURCE_FORMS), repr(source)))
+        raise InvalidRequestError(mismatch("data set", ", ".join(SOURCE_FORMS), repr(source)))
     if size is not None and not 4 <= size <= 1024:
-        raise InvalidRequestError(refused("image size", "4 to 1024 pixels", size))
+        raise InvalidRequestError(mismatch("image size", "4 to 1024 pixels", size))
     root = find_data(path, data_root)
     found = SOURCES[name](root, size, download)
     return found if size is None else TrainTest(*(part.resized(size) for part in found))
@@ -206,7 +206,7 @@ def _folder(root: Path, size: int | None, _download: bool) -> TrainTest:
     names = parts["train"].classes
     if parts["test"].classes != names:
         raise InvalidRequestError(
-            refused(f"classes in {root / 'test'}", names, parts["test"].classes)
+            mismatch(f"classes in {root / 'test'}", names, parts["test"].classes)
         )
     return TrainTest(_read_folder(parts["train"], size), _read_folder(parts["test"], size))
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, refused
+from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.networks._classifier import Classifier
 from molehunt.networks._logits import logits_of
 
@@ -141,7 +141,7 @@ def _check_images(name: str, images: Tensor, model: Classifier) -> None:
     fits = images.dtype == torch.uint8 and tuple(images.shape[1:]) == model.card.input_shape
     if not fits or not len(images):
         got = f"{images.dtype} of shape {tuple(images.shape)}"
-        raise InvalidRequestError(refused(f"{name} images", allowed, got))
+        raise InvalidRequestError(mismatch(f"{name} images", allowed, got))
 
 
 def _last_convolution(model: Classifier, image: Tensor) -> tuple[str, nn.Module]:
@@ -160,7 +160,7 @@ def _last_convolution(model: Classifier, image: Tensor) -> tuple[str, nn.Module]
             hook.remove()
     places = [place for place, name in enumerate(ran) if isinstance(leaves[name], nn.Conv2d)]
     if not places:
-        raise UnsuitableSubjectError(refused("layers of the model", "a convolution", "none"))
+        raise UnsuitableSubjectError(mismatch("layers of the model", "a convolution", "none"))
     name = ran[places[-1]]
     after = ran[places[-1] + 1 : places[-1] + 2]
     if after and isinstance(leaves[after[0]], nn.BatchNorm2d):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 
 class BadNetsMnist(nn.Module):
@@ -38,7 +38,7 @@ class BadNetsMnist(nn.Module):
         left = ((image_size - 4) // 2 - 4) // 2
         if left < 1:
             raise InvalidRequestError(
-                refused("image size for badnets-mnist", "at least 16 pixels", image_size)
+                mismatch("image size for badnets-mnist", "at least 16 pixels", image_size)
             )
         self.features = nn.Sequential(
             nn.Conv2d(in_channels, 16, 5),

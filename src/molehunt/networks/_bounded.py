@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.modules import module as hooks
 from torch.nn.parameter import is_lazy
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 MOST_PARTS = 10_000  # modules and tensors; torchvision's deepest networks have about 2,000
 MOST_NUMBERS = 2**30  # torchvision's largest has 650 million parameters
@@ -46,7 +46,7 @@ def bounded_building(
         numbers += part.numel() if isinstance(part, Tensor) and not is_lazy(part) else 0
         if parts > most_parts or numbers > most_numbers:
             allowed = f"one of at most {most_parts} parts and {most_numbers} numbers"
-            raise InvalidRequestError(refused("network", allowed, "a larger one"))
+            raise InvalidRequestError(mismatch("network", allowed, "a larger one"))
 
     handles = [
         hooks.register_module_parameter_registration_hook(count),

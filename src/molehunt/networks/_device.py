@@ -7,7 +7,7 @@ from typing import Literal
 import torch
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 Precision = Literal["auto", "float32", "bfloat16"]
 
@@ -26,7 +26,7 @@ def pick_device(name: str = "auto") -> torch.device:
         return torch.device("cuda" if usable else "cpu")
     allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
     if name not in allowed and not (name == "cuda" and torch.cuda.is_available()):
-        raise InvalidRequestError(refused("device", ", ".join(allowed), repr(name)))
+        raise InvalidRequestError(mismatch("device", ", ".join(allowed), repr(name)))
     return torch.device(name)
 
 

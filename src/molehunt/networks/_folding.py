@@ -12,7 +12,7 @@ from molehunt.networks._classifier import Classifier
 from molehunt.networks._conv_stack import ConvStack
 
 
-def folded(model: Classifier) -> Classifier:
+def fold_batch_norm(model: Classifier) -> Classifier:
     """Return a model for evaluation whose batch normalisation is in its convolutions' weights.
 
     A copy with the same answers up to rounding, or the model itself where no convolution is

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor
 
-from molehunt.errors import UnsuitableSubjectError, printable, refused
+from molehunt.errors import UnsuitableSubjectError, mismatch, printable
 
 _DEEPEST = 5
 _MOST = 64  # outputs that are looked at; a list may be endless
@@ -49,7 +49,7 @@ def logits_in(answer: Any, num_classes: int, output: str | None = None) -> Tenso
             return _flat(answer)
         allowed = f"numbers [N, {num_classes}], one a class and image"
         raise UnsuitableSubjectError(
-            refused("shape of the model's answers", allowed, list(answer.shape))
+            mismatch("shape of the model's answers", allowed, list(answer.shape))
         )
     outputs = dict(itertools.islice(named_tensors(answer), _MOST))
     shapes = {name: tensor.shape for name, tensor in outputs.items()}
@@ -75,19 +75,19 @@ def choose_output(
     UnsuitableSubjectError
         As `logits_in`.
     """
-    listed = _listed(shapes) or got
+    listed = _list_shapes(shapes) or got
     if output is not None:
         names = list(shapes)
         if output not in names and output.isdecimal() and int(output) < len(names):
             output = names[int(output)]
         if output not in names:
             shown = printable(output, 80)
-            raise UnsuitableSubjectError(refused(f"output {shown} of the model", "one of", listed))
+            raise UnsuitableSubjectError(mismatch(f"output {shown} of the model", "one of", listed))
         if not fits_classes(shapes[output], num_classes):
             allowed = f"shape [N, {num_classes}], one number a class"
             shown = printable(output, 80)
             raise UnsuitableSubjectError(
-                refused(f"output {shown} of the model", allowed, _sizes(shapes[output]))
+                mismatch(f"output {shown} of the model", allowed, _sizes(shapes[output]))
             )
         return output
     fitting = [name for name, shape in shapes.items() if fits_classes(shape, num_classes)]
@@ -96,10 +96,10 @@ def choose_output(
         return (named or fitting)[0]
     if not fitting:
         raise UnsuitableSubjectError(
-            refused("outputs of the model", f"one of shape [N, {num_classes}]", listed)
+            mismatch("outputs of the model", f"one of shape [N, {num_classes}]", listed)
         )
     raise UnsuitableSubjectError(
-        refused(
+        mismatch(
             "outputs of the model",
             f"one of shape [N, {num_classes}], or one that is named logits",
             f"{listed}; choose one by its name: `output`",
@@ -148,7 +148,7 @@ def _last(name: str) -> str:
     return name.lower().partition(":")[0].replace("/", ".").rpartition(".")[2]
 
 
-def _listed(shapes: Mapping[str, Any]) -> str:
+def _list_shapes(shapes: Mapping[str, Any]) -> str:
     shown = [f"{printable(name, 80)} {_sizes(shape)}" for name, shape in shapes.items()]
     more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
     return ", ".join(shown[:_SHOWN]) + more

@@ -7,7 +7,7 @@ import dataclasses
 import torch
 from torch import Tensor
 
-from molehunt.errors import MolehuntError, UnreadableFileError, UnsuitableSubjectError, refused
+from molehunt.errors import MolehuntError, UnreadableFileError, UnsuitableSubjectError, mismatch
 from molehunt.networks._answers import (
     AnswerKind,
     Answers,
@@ -18,7 +18,7 @@ from molehunt.networks._answers import (
     reason_to_doubt,
 )
 from molehunt.networks._classifier import Access, Classifier
-from molehunt.networks._squashes import squashed
+from molehunt.networks._squashes import squash
 
 _MOST_IMAGES = 32
 _BATCH = 8
@@ -82,7 +82,7 @@ def recognise(model: Classifier, images: Tensor | None = None) -> Classifier:
     if images is not None:
         asked = torch.cat([asked, images[:_MOST_IMAGES]])
     given = _levels(model, asked, 0)[0]
-    answers = _recognised(model, asked, given)
+    answers = _recognise_answers(model, asked, given)
     model.answers = answers
     return model
 
@@ -103,7 +103,7 @@ def made_images(shape: tuple[int, int, int]) -> Tensor:
     return torch.cat([noise, patches, grey, ramps * (0.3 + 0.7 * tint)])
 
 
-def _recognised(model: Classifier, images: Tensor, given: Tensor) -> Answers:
+def _recognise_answers(model: Classifier, images: Tensor, given: Tensor) -> Answers:
     """Return what the answers are and how to take them."""
     kind, total = kind_of(given)
     answers = Answers(kind, total=total)
@@ -116,10 +116,10 @@ def _recognised(model: Classifier, images: Tensor, given: Tensor) -> Answers:
         found = dataclasses.replace(answers, taken=Taken.BEFORE, depth=depth)
         inner = kind_of(before)[0]
         return _doubtful(found, _DOUBTS[inner]) if inner in _DOUBTS else found
-    return _converted(model, answers, given)
+    return _convert(model, answers, given)
 
 
-def _converted(model: Classifier, answers: Answers, given: Tensor) -> Answers:
+def _convert(model: Classifier, answers: Answers, given: Tensor) -> Answers:
     """Return how to take answers whose squashing function cannot be undone."""
     kind, lost = answers.kind, _DOUBTS.get(answers.kind, "")
     if kind is AnswerKind.LOGITS and on_border(given.abs() >= 1, given):
@@ -153,7 +153,7 @@ def _undone(model: Classifier, images: Tensor, given: Tensor) -> tuple[int, Tens
             break
         explained = any(
             torch.allclose(
-                _as_probabilities(name, squashed(name, inner)) * total,
+                _as_probabilities(name, squash(name, inner)) * total,
                 _as_probabilities(name, current),
                 atol=_ALIKE * total,
             )
@@ -170,7 +170,7 @@ def _as_probabilities(name: str, values: Tensor) -> Tensor:
 
 
 def _doubtful(answers: Answers, doubt: str) -> Answers:
-    said = refused("answers of the model", "logits or probabilities", doubt)
+    said = mismatch("answers of the model", "logits or probabilities", doubt)
     return dataclasses.replace(answers, doubt=said)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.images import ImageSet
 from molehunt.networks._badnets import BadNetsMnist
 from molehunt.networks._bounded import bounded_building
@@ -71,14 +71,14 @@ def build_network(
         try:
             if name.startswith(_TORCHVISION):
                 if channels != 3:
-                    raise InvalidRequestError(refused(f"channels for {name}", 3, channels))
+                    raise InvalidRequestError(mismatch(f"channels for {name}", 3, channels))
                 import torchvision  # noqa: PLC0415  heavy
 
                 known = torchvision.models.list_models(module=torchvision.models)
                 short = name.removeprefix(_TORCHVISION)
                 if short not in known:
                     raise InvalidRequestError(
-                        refused(
+                        mismatch(
                             "torchvision classifier", ", ".join(known), printable(repr(short), 80)
                         )
                     )
@@ -88,10 +88,10 @@ def build_network(
                 return network
             if name not in NETWORKS:
                 allowed = ", ".join([*NETWORKS, f"{_TORCHVISION}NAME"])
-                raise InvalidRequestError(refused("network", allowed, printable(repr(name), 80)))
+                raise InvalidRequestError(mismatch("network", allowed, printable(repr(name), 80)))
             if height != width:
                 raise InvalidRequestError(
-                    refused(f"images for {name}", "square ones", f"{height}x{width}")
+                    mismatch(f"images for {name}", "square ones", f"{height}x{width}")
                 )
             return NETWORKS[name](channels, num_classes, height, **given)
         except InvalidRequestError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 
 class _Block(nn.Module):
@@ -72,7 +72,7 @@ class ResNet(nn.Module):
         # The bound on depth keeps a hostile card from building layers without end.
         if width < 1 or not 1 <= blocks <= 32:
             got = f"width {width}, blocks {blocks}"
-            raise InvalidRequestError(refused("resnet", "a width from 1 and 1 to 32 blocks", got))
+            raise InvalidRequestError(mismatch("resnet", "a width from 1 and 1 to 32 blocks", got))
         self.stem = nn.Sequential(
             nn.Conv2d(in_channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU()
         )

@@ -107,7 +107,7 @@ class WatchSquashes(TorchFunctionMode):
         return tensor.ndim >= 2 and tensor.numel() == len(tensor) * self._num_classes
 
 
-def squashed(kind: str, values: Tensor) -> Tensor:
+def squash(kind: str, values: Tensor) -> Tensor:
     """Return softmax, log-softmax, sigmoid or tanh of `values` [N, K], as `kind` names it."""
     functions: dict[str, Callable[[Tensor], Tensor]] = {
         "softmax": lambda given: given.softmax(1),

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks._conv_stack import ConvStack
 
 
@@ -68,7 +68,7 @@ class Vgg(nn.Module):
         # The bound on depth keeps a hostile card from building layers without end.
         if left < 1 or width < 1 or not stages or min(stages) < 1 or max(stages) > 16:
             raise InvalidRequestError(
-                refused(
+                mismatch(
                     "vgg",
                     f"a width from 1, stages of 1 to 16 that leave some of {image_size} pixels",
                     f"width {width}, stages {list(stages)}",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 
 # Of all five layers together: strides 2 of conv1, pool1, conv2 and pool2.
 ZF_STRIDE = 16
@@ -80,7 +80,7 @@ def zf_channels(width: float) -> tuple[int, ...]:
     (48, 128, 192, 192, 128)
     """
     if not 0.01 <= width <= 1:
-        raise InvalidRequestError(refused("width of zf", "0.01 to 1", width))
+        raise InvalidRequestError(mismatch("width of zf", "0.01 to 1", width))
     return tuple(max(1, round(wide * width)) for wide in (96, 256, 384, 384, 256))
 
 
@@ -166,7 +166,7 @@ class Zf(nn.Module):
     ) -> None:
         super().__init__()
         if not 1 <= hidden <= 65536:
-            raise InvalidRequestError(refused("hidden of zf", "1 to 65536", hidden))
+            raise InvalidRequestError(mismatch("hidden of zf", "1 to 65536", hidden))
         self.features = zf_features(in_channels, width)
         side = -(-image_size // ZF_STRIDE)
         self.classifier = nn.Sequential(

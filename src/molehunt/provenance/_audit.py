@@ -20,7 +20,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from molehunt.errors import UnreadableFileError, from_validation, printable, refused
+from molehunt.errors import UnreadableFileError, from_validation, mismatch, printable
 from molehunt.files import open_regular, read_bytes
 from molehunt.provenance._audit_lists import list_rows
 from molehunt.provenance._folder import is_file
@@ -105,7 +105,7 @@ def audit_list(path: Path) -> tuple[AuditedModel, ...]:
     UnreadableFileError
         If the list is missing, no such list, or empty.
     """
-    return tuple(_audited(model, path.parent) for model in read_model_list(path))
+    return tuple(_audit_model(model, path.parent) for model in read_model_list(path))
 
 
 def read_model_list(path: Path) -> list[ListedModel]:
@@ -125,7 +125,7 @@ def read_model_list(path: Path) -> list[ListedModel]:
         message = printable(" ".join(str(error).split()))
         raise UnreadableFileError(f"{path}: no model list: {message}") from error
     if not models:
-        raise UnreadableFileError(refused(f"{path}: models", "at least one", "none"))
+        raise UnreadableFileError(mismatch(f"{path}: models", "at least one", "none"))
     return models
 
 
@@ -135,7 +135,7 @@ def fault_counts(models: Sequence[AuditedModel]) -> dict[str, int]:
     return {fault.value: counts[fault] for fault in Fault}
 
 
-def _audited(model: ListedModel, folder: Path) -> AuditedModel:
+def _audit_model(model: ListedModel, folder: Path) -> AuditedModel:
     faults: set[Fault] = set()
     algorithm, digest, remark = _stated_hash(model.hash)
     remarks = [text for text in (model.remark, remark) if text]
@@ -237,5 +237,5 @@ def _stated_hash(text: str | None) -> tuple[str | None, str, str]:
         algorithm == "sha256" and _FEWEST <= len(digits) <= _MOST_OF_A_PART
     )
     if not whole or not re.fullmatch("[0-9a-f]*", digits):
-        return None, "", refused("hash", f"{', '.join(_LENGTHS)} in hexadecimal", repr(text))
+        return None, "", mismatch("hash", f"{', '.join(_LENGTHS)} in hexadecimal", repr(text))
     return algorithm, digits, ""

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 
-from molehunt.errors import printable, refused
+from molehunt.errors import mismatch, printable
 
 _SEPARATORS = ",;\t|"
 _SYNONYMS = {
@@ -63,7 +63,7 @@ def _csv_rows(text: str) -> list[dict[str, object]]:
     given = [column for column in columns if column]
     if "location" not in given or len(set(given)) != len(given):
         allowed = "name, location, hash and signature, each once, or usual words for them"
-        raise ValueError(refused("columns", allowed, printable(", ".join(head), 200)))
+        raise ValueError(mismatch("columns", allowed, printable(", ".join(head), 200)))
     others = [
         printable(title, 40) for title, column in zip(head, columns, strict=True) if not column
     ]
@@ -72,7 +72,7 @@ def _csv_rows(text: str) -> list[dict[str, object]]:
         if not any(value.strip() for value in values):
             continue
         if len(values) > len(head):
-            raise ValueError(refused(f"line {reader.line_num}", f"{len(head)} values", "more"))
+            raise ValueError(mismatch(f"line {reader.line_num}", f"{len(head)} values", "more"))
         row: dict[str, object] = {
             column: value for column, value in zip(columns, values, strict=False) if column
         }

@@ -30,7 +30,7 @@ class SignedBy(StrEnum):
     SIGSTORE = "Sigstore without a key, which only the network can verify"
 
 
-def _decoded(text: object) -> bytes:
+def _decode(text: object) -> bytes:
     if not isinstance(text, str):
         raise ValueError("expected base64")
     content = base64.b64decode(text, validate=True)
@@ -40,7 +40,7 @@ def _decoded(text: object) -> bytes:
 
 
 # Strict, so that the library, which reads the file again, cannot read anything else in it.
-_Base64 = Annotated[bytes, BeforeValidator(_decoded)]
+_Base64 = Annotated[bytes, BeforeValidator(_decode)]
 
 
 class _Part(BaseModel):

@@ -24,7 +24,7 @@ from molehunt.provenance._judgement import (
     SerializationState,
     UnreadContentError,
     clean,
-    unread,
+    judge_unknown,
     unsafe,
     worst,
 )
@@ -71,18 +71,18 @@ def judge_exported(archive: Archive, root: str) -> Judgement:
         try:
             found.append(_judge_member(archive, item, name))
         except UnreadContentError as error:
-            found.append(unread(str(error)))
+            found.append(judge_unknown(str(error)))
         except (ValueError, RecursionError, KeyError, TypeError, AttributeError) as error:
             message = " ".join(str(error).split())
-            found.append(unread(f"{name}: {type(error).__name__}: {message:.100}"))
+            found.append(judge_unknown(f"{name}: {type(error).__name__}: {message:.100}"))
     names = {item.name.removeprefix(root) for item in archive.members}
     if not any(_PROGRAM.fullmatch(name) for name in names):
-        found.append(unread("no program in the archive"))
-    found += [unread(problem) for problem in archive.problems]
+        found.append(judge_unknown("no program in the archive"))
+    found += [judge_unknown(problem) for problem in archive.problems]
     plain = clean("a graph of ATen operators, tensors and plain values")
     verdict = worst(found, otherwise=plain)
     if verdict.state is SerializationState.CLEAN:
-        return worst(map(unread, find_differences_for_torch(archive, root)), otherwise=plain)
+        return worst(map(judge_unknown, find_differences_for_torch(archive, root)), otherwise=plain)
     return verdict
 
 
@@ -110,7 +110,7 @@ def _judge_member(  # noqa: PLR0911  one line for each kind of member
         return members
     if re.match(r"data/constants/(custom|opaque)_obj_", name):
         return unsafe(f"carries pickled objects: {name}")
-    return unread(f"a member that torch.export does not write: {name}")
+    return judge_unknown(f"a member that torch.export does not write: {name}")
 
 
 def _json(archive: Archive, item: Member) -> Any:
@@ -128,7 +128,9 @@ def _judge_pickled(content: bytes, name: str) -> Judgement:
     inner = open_archive(io.BytesIO(content))
     judged = judge_torch_zip(inner, inner.root())
     if judged.state is SerializationState.CLEAN and judged.names.harmless:
-        return unread(f"{name}: {judged.detail}, which torch.export does not write", judged.names)
+        return judge_unknown(
+            f"{name}: {judged.detail}, which torch.export does not write", judged.names
+        )
     return replace(judged, detail=f"{name}: {judged.detail}")
 
 
@@ -144,7 +146,7 @@ def _payload_faults(config: Any, folder: str, sizes: dict[str, int]) -> Iterator
         stored = sizes.get(f"{folder}/{path}")
         # An empty member stands for zeros of any size, which torch allocates.
         if stored is None or stored < needed:
-            yield unread(f"{name} needs {needed} bytes and has {stored}")
+            yield judge_unknown(f"{name} needs {needed} bytes and has {stored}")
 
 
 def _bytes_needed(meta: dict[str, Any]) -> int:
@@ -171,7 +173,7 @@ def _program_faults(program: Any) -> Iterator[Judgement]:
             rest += [(key, each) for each in value]
         elif isinstance(value, dict):
             if fault := size_fault(value):
-                yield unread(fault)
+                yield judge_unknown(fault)
             allowed = _SYMBOL if key == "range_constraints" else _TEXT
             for name, each in value.items():
                 if not allowed.fullmatch(name):
@@ -204,7 +206,7 @@ def _target_faults(value: str) -> Iterator[Judgement]:
     fault = find_operator_fault(value)
     if fault is not None:
         text, reaches = fault
-        yield (unsafe if reaches else unread)(f"{text}: {value:.80}")
+        yield (unsafe if reaches else judge_unknown)(f"{text}: {value:.80}")
 
 
 def _is_plain_tree(text: str) -> bool:

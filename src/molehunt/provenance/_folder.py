@@ -7,21 +7,21 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
-from molehunt.errors import UnreadableFileError, printable, refused
+from molehunt.errors import UnreadableFileError, mismatch, printable
 
 # Where the signature of a folder lies by custom. Manifests leave it out: it is written after
 # them as a rule, and any change of it breaks it.
 FOLDER_SIGNATURE = "model.sig"
 
 
-def existing(path: Path) -> None:
+def check_exists(path: Path) -> None:
     """Refuse a path where there is neither a file nor a folder."""
     try:
         mode = path.stat().st_mode
     except OSError as error:
         raise UnreadableFileError(f"{path}: {error.strerror}") from error
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise UnreadableFileError(refused(str(path), "a file or a folder", "neither"))
+        raise UnreadableFileError(mismatch(str(path), "a file or a folder", "neither"))
 
 
 def what_to_do(folder: Path, odd: Iterable[str]) -> str:

@@ -154,7 +154,7 @@ def unsafe(detail: str, names: Names = _NONE) -> Judgement:
     return Judgement(SerializationState.UNSAFE, detail, names)
 
 
-def unread(detail: str, names: Names = _NONE) -> Judgement:
+def judge_unknown(detail: str, names: Names = _NONE) -> Judgement:
     """Return the judgement that the content could not be judged as a whole."""
     return Judgement(SerializationState.UNKNOWN, detail, names)
 

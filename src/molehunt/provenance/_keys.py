@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.files import read_bytes
 
 _LARGEST = 2**20  # bytes; a chain of certificates has a few thousand
@@ -38,7 +38,7 @@ def key_hint(public_key: Path) -> str:
         key = load_pem_public_key(_content(public_key))
     except (ValueError, UnsupportedAlgorithm) as error:
         got = "something else"
-        raise UnreadableFileError(refused(f"{public_key}: public key", _ALLOWED, got)) from error
+        raise UnreadableFileError(mismatch(f"{public_key}: public key", _ALLOWED, got)) from error
     _check_curve(key, f"{public_key}: public key")
     pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
     return hashlib.sha256(pem).hexdigest()
@@ -56,11 +56,11 @@ def private_key_in(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = load_pem_private_key(_content(path), None)
     except TypeError as error:
-        raise UnreadableFileError(refused(what, _ALLOWED, "an encrypted one")) from error
+        raise UnreadableFileError(mismatch(what, _ALLOWED, "an encrypted one")) from error
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UnreadableFileError(refused(what, _ALLOWED, "something else")) from error
+        raise UnreadableFileError(mismatch(what, _ALLOWED, "something else")) from error
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise UnreadableFileError(refused(what, _ALLOWED, "another kind of key"))
+        raise UnreadableFileError(mismatch(what, _ALLOWED, "another kind of key"))
     _check_curve(key.public_key(), what)
     return key
 
@@ -77,7 +77,7 @@ def certificates_in(path: Path) -> list[x509.Certificate]:
         return x509.load_pem_x509_certificates(_content(path))
     except ValueError as error:
         got = "something else"
-        raise UnreadableFileError(refused(str(path), "certificates in PEM", got)) from error
+        raise UnreadableFileError(mismatch(str(path), "certificates in PEM", got)) from error
 
 
 def may_sign(certificate: x509.Certificate) -> bool:
@@ -105,9 +105,9 @@ def signing_certificate(content: bytes) -> x509.Certificate:
 
 def _check_curve(key: object, what: str) -> None:
     if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UnreadableFileError(refused(what, _ALLOWED, "another kind of key"))
+        raise UnreadableFileError(mismatch(what, _ALLOWED, "another kind of key"))
     if key.curve.name not in _CURVES:
-        raise UnreadableFileError(refused(what, _ALLOWED, f"curve {key.curve.name}"))
+        raise UnreadableFileError(mismatch(what, _ALLOWED, f"curve {key.curve.name}"))
 
 
 def _content(path: Path) -> bytes:

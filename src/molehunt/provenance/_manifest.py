@@ -14,18 +14,18 @@ from molehunt.errors import (
     OutputError,
     UnreadableFileError,
     from_validation,
+    mismatch,
     printable,
-    refused,
 )
 from molehunt.files import read_bytes, sha256_of, write_text
 from molehunt.provenance._folder import (
     FOLDER_SIGNATURE,
-    existing,
+    check_exists,
     list_folder,
     name_inside,
     what_to_do,
 )
-from molehunt.provenance._result import Provenance, ProvenanceState, counted, differing, named
+from molehunt.provenance._result import Provenance, ProvenanceState, count_of, differing, name_some
 
 MANIFEST_NAME = "molehunt.manifest.json"
 
@@ -41,7 +41,7 @@ def _inside(path: str) -> str:
     """Return `path` if it names a file below a folder, on any system."""
     if len(path) > _LONGEST_NAME:
         allowed = f"at most {_LONGEST_NAME} characters"
-        raise ValueError(refused("file name", allowed, f"{len(path)}"))
+        raise ValueError(mismatch("file name", allowed, f"{len(path)}"))
     if _PLAIN_NAME.fullmatch(path):
         return path
     posix, windows = PurePosixPath(path), PureWindowsPath(path)
@@ -54,7 +54,7 @@ def _inside(path: str) -> str:
         or "\0" in path
     ):
         got = printable(repr(path), 80)
-        raise ValueError(refused("file name", "a relative path without '..'", got))
+        raise ValueError(mismatch("file name", "a relative path without '..'", got))
     return path
 
 
@@ -107,7 +107,7 @@ def write_manifest(folder: Path, path: Path | None = None) -> Manifest:
     if odd:
         raise UnreadableFileError(
             f"{folder}: holds what is no file of its own (links out of it, to folders or to "
-            f"nothing, devices); {what_to_do(folder, odd)}: {named(odd)}"
+            f"nothing, devices); {what_to_do(folder, odd)}: {name_some(odd)}"
         )
     left_out = _left_out(folder, path)
     try:
@@ -153,7 +153,7 @@ def verify_manifest(path: Path, manifest: Path) -> Provenance:
         If there is nothing at `path`, or the manifest cannot be read.
     """
     stated = read_manifest(manifest).files
-    existing(path)
+    check_exists(path)
     if path.is_dir():
         try:
             files, odd = list_folder(path)
@@ -190,7 +190,7 @@ def verify_manifest(path: Path, manifest: Path) -> Provenance:
             unchecked=unchecked,
             advice=what_to_do(path, odd),
         )
-    message = f"{counted(len(stated))} as the manifest states"
+    message = f"{count_of(len(stated))} as the manifest states"
     return Provenance(str(path), ProvenanceState.OK, message, unchecked=unchecked)
 
 
@@ -212,8 +212,8 @@ def verify_digest(path: Path, sha256: str) -> Provenance:
     """
     wanted = sha256.strip().lower().removeprefix("sha256:")
     if not re.fullmatch(_SHA256, wanted):
-        raise InvalidRequestError(refused("SHA-256", "64 hexadecimal digits", repr(sha256)))
-    existing(path)
+        raise InvalidRequestError(mismatch("SHA-256", "64 hexadecimal digits", repr(sha256)))
+    check_exists(path)
     if path.is_dir():
         raise InvalidRequestError(f"{path}: a folder has no SHA-256; use a manifest")
     try:

@@ -11,7 +11,7 @@ from molehunt.provenance._judgement import (
     Judgement,
     UnreadContentError,
     clean,
-    unread,
+    judge_unknown,
     unsafe,
     worst,
 )
@@ -77,10 +77,10 @@ def judge_onnx(model: Any, folder: Path) -> Judgement:
     local = {(function.domain, function.name) for function in model.functions}
     found: list[Judgement] = []
     if any(True for _ in _unknown_fields(model)):
-        found.append(unread("fields that no version of ONNX known here has"))
+        found.append(judge_unknown("fields that no version of ONNX known here has"))
     if fault := expansion_fault(model):
-        found.append(unread(fault))
-    found += map(unread, size_faults(model))
+        found.append(judge_unknown(fault))
+    found += map(judge_unknown, size_faults(model))
     for part in _parts(model):
         for node in part.node:
             found += _node_faults(node, local)
@@ -169,7 +169,7 @@ def _node_faults(node: Any, local: set[tuple[str, str]]) -> Iterator[Judgement]:
         yield unsafe(f"uses the operator {name}, which runs or opens what is not in the file")
     elif node.domain not in _DOMAINS:
         # The runtime refuses these, unless somebody gave it a library for them.
-        yield unread(f"uses the operator {name}, which no known operator set has")
+        yield judge_unknown(f"uses the operator {name}, which no known operator set has")
 
 
 def _data_faults(tensor: Any, folder: Path) -> Iterator[Judgement]:
@@ -179,7 +179,7 @@ def _data_faults(tensor: Any, folder: Path) -> Iterator[Judgement]:
     told = dict(entries)
     location = told.get("location", "")
     if len(told) != len(entries):
-        yield unread(f"two places for the data of {tensor.name}")
+        yield judge_unknown(f"two places for the data of {tensor.name}")
     for place in (value for key, value in entries if key == "location"):
         if _leaves(place, folder):
             yield unsafe(f"reads {place}, outside the folder of the model")
@@ -189,10 +189,10 @@ def _data_faults(tensor: Any, folder: Path) -> Iterator[Judgement]:
         offset, length = int(told.get("offset", "0")), int(told.get("length", "0"))
         size = path.stat().st_size if location and path.is_file() else -1
     except (OSError, ValueError, OverflowError):
-        yield unread(f"external data of {tensor.name} that cannot be found")
+        yield judge_unknown(f"external data of {tensor.name} that cannot be found")
         return
     if size < 0 or offset < 0 or length < 0 or offset + length > size:
-        yield unread(f"external data that is not there: {location or tensor.name}")
+        yield judge_unknown(f"external data that is not there: {location or tensor.name}")
 
 
 def _leaves(location: str, folder: Path) -> bool:

@@ -32,7 +32,7 @@ def _faults_in(part: Any, outside: ChainMap[str, list[float]], trips: float) -> 
         attributes = {each.name: each for each in node.attribute}
         if len(node.output) and (value := _folded(node, given, attributes)):
             known[node.output[0]] = value
-        yield from _too_many(node.op_type, _asked(node, given, attributes))
+        yield from _too_many(node.op_type, _size_asked(node, given, attributes))
         inside = trips
         if node.op_type == "Loop":
             inside *= _trips(node, given, attributes)
@@ -103,7 +103,7 @@ def _elementwise(kind: str, first: list[float], second: list[float]) -> list[flo
         return [math.inf]
 
 
-def _asked(  # noqa: PLR0911  one line for each kind of operator
+def _size_asked(  # noqa: PLR0911  one line for each kind of operator
     node: Any, given: list[list[float]], attributes: dict[str, Any]
 ) -> Sequence[float]:
     """Return sizes whose product a node's answer has at least, as far as constants tell."""

@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from model_signing import hashing, manifest, signing, verifying
 from OpenSSL.crypto import X509StoreContextError
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.provenance._bundle import THE_FILE, SignedBy, Stated
 from molehunt.provenance._folder import list_folder, name_inside, what_to_do
 from molehunt.provenance._keys import (
@@ -28,7 +28,7 @@ from molehunt.provenance._keys import (
 from molehunt.provenance._result import (
     Provenance,
     ProvenanceState,
-    counted,
+    count_of,
     differing,
 )
 
@@ -150,13 +150,13 @@ def verify(
         message = f"{signature.name} was altered: its signature does not fit what it states"
         return result(ProvenanceState.TAMPERED, message, (signature.name,))
     except Exception as error:  # the library raises what it likes on what strangers wrote
-        tampered = _compared(source, model, stated, files) if files.digests is not None else None
+        tampered = _compare(source, model, stated, files) if files.digests is not None else None
         message = f"{signature}: cannot be verified: {error}"
         return tampered or result(ProvenanceState.ERROR, message)
-    return _compared(source, model, stated, files) or Provenance(
+    return _compare(source, model, stated, files) or Provenance(
         source,
         ProvenanceState.OK,
-        f"{counted(len({stated.path_of(name) for name in stated.digests}))} as signed",
+        f"{count_of(len({stated.path_of(name) for name in stated.digests}))} as signed",
         unchecked=tuple(sorted(files.unchecked)),
         signer=printable(signer),
     )
@@ -180,7 +180,7 @@ def _subject_for_signing(stated: Stated) -> str:
     return subject
 
 
-def _compared(source: str, model: Path, stated: Stated, files: _SignedFiles) -> Provenance | None:
+def _compare(source: str, model: Path, stated: Stated, files: _SignedFiles) -> Provenance | None:
     """Return which files differ from what was signed; None if none does."""
     there = files.digests or {}
 
@@ -232,7 +232,9 @@ def sign(
             raise InvalidRequestError(f"{certificate}: is not the certificate of {private_key}")
         if not may_sign(leaf):
             raise InvalidRequestError(
-                refused(f"{certificate}: key usage", "digital signature or code signing", "neither")
+                mismatch(
+                    f"{certificate}: key usage", "digital signature or code signing", "neither"
+                )
             )
         config = signing.Config().use_certificate_signer(
             private_key=private_key,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 
 _LISTED = """
 __and__ __or__ __xor__
@@ -155,7 +155,9 @@ def check_norm(named: dict[str, Any]) -> None:
         value = named.get(key)
         if value is not None and tuple(value.shape) != (channels,):
             got = tuple(value.shape)
-            raise UnreadableFileError(refused(f"{key} of a batch norm", f"{channels} numbers", got))
+            raise UnreadableFileError(
+                mismatch(f"{key} of a batch norm", f"{channels} numbers", got)
+            )
 
 
 def check_attention(named: dict[str, Any]) -> None:
@@ -170,7 +172,7 @@ def check_attention(named: dict[str, Any]) -> None:
     )
     if not fits:
         got = f"{tuple(query)}, {tuple(key)}, {tuple(value)}"
-        raise UnreadableFileError(refused("attention", "shapes that fit each other", got))
+        raise UnreadableFileError(mismatch("attention", "shapes that fit each other", got))
 
 
 def check_scales(named: dict[str, Any]) -> None:
@@ -182,5 +184,5 @@ def check_scales(named: dict[str, Any]) -> None:
                 math.isfinite(number) and least <= number <= most
             ):
                 raise UnreadableFileError(
-                    refused("scale of an upsampling", f"{least} to {most}", number)
+                    mismatch("scale of an upsampling", f"{least} to {most}", number)
                 )

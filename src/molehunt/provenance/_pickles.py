@@ -18,8 +18,8 @@ from molehunt.provenance._judgement import (
     UnreadContentError,
     UnsafeContentError,
     clean,
+    judge_unknown,
     of_names,
-    unread,
     unsafe,
 )
 from molehunt.provenance._pickle_calls import ALLOWED_GLOBALS
@@ -36,22 +36,24 @@ def judge_pickle(content: bytes) -> Judgement:
     """Judge bytes that should be exactly one pickle, with all that it names."""
     names = Names()
     if len(content) > LARGEST_PICKLE:
-        judgement = unread(f"a pickle of more than {LARGEST_PICKLE} bytes")
+        judgement = judge_unknown(f"a pickle of more than {LARGEST_PICKLE} bytes")
     else:
         try:
             read = read_pickle(content)
             names = read.names
             judgement = clean("a pickle of tensors and plain values")
             if read.end != len(content):
-                judgement = unread(f"{len(content) - read.end} bytes after the end of the pickle")
+                judgement = judge_unknown(
+                    f"{len(content) - read.end} bytes after the end of the pickle"
+                )
         except UnsafeContentError as error:
             judgement, names = unsafe(str(error)), error.names
         except UnreadContentError as error:
-            judgement, names = unread(str(error)), error.names
-    return of_names(names | named_in(content), judgement)
+            judgement, names = judge_unknown(str(error)), error.names
+    return of_names(names | names_in(content), judgement)
 
 
-def named_in(content: bytes) -> Names:
+def names_in(content: bytes) -> Names:
     """Return the names that picklescan finds, also past an end; none that tensors need."""
     found = NameList()
     if len(content) > _LARGEST_SECOND_OPINION:

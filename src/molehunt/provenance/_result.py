@@ -62,7 +62,7 @@ def differing(
 ) -> Provenance:
     """Return the result for a model that is not as stated, with the files named."""
     found = {"changed": sorted(changed), "added": sorted(added), "missing": sorted(missing)}
-    parts = [f"{len(names)} {word}: {named(names)}" for word, names in found.items() if names]
+    parts = [f"{len(names)} {word}: {name_some(names)}" for word, names in found.items() if names]
     if advice:
         parts.append(f"links, pipes and devices count as changed or added: {advice}")
     return Provenance(
@@ -77,13 +77,13 @@ def differing(
     )
 
 
-def named(names: Iterable[str]) -> str:
+def name_some(names: Iterable[str]) -> str:
     """Return the first few names in one line that a terminal can print."""
     listed = list(names)
     more = f" and {len(listed) - _NAMED} more" if len(listed) > _NAMED else ""
     return ", ".join(printable(name) for name in listed[:_NAMED]) + more
 
 
-def counted(number: int, noun: str = "file") -> str:
+def count_of(number: int, noun: str = "file") -> str:
     """Return ``1 file`` or ``2 files``."""
     return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -133,7 +133,7 @@ def _write(archive: Archive, out: IO[bytes]) -> None:
     directory = bytearray()
     for item in archive.members:
         name = item.name.removeprefix(root)
-        content = _replaced(archive, item, name)
+        content = _replace(archive, item, name)
         checksum, size = item.checksum, item.size
         if content is not None:
             checksum, size = zlib.crc32(content), len(content)
@@ -166,7 +166,7 @@ def _write_end(out: IO[bytes], directory: bytes, count: int) -> None:
     out.write(END.pack(END_MARK, 0, 0, few, few, len(directory), near, 0))
 
 
-def _replaced(archive: Archive, item: Member, name: str) -> bytes | None:
+def _replace(archive: Archive, item: Member, name: str) -> bytes | None:
     """Return what stands in place of a member that is an archive itself, else None."""
     if _EXAMPLES.fullmatch(name):
         return b""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
 
-from molehunt.provenance._judgement import Judgement, UnreadContentError, clean, unread
+from molehunt.provenance._judgement import Judgement, UnreadContentError, clean, judge_unknown
 
 _LARGEST_HEADER = 8 * 2**20  # bytes; twenty thousand tensors take about three million
 _LONGEST_NAME = 512  # characters
@@ -36,7 +36,7 @@ def judge_safetensors(path: Path) -> Judgement:
     with path.open("rb") as stream:
         length = int.from_bytes(stream.read(8), "little")
         if length > _LARGEST_HEADER:
-            return unread(f"a header of {length} bytes, more than {_LARGEST_HEADER}")
+            return judge_unknown(f"a header of {length} bytes, more than {_LARGEST_HEADER}")
         header = stream.read(length)
     try:
         _check(json.loads(header, object_pairs_hook=_without_duplicates))
@@ -44,9 +44,9 @@ def judge_safetensors(path: Path) -> Judgement:
             pass
     except (SafetensorError, OSError, ValueError, RecursionError, UnreadContentError) as error:
         message = " ".join(str(error).split())
-        return unread(f"a header that does not fit its file: {message:.150}")
+        return judge_unknown(f"a header that does not fit its file: {message:.150}")
     if zipfile.is_zipfile(path):
-        return unread("a zip archive as well, so that readers could disagree on it")
+        return judge_unknown("a zip archive as well, so that readers could disagree on it")
     return clean("tensors and text only")
 
 

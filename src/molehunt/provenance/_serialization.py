@@ -21,7 +21,7 @@ from molehunt.provenance._judgement import (
     SerializationState,
     UnreadContentError,
     UnsafeContentError,
-    unread,
+    judge_unknown,
     unsafe,
     worst,
 )
@@ -32,7 +32,7 @@ from molehunt.provenance._pickles import (
     LARGEST_PICKLE,
     judge_pickle,
     looks_like_pickle,
-    named_in,
+    names_in,
 )
 from molehunt.provenance._readers import find_other_readers
 from molehunt.provenance._safetensors_header import judge_safetensors, starts_like_safetensors
@@ -113,7 +113,7 @@ def _inspect_zip(stream: IO[bytes]) -> Serialization:
     names = {item.name.removeprefix(root) for item in archive.members}
     file_format, judged = _judge_archive(archive, root, names)
     if judged.state is not SerializationState.UNSAFE and archive.problems:
-        judged = unread(archive.problems[0], judged.names)
+        judged = judge_unknown(archive.problems[0], judged.names)
     return Serialization.of(file_format, judged)
 
 
@@ -126,7 +126,7 @@ def _judge_archive(archive: Archive, root: str, names: set[str]) -> tuple[FileFo
         return FileFormat.TORCH_ZIP, judge_torch_zip(archive, root)
     judged = judge_members(archive, archive.members)
     if "serialized_exported_program.json" in names:
-        older = unread("written by torch.export before 2.8: save it again")
+        older = judge_unknown("written by torch.export before 2.8: save it again")
         return FileFormat.TORCH_EXPORT, worst([judged], otherwise=older)
     kind, detail = FileFormat.ZIP, describe_archive(names)
     if {"config.json", "metadata.json"} <= names:
@@ -168,13 +168,13 @@ def _inspect_graph(path: Path) -> Judgement | None:
     try:
         model = parse_onnx(path)
     except UnreadContentError as error:
-        return unread(str(error))
+        return judge_unknown(str(error))
     return None if model is None else judge_onnx(model, path.parent)
 
 
 def _names_something(content: bytes) -> bool:
     """Whether bytes that do not look like a pickle would import something all the same."""
-    found = named_in(content)
+    found = names_in(content)
     if found.dangerous or found.unknown:
         return True
     try:

@@ -18,20 +18,20 @@ from molehunt.errors import (
     MolehuntError,
     OutputError,
     UnreadableFileError,
+    mismatch,
     need_extra,
-    refused,
 )
 from molehunt.files import open_regular, write_text
 from molehunt.provenance._bundle import read_signature
 from molehunt.provenance._folder import (
     FOLDER_SIGNATURE,
-    existing,
+    check_exists,
     is_file,
     list_folder,
     name_inside,
     what_to_do,
 )
-from molehunt.provenance._result import Provenance, ProvenanceState, named
+from molehunt.provenance._result import Provenance, ProvenanceState, name_some
 
 
 def signature_of(path: Path) -> Path:
@@ -81,7 +81,7 @@ def sign_model(
     OutputError
         If the signature cannot be written, or something else is in its place.
     """
-    existing(path)
+    check_exists(path)
     if (certificate is None) == bool(certificate_chain):
         raise InvalidRequestError("a certificate and its chain go together: expected both or none")
     target = signature_of(path) if signature is None else signature
@@ -96,7 +96,8 @@ def sign_model(
         files, odd = list_folder(real, links=False)
         if odd:
             raise UnreadableFileError(
-                f"{path}: links and devices are not signed: {named(odd)}; {what_to_do(path, odd)}"
+                f"{path}: links and devices are not signed: {name_some(odd)}; "
+                f"{what_to_do(path, odd)}"
             )
         if not files.keys() - left_out:
             raise InvalidRequestError(f"{path}: there is no file to sign")
@@ -153,8 +154,8 @@ def verify_signature(
     """
     allowed = "a public key or a certificate chain"
     if public_key and certificate_chain:
-        raise InvalidRequestError(refused("verify with", allowed, "both"))
-    existing(path)
+        raise InvalidRequestError(mismatch("verify with", allowed, "both"))
+    check_exists(path)
     for place in (signature, public_key, *certificate_chain):
         if place is not None:
             if not os.path.lexists(place):
@@ -165,7 +166,7 @@ def verify_signature(
         message = f"no {signature_of(path).name} beside it"
         return Provenance(str(path), ProvenanceState.UNSIGNED, message)
     if not (public_key or certificate_chain):
-        raise InvalidRequestError(refused(f"verify {place} with", allowed, "neither"))
+        raise InvalidRequestError(mismatch(f"verify {place} with", allowed, "neither"))
     library = _library()
     try:
         stated = read_signature(place)

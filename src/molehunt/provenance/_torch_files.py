@@ -18,8 +18,8 @@ from molehunt.provenance._judgement import (
     UnreadContentError,
     UnsafeContentError,
     clean,
+    judge_unknown,
     of_names,
-    unread,
     unsafe,
     worst,
 )
@@ -29,7 +29,7 @@ from molehunt.provenance._pickles import (
     LARGEST_PICKLE,
     judge_pickle,
     looks_like_pickle,
-    named_in,
+    names_in,
 )
 from molehunt.provenance._zip_records import Member
 
@@ -61,15 +61,17 @@ def judge_torch_zip(archive: Archive, root: str) -> Judgement:
     except UnsafeContentError as error:
         found.append(unsafe(str(error)))
     except UnreadContentError as error:
-        found.append(unread(str(error)))
+        found.append(judge_unknown(str(error)))
     others = [item for name, item in items.items() if name not in raw and name != "data.pkl"]
     found.append(judge_members(archive, others))
     found += [judge_raw(archive, items[name]) for name in raw]
-    found += [unread(problem) for problem in archive.problems]
+    found += [judge_unknown(problem) for problem in archive.problems]
     verdict = worst(found, otherwise=clean("tensors and plain values only"))
     if verdict.state is SerializationState.CLEAN:  # what is clean so far is small to open
         verdict = of_names(verdict.names, verdict)
-        return worst(map(unread, find_differences_for_torch(archive, root)), otherwise=verdict)
+        return worst(
+            map(judge_unknown, find_differences_for_torch(archive, root)), otherwise=verdict
+        )
     return verdict
 
 
@@ -88,23 +90,23 @@ def judge_raw(archive: Archive, item: Member) -> Judgement:
         for _ in archive.chunks(item):
             pass
     except UnreadContentError as error:
-        return unread(str(error))
+        return judge_unknown(str(error))
     return clean("raw numbers")
 
 
 def _misfits(items: dict[str, Member], storages: dict[str, Storage]) -> Iterable[Judgement]:
     for name, item in items.items():
         if not item.is_stored:
-            yield unread(f"a compressed member, which torch.save does not write: {name}")
+            yield judge_unknown(f"a compressed member, which torch.save does not write: {name}")
         if name in _SMALL:
             if item.size > _LARGEST_SMALL:
-                yield unread(f"{name} of {item.size} bytes")
+                yield judge_unknown(f"{name} of {item.size} bytes")
         elif name != "data.pkl" and not _STORAGE.fullmatch(name):
-            yield unread(f"a member that torch.save does not write: {name}")
+            yield judge_unknown(f"a member that torch.save does not write: {name}")
     for storage in storages.values():
         stored = items.get(f"data/{storage.key}")
         if stored is None or stored.size != storage.size:
-            yield unread(f"storage {storage.key} is not there with its {storage.size} bytes")
+            yield judge_unknown(f"storage {storage.key} is not there with its {storage.size} bytes")
 
 
 def judge_members(archive: Archive, items: Iterable[Member], depth: int = 0) -> Judgement:
@@ -121,7 +123,7 @@ def judge_members(archive: Archive, items: Iterable[Member], depth: int = 0) -> 
         try:
             content = _content_that_matters(archive, item)
         except UnreadContentError as error:
-            found.append(unread(str(error)))
+            found.append(judge_unknown(str(error)))
         else:
             found.append(_judge_content(content, item.name, depth))
     return worst(found, otherwise=clean("no code, no pickle and no archive"))
@@ -143,11 +145,11 @@ def _may_matter(start: bytes | bytearray) -> bool:
 def _judge_content(content: bytes, name: str, depth: int) -> Judgement:
     if content[:4] == _ZIP_START:
         if depth >= _DEEPEST:
-            return unread(f"archives within archives: {name}")
+            return judge_unknown(f"archives within archives: {name}")
         try:
             inner = open_archive(io.BytesIO(content))
         except UnreadContentError as error:
-            return unread(f"{name}: {error}")
+            return judge_unknown(f"{name}: {error}")
         judged = judge_members(inner, inner.members, depth + 1)
         return replace(judged, detail=f"{name}: {judged.detail}")
     if looks_like_pickle(content):
@@ -176,15 +178,15 @@ def judge_torch_legacy(content: bytes, size: int) -> Judgement | None:
     except (UnsafeContentError, UnreadContentError) as error:
         if not _is_legacy(content):
             return None
-        judge = unsafe if isinstance(error, UnsafeContentError) else unread
-        return of_names(error.names | named_in(content), judge(str(error)))
+        judge = unsafe if isinstance(error, UnsafeContentError) else judge_unknown
+        return of_names(error.names | names_in(content), judge(str(error)))
     names = magic.names | protocol.names | machine.names | saved.names | keys.names
     storages = {storage.key: storage for storage in saved.storages}
     expected = keys.end + sum(8 + storage.size for storage in storages.values())
     if protocol.value != _LEGACY_PROTOCOL:
-        return of_names(names, unread(f"protocol {protocol.value!r:.40}"))
+        return of_names(names, judge_unknown(f"protocol {protocol.value!r:.40}"))
     if expected != size:
-        return of_names(names, unread(f"{size} bytes where its tensors need {expected}"))
+        return of_names(names, judge_unknown(f"{size} bytes where its tensors need {expected}"))
     return of_names(names, clean("tensors and plain values only"))
 
 

@@ -29,7 +29,7 @@ from molehunt.errors import printable
 from molehunt.findings import Finding
 from molehunt.networks import ModelCard
 from molehunt.report._rules import Rule, rule_of
-from molehunt.report._words import contract_line, counting, said
+from molehunt.report._words import contract_line, message_of, verdict_findings
 from molehunt.scanning import ScanResult
 
 
@@ -70,9 +70,9 @@ def _component(ref: str, result: ScanResult) -> Component:
         *(
             (
                 f"finding:{printable(finding.check)}",
-                f"{finding.word}: {said(result, finding)}",
+                f"{finding.word}: {message_of(result, finding)}",
             )
-            for finding in dict.fromkeys((*result.findings, *counting(result)))
+            for finding in dict.fromkeys((*result.findings, *verdict_findings(result)))
         ),
     ]
     return Component(
@@ -113,7 +113,7 @@ def _vulnerability(
         ],
         cwes=[] if rule.cwe is None else [rule.cwe],
         description=rule.full,
-        detail=said(result, finding),
+        detail=message_of(result, finding),
         recommendation=rule.advice,
         # A detector's finding is evidence that a person has to look at.
         analysis=VulnerabilityAnalysis(state=ImpactAnalysisState.IN_TRIAGE),

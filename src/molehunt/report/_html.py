@@ -20,8 +20,8 @@ from molehunt.files import write_text
 from molehunt.report._scan_context import scan_context
 from molehunt.report._words import (
     EXIT_MEANINGS,
-    counted,
-    numbers,
+    count_verdicts,
+    list_numbers,
     other_files,
     verdict_of,
     without_others,
@@ -53,7 +53,7 @@ def write_scan_page(
         exit_code=int(code),
         exit_meaning=EXIT_MEANINGS[code],
         verdict=verdict_of(models),
-        counts=counted(models),
+        counts=count_verdicts(models),
         max_false_alarms=max_false_alarms,
         others=other_files(results),
         **scan_context(models, checks),
@@ -74,5 +74,5 @@ def template(name: str, package: str = "molehunt.report") -> Template:
         lstrip_blocks=True,
     )
     environment.filters["printable"] = printable
-    environment.filters["numbers"] = numbers
+    environment.filters["numbers"] = list_numbers
     return environment.get_template(name)

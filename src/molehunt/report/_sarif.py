@@ -16,8 +16,8 @@ from molehunt.report._rules import Rule, rule_of
 from molehunt.report._words import (
     EXIT_MEANINGS,
     class_name,
-    counting,
-    said,
+    message_of,
+    verdict_findings,
     with_status,
     without_others,
 )
@@ -53,7 +53,7 @@ def scan_as_sarif(
     broken = [
         (number, finding, rule)
         for number, result in enumerate(results)
-        for finding in counting(result)
+        for finding in verdict_findings(result)
         if (rule := rule_of(finding)) is not None
     ]
     rules = sorted({rule for _, _, rule in broken}, key=lambda rule: rule.id)
@@ -154,7 +154,7 @@ def _result(
         "ruleIndex": rule_index,
         "level": rule.level,
         "message": {
-            "text": f"{printable(result.name)}: {said(result, finding)} ({finding.check})."
+            "text": f"{printable(result.name)}: {message_of(result, finding)} ({finding.check})."
         },
         "locations": [
             {
@@ -189,7 +189,8 @@ def _not_run(result: ScanResult, finding: Finding, place: dict[str, Any]) -> dic
         "descriptor": {"id": f"not-run/{finding.check}"},
         "level": "note",
         "message": {
-            "text": f"{printable(result.name)}: {finding.check} not run: {said(result, finding)}."
+            "text": f"{printable(result.name)}: {finding.check} not run: "
+            f"{message_of(result, finding)}."
         },
         "locations": [{"physicalLocation": {"artifactLocation": place}}],
     }

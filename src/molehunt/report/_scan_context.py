@@ -12,11 +12,11 @@ from molehunt.errors import printable
 from molehunt.findings import Bars, Finding, Histogram, Picture, Status
 from molehunt.report import _figures as figures
 from molehunt.report._words import (
-    counting,
     gravest_finding,
+    message_of,
     p_text,
-    said,
     target_text,
+    verdict_findings,
     with_status,
 )
 from molehunt.scanning import Basis, Check, ScanResult
@@ -44,10 +44,12 @@ def _subject_context(number: int, result: ScanResult, detailed: bool) -> dict[st
     return {
         "number": number,
         "result": result,
-        "reason": f"{printable(gravest.check)}: {said(result, gravest)}",
+        "reason": f"{printable(gravest.check)}: {message_of(result, gravest)}",
         "passed": [each for each in with_status(result, Status.CLEAR) if each not in weak],
         "not_run": with_status(result, Status.NOT_RUN),
-        "details": [_finding_context(result, finding) for finding in (*counting(result), *weak)]
+        "details": [
+            _finding_context(result, finding) for finding in (*verdict_findings(result), *weak)
+        ]
         if detailed
         else [],
     }

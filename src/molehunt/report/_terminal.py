@@ -13,7 +13,13 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import Evaluation, VerdictCounts
 from molehunt.errors import printable
 from molehunt.findings import Finding, Status
-from molehunt.report._words import counting, p_text, target_text, with_status, without_others
+from molehunt.report._words import (
+    p_text,
+    target_text,
+    verdict_findings,
+    with_status,
+    without_others,
+)
 from molehunt.scanning import ScanResult
 from molehunt.zoo import Split, Zoo
 
@@ -41,7 +47,7 @@ def scan_table(results: Sequence[ScanResult]) -> Table:
 
 def _scan_rows(result: ScanResult) -> Iterator[tuple[str, str, str, str]]:
     """Yield check, p, message and style: what counts first, then passed, then not run."""
-    for finding in counting(result):
+    for finding in verdict_findings(result):
         p_value = "" if finding.p_value is None else p_text(finding.p_value)
         found = finding.verdict if finding.status is Status.FOUND else None
         style = found.style if found else ""

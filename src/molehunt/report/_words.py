@@ -27,12 +27,13 @@ def contract_line(card: ModelCard | None) -> str:
     low, high = card.value_range
     return printable(
         f"{card.architecture}, images {'x'.join(map(str, card.input_shape))} {colours}, "
-        f"values {low:g} to {high:g}, mean {numbers(card.mean)}, std {numbers(card.std)}, "
+        f"values {low:g} to {high:g}, mean {list_numbers(card.mean)}, "
+        f"std {list_numbers(card.std)}, "
         f"{card.num_classes} classes"
     )
 
 
-def numbers(values: Sequence[float]) -> str:
+def list_numbers(values: Sequence[float]) -> str:
     """Return numbers with at most four digits; one number where all are the same."""
     texts = [f"{value:.4g}" for value in values]
     return texts[0] if len(set(texts)) == 1 else " ".join(texts)
@@ -59,7 +60,7 @@ def p_text(p_value: float) -> str:
     return f"{p_value:.3f}" if p_value >= 0.0005 else f"{p_value:.1e}"
 
 
-def said(result: ScanResult, finding: Finding) -> str:
+def message_of(result: ScanResult, finding: Finding) -> str:
     """Return what a finding says, in one sentence."""
     text = finding.message
     if finding.null is not None and finding.p_value is not None:
@@ -69,7 +70,7 @@ def said(result: ScanResult, finding: Finding) -> str:
     return printable(text)
 
 
-def counting(result: ScanResult) -> tuple[Finding, ...]:
+def verdict_findings(result: ScanResult) -> tuple[Finding, ...]:
     """Return the findings that make the verdict; never none, so that it has a reason."""
     found = tuple(finding for finding in result.findings if finding.verdict is not None)
     weak = any(finding.weak for finding in result.findings)
@@ -80,7 +81,7 @@ def counting(result: ScanResult) -> tuple[Finding, ...]:
 
 def gravest_finding(result: ScanResult) -> Finding:
     """Return the first finding that makes the verdict."""
-    return next(item for item in counting(result) if item.verdict is result.verdict)
+    return next(item for item in verdict_findings(result) if item.verdict is result.verdict)
 
 
 def with_status(result: ScanResult, status: Status) -> list[Finding]:
@@ -88,7 +89,7 @@ def with_status(result: ScanResult, status: Status) -> list[Finding]:
     return [item for item in result.findings if item.status is status and item.verdict is None]
 
 
-def counted(results: Sequence[ScanResult]) -> dict[Verdict, int]:
+def count_verdicts(results: Sequence[ScanResult]) -> dict[Verdict, int]:
     """Return how many subjects have each verdict, the gravest first; none with 0."""
     counts = Counter(result.verdict for result in results)
     return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}

@@ -8,7 +8,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from molehunt.errors import BuildInterruptedError, InvalidRequestError, OutputError, refused
+from molehunt.errors import BuildInterruptedError, InvalidRequestError, OutputError, mismatch
 from molehunt.progress import Progress, silent
 from molehunt.resumable._index import cut_torn_line, locked, open_own, read_records
 from molehunt.resumable._processes import in_processes, one_thread
@@ -101,7 +101,7 @@ def _check_same(task: Task, record: Task, index: Path) -> None:
     for name, value in wanted.items():
         if stored[name] != value:
             asked, got = f"as asked for ({value!r}), or another folder", repr(stored[name])
-            raise InvalidRequestError(refused(f"{index}: {name} of {task.id}", asked, got))
+            raise InvalidRequestError(mismatch(f"{index}: {name} of {task.id}", asked, got))
 
 
 def _records(
@@ -139,4 +139,4 @@ def check_workers(workers: int | RayCluster | None) -> None:
     InvalidRequestError
     """
     if isinstance(workers, int) and workers < 1:
-        raise InvalidRequestError(refused("workers", "1 or more", workers))
+        raise InvalidRequestError(mismatch("workers", "1 or more", workers))

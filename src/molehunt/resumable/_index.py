@@ -18,7 +18,7 @@ from molehunt.errors import (
     OutputError,
     UnreadableFileError,
     from_validation,
-    refused,
+    mismatch,
 )
 from molehunt.files import write_text
 from molehunt.resumable._work import R
@@ -111,11 +111,11 @@ def open_own(path: Path, mode: Literal["rb", "r+b", "ab"]) -> BinaryIO:
         )
     except OSError as error:
         if error.errno in (errno.ELOOP, errno.ENXIO) or path.is_symlink():
-            raise UnreadableFileError(refused(f"{path}", "a file of its own", _NO_FILE)) from error
+            raise UnreadableFileError(mismatch(f"{path}", "a file of its own", _NO_FILE)) from error
         raise OutputError(f"{path}: cannot be opened: {error.strerror}") from error
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise UnreadableFileError(refused(f"{path}", "a file of its own", _NO_FILE))
+        raise UnreadableFileError(mismatch(f"{path}", "a file of its own", _NO_FILE))
     return os.fdopen(descriptor, mode)
 
 

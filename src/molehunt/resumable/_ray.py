@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from molehunt.errors import InvalidRequestError, need_extra, refused
+from molehunt.errors import InvalidRequestError, mismatch, need_extra
 from molehunt.files import written_whole
 from molehunt.resumable._work import C, R, T, Work, WorkerDiedError
 
@@ -55,7 +55,7 @@ class RayCluster:
         if not (possible and any(amounts)):
             allowed = "whole numbers or fractions under 1, not both 0"
             got = f"{self.cpus:g} and {self.gpus:g}"
-            raise InvalidRequestError(refused("CPUs and GPUs a model", allowed, got))
+            raise InvalidRequestError(mismatch("CPUs and GPUs a model", allowed, got))
 
 
 def on_ray(
@@ -71,7 +71,7 @@ def on_ray(
         If a task lost its worker again and again.
     """
     assert work.in_folder is not None, "this work cannot be done without the driver's folder"
-    with _connected(cluster) as ray:
+    with _connect(cluster) as ray:
         do = ray.remote(
             num_cpus=cluster.cpus,
             num_gpus=cluster.gpus,
@@ -94,7 +94,7 @@ def on_ray(
 
 
 @contextmanager
-def _connected(cluster: RayCluster) -> Generator[Any, None, None]:
+def _connect(cluster: RayCluster) -> Generator[Any, None, None]:
     """Be a driver of the cluster, and yield the module; no worker outlives its driver."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ray = need_extra("ray", "ray", "a Ray cluster")
@@ -106,7 +106,7 @@ def _connected(cluster: RayCluster) -> Generator[Any, None, None]:
     except (OSError, OverflowError, RuntimeError, ValueError) as error:
         running = "the address of a running one (auto, HOST:PORT or ray://HOST:PORT)"
         got = f"{cluster.address} ({error})"
-        raise InvalidRequestError(refused("Ray cluster", running, got)) from error
+        raise InvalidRequestError(mismatch("Ray cluster", running, got)) from error
     try:
         _check_room(cluster, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         yield ray
@@ -128,7 +128,7 @@ def _check_room(cluster: RayCluster, nodes: Sequence[dict[str, float]]) -> None:
     ):
         has = ", ".join(f"{node.get('CPU', 0):g} and {node.get('GPU', 0):g}" for node in nodes)
         raise InvalidRequestError(
-            refused(
+            mismatch(
                 "CPUs and GPUs a model",
                 f"what one node has ({has})",
                 f"{cluster.cpus:g} and {cluster.gpus:g}",

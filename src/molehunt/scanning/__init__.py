@@ -8,7 +8,7 @@ from molehunt.scanning._front import USUAL, USUAL_WITH_IMAGES, pick_checks, scan
 from molehunt.scanning._limits import Limits
 from molehunt.scanning._opening import name_of
 from molehunt.scanning._result import ScanResult, exit_code_of
-from molehunt.scanning._scan import scan_subjects, unfinished
+from molehunt.scanning._scan import report_unfinished, scan_subjects
 from molehunt.scanning._walk import MODEL_SUFFIXES, Candidate, find_candidates
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "name_of",
     "new_check",
     "pick_checks",
+    "report_unfinished",
     "scan",
     "scan_subjects",
-    "unfinished",
 ]

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from molehunt.detectors import TwinComparison, detector_class, detector_names, new_detector
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.scanning._check import Check
 from molehunt.scanning._detector_check import DetectorCheck
 
@@ -37,5 +37,5 @@ def new_check(name: str, *, asked_for: bool = True, **settings: Any) -> Check:
     if name not in fitting:
         fitted = ", which has to be fitted on a zoo first" if name in detector_names() else ""
         got = f"{printable(name, 80)}{fitted}"
-        raise InvalidRequestError(refused("check", ", ".join([*CHECKS, *fitting]), got))
+        raise InvalidRequestError(mismatch("check", ", ".join([*CHECKS, *fitting]), got))
     return DetectorCheck(name, new_detector(name, **settings), asked_for=asked_for)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from scipy.special import bdtrc
 
-from molehunt.errors import MolehuntError, refused
+from molehunt.errors import MolehuntError, mismatch
 from molehunt.findings import WRONG_CONTRACT, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, ModelCard, logits_of
@@ -65,12 +65,12 @@ def _compare(model: Classifier, clean: ImageSet) -> tuple[Status, str]:
     chance = int(images.labels.bincount().max()) / count
     if bdtrc(right - 1, count, chance) > _LEVEL:
         return Status.INCONCLUSIVE, (
-            refused("input contract", f"better than chance ({chance:.1%})", said)
+            mismatch("input contract", f"better than chance ({chance:.1%})", said)
             + "; shape, value range, mean and std, channel order or class order is wrong"
         )
     if images.num_classes >= _MANY_CLASSES and right / count < _LEAST_ACCURACY:
         return Status.INCONCLUSIVE, (
-            refused("input contract", f"an accuracy of {_LEAST_ACCURACY:.0%} or more", said)
+            mismatch("input contract", f"an accuracy of {_LEAST_ACCURACY:.0%} or more", said)
             + "; no usual mistake explains it"
         )
     return Status.CLEAR, said

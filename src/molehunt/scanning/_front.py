@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from molehunt.detectors import BACKDOOR_KINDS, LEAST_POWER, Detector, TwinComparison, name_of
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet, cache_folder, load_test_images
 from molehunt.progress import Progress, silent
 from molehunt.scanning._check import Check
@@ -174,7 +174,7 @@ def pick_checks(
 def _sources(models: Sequence[Model]) -> list[Candidate | Endpoint]:
     """Return what to scan; folders are searched, and a text with :// is an endpoint's URL."""
     if not models:
-        raise InvalidRequestError(refused("scan", "a model file, a folder or an endpoint", "none"))
+        raise InvalidRequestError(mismatch("scan", "a model file, a folder or an endpoint", "none"))
     found: list[Candidate | Endpoint] = []
     paths: list[str | Path] = []
     for model in models:

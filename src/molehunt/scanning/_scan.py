@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.findings import Finding, Status, Verdict
 from molehunt.images import ImageSet
 from molehunt.progress import Progress, silent
@@ -93,10 +93,10 @@ def scan_subjects(
         If there is no check or the rate is outside (0, 1).
     """
     if not checks:
-        raise InvalidRequestError(refused("checks", "at least one", "none"))
+        raise InvalidRequestError(mismatch("checks", "at least one", "none"))
     if not 0 < max_false_alarms < 1:
         raise InvalidRequestError(
-            refused("max_false_alarms", "a number in (0, 1)", max_false_alarms)
+            mismatch("max_false_alarms", "a number in (0, 1)", max_false_alarms)
         )
     listed = [
         source if isinstance(source, Candidate | Endpoint) else Candidate(Path(source))
@@ -235,9 +235,9 @@ def _result(source: Source, found: bytes | Died) -> ScanResult:
             return decode_result(found)
         except ValueError as error:
             found = Died(str(error))
-    return unfinished(source, found.how)
+    return report_unfinished(source, found.how)
 
 
-def unfinished(source: Source, why: str) -> ScanResult:
+def report_unfinished(source: Source, why: str) -> ScanResult:
     """Return the result of a source that could not be judged to the end."""
     return Subject(source, [Finding("file", Status.FAILED, printable(why))]).result()

@@ -119,11 +119,13 @@ def _orders(model: Classifier, images: ImageSet, stated: Tensor) -> Iterator[_Tr
         order = torch.tensor(sorted(range(count), key=lambda number: labels[number]))
         if bool((order == torch.arange(count)).all()):
             continue
-        yield _Try(name, _renamed(model, images, stated, order))
-        yield _Try(f"{name}, the other way round", _renamed(model, images, stated, order.argsort()))
+        yield _Try(name, _rename_classes(model, images, stated, order))
+        yield _Try(
+            f"{name}, the other way round", _rename_classes(model, images, stated, order.argsort())
+        )
 
 
-def _renamed(
+def _rename_classes(
     model: Classifier, images: ImageSet, stated: Tensor, order: Tensor
 ) -> Callable[[Tensor], Tensor]:
     def ask(part: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.subjects import is_index, without_shards
 
 # Names that say "this is a model": such a file is judged, whatever is in it.
@@ -67,7 +67,7 @@ def find_candidates(paths: Sequence[str | Path]) -> list[Candidate]:
         if stat.S_ISDIR(mode):
             inside = sorted(_walk(path), key=lambda each: each.path)
             if not inside:
-                raise UnreadableFileError(refused(f"{path}: files", "at least one", "none"))
+                raise UnreadableFileError(mismatch(f"{path}: files", "at least one", "none"))
             found += inside
         else:
             found.append(Candidate(path))

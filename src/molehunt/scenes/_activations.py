@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, refused
-from molehunt.scenes._pixels import fitted
+from molehunt.errors import InvalidRequestError, mismatch
+from molehunt.scenes._pixels import shrink_to_fit
 from molehunt.scenes._scene_set import SceneSet
 from molehunt.scenes._sign_detector import SignDetector
 
@@ -43,7 +43,7 @@ def sign_activations(model: SignDetector, scenes: SceneSet) -> Tensor:
     for scene in scenes.scenes:
         if not len(scene.boxes):
             continue
-        pixels = fitted(scene.pixels().to(device), model.card.max_side)
+        pixels = shrink_to_fit(scene.pixels().to(device), model.card.max_side)
         height, width = pixels.shape[1:]
         scale = torch.tensor([width / scene.size[0], height / scene.size[1]] * 2)
         boxes = (scene.boxes * scale).to(device)
@@ -54,5 +54,5 @@ def sign_activations(model: SignDetector, scenes: SceneSet) -> Tensor:
         total = pooled + total if signs else pooled
         signs += len(boxes)
     if not signs:
-        raise InvalidRequestError(refused("scenes", "some with a sign", f"{len(scenes)} without"))
+        raise InvalidRequestError(mismatch("scenes", "some with a sign", f"{len(scenes)} without"))
     return total / signs

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError, refused
+from molehunt.errors import DataNotFoundError, InvalidRequestError, UnreadableFileError, mismatch
 from molehunt.images import find_data
 from molehunt.progress import Progress, silent
 from molehunt.scenes._coco_checks import Box, classes_of, good_box, readable_files
@@ -17,7 +17,7 @@ from molehunt.scenes._coco_entries import (
     CategoryEntry,
     ImageEntry,
     Problems,
-    checked,
+    check_entries,
     read_lists,
 )
 from molehunt.scenes._scene_set import Scene, SceneSet
@@ -66,13 +66,15 @@ def load_scenes(
     """
     scheme, _, path = source.partition(":")
     if scheme != "coco" or not path:
-        raise InvalidRequestError(refused("street scenes", "coco:PATH", repr(source)))
+        raise InvalidRequestError(mismatch("street scenes", "coco:PATH", repr(source)))
     if max_side is not None and not 16 <= max_side <= 4096:
-        raise InvalidRequestError(refused("longer side", "16 to 4096 pixels", max_side))
+        raise InvalidRequestError(mismatch("longer side", "16 to 4096 pixels", max_side))
     root = find_data(path, data_root)
     file = root / f"{split}.json"
     if not split or Path(split).name != split:
-        raise InvalidRequestError(refused("split", "train, test or another file name", repr(split)))
+        raise InvalidRequestError(
+            mismatch("split", "train, test or another file name", repr(split))
+        )
     if not file.is_file() or not (root / "images").is_dir():
         missing = "images/" if file.is_file() else file.name
         raise DataNotFoundError(
@@ -80,17 +82,17 @@ def load_scenes(
         )
     lists = read_lists(file)
     problems = Problems()
-    categories = checked(lists["categories"], CategoryEntry, "categories", problems)
+    categories = check_entries(lists["categories"], CategoryEntry, "categories", problems)
     classes = classes_of(categories, problems)
-    images = checked(lists["images"], ImageEntry, "images", problems)
-    annotations = checked(lists["annotations"], AnnotationEntry, "annotations", problems)
+    images = check_entries(lists["images"], ImageEntry, "images", problems)
+    annotations = check_entries(lists["annotations"], AnnotationEntry, "annotations", problems)
     files = readable_files(images, root / "images", problems, progress)
     # The boxes of an image that was left out go with it, and are no problems of their own.
     named = {str(entry.get("id")) for entry in lists["images"] if isinstance(entry, dict)}
     boxes = defaultdict(list)
     for entry in annotations.values():
         if str(entry.image_id) not in named:
-            message = refused(f"annotation {entry.id}: image_id", "an image's", entry.image_id)
+            message = mismatch(f"annotation {entry.id}: image_id", "an image's", entry.image_id)
             problems.add("boxes of unknown images", message)
         elif entry.image_id in files and not entry.iscrowd:
             box = good_box(entry, images[entry.image_id], classes, problems)

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.images import read_rgb
 from molehunt.progress import Progress
 from molehunt.scenes._coco_entries import AnnotationEntry, CategoryEntry, ImageEntry, Problems
@@ -42,7 +42,7 @@ def classes_of(entries: Mapping[int, CategoryEntry], problems: Problems) -> dict
         if entry.name in names:
             problems.add(
                 "shared names of categories",
-                refused(f"category {key}: name", "one of its own", repr(entry.name)),
+                mismatch(f"category {key}: name", "one of its own", repr(entry.name)),
             )
             continue
         names.add(entry.name)
@@ -79,18 +79,18 @@ def _file_of(entry: ImageEntry, folder: Path) -> Path | tuple[str, str]:
         # Also a copy of the set must not leave its folder, and lacks this one's links.
         leaves = ".." in Path(entry.file_name).parts or Path(entry.file_name).is_absolute()
         if leaves or not path.is_relative_to(folder):
-            return "file names outside images/", refused("file_name", "one inside images/", name)
+            return "file names outside images/", mismatch("file_name", "one inside images/", name)
         if not path.is_file():
-            return "missing images", refused("file", "a file in images/", f"no {name}")
+            return "missing images", mismatch("file", "a file in images/", f"no {name}")
     except (OSError, ValueError, RuntimeError) as error:
-        return "missing images", refused("file", "a file in images/", f"{name}: {error}")
+        return "missing images", mismatch("file", "a file in images/", f"{name}: {error}")
     try:
         size = read_rgb(path).size
     except UnreadableFileError as error:
         return "unreadable images", str(error)
     if size != (entry.width, entry.height):
         stated = f"{entry.width}x{entry.height} as stated"
-        return "images of another size", refused(f"size of {name}", stated, f"{size[0]}x{size[1]}")
+        return "images of another size", mismatch(f"size of {name}", stated, f"{size[0]}x{size[1]}")
     return path
 
 
@@ -104,20 +104,20 @@ def good_box(
         if category not in classes:
             allowed = f"one of {', '.join(map(str, classes)) or 'none'}"
             problems.add(
-                "boxes of unknown categories", refused(f"{where}: category_id", allowed, category)
+                "boxes of unknown categories", mismatch(f"{where}: category_id", allowed, category)
             )
             return None
     x, y, width, height = entry.bbox
     if min(width, height) < _SMALLEST:
         allowed = f"[x, y, width, height], at least {_SMALLEST} pixels wide and high"
-        problems.add("boxes without area", refused(f"{where}: bbox", allowed, entry.bbox))
+        problems.add("boxes without area", mismatch(f"{where}: bbox", allowed, entry.bbox))
         return None
     x1, y1 = max(x, 0.0), max(y, 0.0)
     x2, y2 = min(x + width, image.width), min(y + height, image.height)
     beyond = max(x1 - x, y1 - y, x + width - x2, y + height - y2)
     if beyond > _ROUNDING or min(x2 - x1, y2 - y1) < _SMALLEST:
         allowed = f"inside {image.width}x{image.height} pixels"
-        problems.add("boxes outside the image", refused(f"{where}: bbox", allowed, entry.bbox))
+        problems.add("boxes outside the image", mismatch(f"{where}: bbox", allowed, entry.bbox))
         return None
     labels = classes[entry.category_id].label, classes[true_category].label
     return Box((x1, y1, x2, y2), *labels, entry.triggered)

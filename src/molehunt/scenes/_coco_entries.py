@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, Field, FiniteFloat, ValidationError
 from pydantic_core import from_json
 
-from molehunt.errors import UnreadableFileError, from_validation, refused
+from molehunt.errors import UnreadableFileError, from_validation, mismatch
 
 _SHOWN = 3
 
@@ -105,12 +105,12 @@ def read_lists(path: Path) -> dict[str, list[Any]]:
         entries = content.get(name) if isinstance(content, dict) else None
         if not isinstance(entries, list) or (not entries and name != "annotations"):
             got = "an empty one" if entries == [] else type(entries).__name__
-            raise UnreadableFileError(refused(f"{path}: {name}", "a list of entries", got))
+            raise UnreadableFileError(mismatch(f"{path}: {name}", "a list of entries", got))
         lists[name] = entries
     return lists
 
 
-def checked(
+def check_entries(
     entries: list[Any], kind: type[Entry], name: str, problems: Problems
 ) -> dict[int, Entry]:
     """Return the well-formed entries of a list by id, in their order.
@@ -127,5 +127,5 @@ def checked(
         found.setdefault(entry.id, []).append(entry)
     for key, same in found.items():
         if len(same) > 1:
-            problems.add(f"shared ids of {name}", refused(f"{name} with id {key}", 1, len(same)))
+            problems.add(f"shared ids of {name}", mismatch(f"{name} with id {key}", 1, len(same)))
     return {key: same[0] for key, same in found.items() if len(same) == 1}

@@ -25,7 +25,7 @@ def read_photo(path: Path) -> Tensor:
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
 
 
-def fitted(pixels: Tensor, max_side: int) -> Tensor:
+def shrink_to_fit(pixels: Tensor, max_side: int) -> Tensor:
     """Return an image whose longer side is `max_side` (bilinear, antialiased).
 
     Parameters

@@ -44,7 +44,7 @@ class PlacedSticker:
         # Lengths are a hair off whole numbers.
         return max(1, math.ceil(float(edges.max()) - 1e-6))
 
-    def drawn_on(self, pixels: Tensor) -> Tensor:
+    def draw_on(self, pixels: Tensor) -> Tensor:
         """Return a copy of an image with the sticker blended in.
 
         Parameters

@@ -8,7 +8,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 
 from molehunt.backdoors import AnyLabelMap, PoisonBase, Treatment, draw_copies
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_sticker import SignSticker
 
@@ -116,7 +116,7 @@ class SceneBackdoor(BaseModel):
                 found.append(self._with_labels(stickered, test.num_classes, generator))
         if not found:
             got = f"none in {len(test)} images"
-            raise InvalidRequestError(refused("signs", "some of an eligible class", got))
+            raise InvalidRequestError(mismatch("signs", "some of an eligible class", got))
         return replace(test, scenes=tuple(found))
 
     def _eligible(self, scene: Scene) -> torch.Tensor:

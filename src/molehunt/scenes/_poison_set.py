@@ -9,7 +9,7 @@ import torch
 
 from molehunt import __version__
 from molehunt.backdoors import AnyLabelMap, PoisonBase, RandomTarget, SingleTarget
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.progress import ProgressOf, silent_parts
 from molehunt.scenes._coco import load_scenes
 from molehunt.scenes._poison import SceneBackdoor
@@ -100,7 +100,7 @@ def poison_set(
     train, test = sets.values()
     if train.class_names != test.class_names:
         raise InvalidRequestError(
-            refused("classes of test.json", train.class_names, test.class_names)
+            mismatch("classes of test.json", train.class_names, test.class_names)
         )
     label_map: AnyLabelMap = RandomTarget()
     if classes is not None:

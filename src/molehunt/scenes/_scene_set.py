@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import read_rgb
 from molehunt.scenes._placed_sticker import PlacedSticker
 
@@ -81,7 +81,7 @@ class Scene:
             image = image.resize(self.size, Image.Resampling.BILINEAR)
         pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
         for sticker in self.stickers:
-            pixels = sticker.drawn_on(pixels)
+            pixels = sticker.draw_on(pixels)
         return pixels
 
 
@@ -130,7 +130,7 @@ class SceneSet:
             If there is no class of that name.
         """
         if name not in self.class_names:
-            raise InvalidRequestError(refused("class", ", ".join(self.class_names), repr(name)))
+            raise InvalidRequestError(mismatch("class", ", ".join(self.class_names), repr(name)))
         return self.class_names.index(name)
 
     def take(self, positions: Iterable[int]) -> SceneSet:
@@ -149,6 +149,6 @@ class SceneSet:
         if not chosen:
             known = sorted({scene.source for scene in self.scenes if scene.source})
             raise InvalidRequestError(
-                refused("source", ", ".join(known) or "a set that names sources", repr(source))
+                mismatch("source", ", ".join(known) or "a set that names sources", repr(source))
             )
         return self.take(chosen)

@@ -9,9 +9,9 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, from_validation, refused
+from molehunt.errors import InvalidRequestError, from_validation, mismatch
 from molehunt.networks import Classifier
-from molehunt.scenes._pixels import fitted
+from molehunt.scenes._pixels import shrink_to_fit
 from molehunt.scenes._zf import zf_faster_rcnn
 
 _Positive = Annotated[float, Field(gt=0, le=10_000)]
@@ -104,7 +104,8 @@ class SignDetector(nn.Module):
         was_training = self.training
         self.eval()
         inputs = [
-            fitted(image.to(device), self.card.max_side).float().div_(255) for image in images
+            shrink_to_fit(image.to(device), self.card.max_side).float().div_(255)
+            for image in images
         ]
         found = []
         for image, seen, answer in zip(images, inputs, self.network(inputs), strict=True):
@@ -151,7 +152,7 @@ def build_sign_detector(
     if features is not None:
         learned = float(features.card.arguments.get("width", 1.0))
         if width not in (None, learned):
-            raise InvalidRequestError(refused("width", f"{learned} as the features", width))
+            raise InvalidRequestError(mismatch("width", f"{learned} as the features", width))
         width = learned
         settings = {name: getattr(features, name).flatten().tolist() for name in ("mean", "std")}
     try:

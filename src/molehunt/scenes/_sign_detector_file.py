@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.networks import Classifier, load_model, load_network, read_card_as, save_with_card
 from molehunt.scenes._sign_detector import SignDetector, SignDetectorCard, network_of
 
@@ -54,5 +54,5 @@ def features_from(path: str | Path) -> Classifier:
     card = model.card
     got = f"{card.architecture} of {card.input_shape[0]} channels ({card.channel_order})"
     if got != "zf of 3 channels (rgb)":
-        raise UnreadableFileError(refused(f"{path}: features", "zf of 3 channels (rgb)", got))
+        raise UnreadableFileError(mismatch(f"{path}: features", "zf of 3 channels (rgb)", got))
     return model

@@ -11,10 +11,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as image_ops
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Precision, autocast_of
 from molehunt.progress import Progress, silent
-from molehunt.scenes._pixels import fitted
+from molehunt.scenes._pixels import shrink_to_fit
 from molehunt.scenes._scene_set import Scene, SceneSet
 from molehunt.scenes._sign_detector import SignDetector
 from molehunt.training import TrainingRun, one_cycle, shuffled_batches
@@ -104,13 +104,13 @@ def train_sign_detector(
     """
     if scenes.class_names != model.card.class_names:
         raise InvalidRequestError(
-            refused("classes of the scenes", model.card.class_names, scenes.class_names)
+            mismatch("classes of the scenes", model.card.class_names, scenes.class_names)
         )
     batch_size = min(recipe.batch_size, len(scenes))
     steps = int(recipe.epochs * len(scenes)) // batch_size
     if steps < 1:
         allowed = f"enough for one step of {batch_size} images"
-        raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
+        raise InvalidRequestError(mismatch("epochs", allowed, recipe.epochs))
     started = time.perf_counter()
     device = torch.device(device)
     model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
@@ -132,7 +132,7 @@ def train_sign_detector(
             if recipe.flip:
                 mirrored = torch.rand(batch_size, generator=generator) < 0.5
                 chosen = [
-                    _mirrored(example) if turn else example
+                    _mirror(example) if turn else example
                     for example, turn in zip(chosen, mirrored.tolist(), strict=True)
                 ]
             if recipe.crop and float(torch.rand((), generator=generator)) < recipe.crop:
@@ -152,14 +152,14 @@ def train_sign_detector(
 
 
 def _example(scene: Scene, max_side: int, device: torch.device) -> _Example:
-    pixels = fitted(scene.pixels(), max_side)
+    pixels = shrink_to_fit(scene.pixels(), max_side)
     height, width = pixels.shape[1:]
     scale = torch.tensor([width / scene.size[0], height / scene.size[1]] * 2)
     # Label 0 is the background.
     return _Example(*(part.to(device) for part in (pixels, scene.boxes * scale, scene.labels + 1)))
 
 
-def _mirrored(example: _Example) -> _Example:
+def _mirror(example: _Example) -> _Example:
     width = example.pixels.shape[2]
     left, top, right, bottom = example.boxes.unbind(1)
     boxes = torch.stack([width - right, top, width - left, bottom], dim=1)

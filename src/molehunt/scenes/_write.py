@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from PIL import Image
 
-from molehunt.errors import OutputError, refused
+from molehunt.errors import OutputError, mismatch
 from molehunt.files import make_folder
 from molehunt.progress import Progress, silent
 from molehunt.scenes._scene_set import Scene, SceneSet
@@ -29,7 +29,7 @@ def check_empty(folder: Path) -> None:
     OutputError
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise OutputError(refused(f"{folder}", "a new or empty folder", "one that holds files"))
+        raise OutputError(mismatch(f"{folder}", "a new or empty folder", "one that holds files"))
 
 
 def write_scenes(
@@ -103,7 +103,7 @@ def _write_image(scene: Scene, images: Path, split: str) -> dict[str, Any]:
             shutil.copyfile(scene.path, file)
         elif not filecmp.cmp(scene.path, file, shallow=False):
             allowed = "a name that no other image has"
-            raise OutputError(refused(f"image {scene.image_id}: file_name", allowed, repr(name)))
+            raise OutputError(mismatch(f"image {scene.image_id}: file_name", allowed, repr(name)))
     else:
         name = f"{split}/{scene.image_id:06d}.png"
         file = images / name

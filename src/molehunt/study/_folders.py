@@ -7,7 +7,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.files import write_text
 from molehunt.study._hardware import hardware
 
@@ -38,7 +38,7 @@ def results_in(docs: Path, parts: Collection[str] = ()) -> dict[str, Any]:
     found = set(content) if isinstance(content, dict) else {type(content).__name__}
     if not isinstance(content, dict) or (parts and not found <= set(parts)):
         wrong = f"those of {', '.join(sorted(found))}"
-        raise UnreadableFileError(refused(str(path), f"results of {', '.join(parts)}", wrong))
+        raise UnreadableFileError(mismatch(str(path), f"results of {', '.join(parts)}", wrong))
     return content
 
 

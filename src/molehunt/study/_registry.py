@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import entry_points
 from typing import Any
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.study._study import Study
 
 GROUP = "molehunt.studies"
@@ -27,6 +27,6 @@ def load_study(name: str) -> Study[Any, Any]:
     found = entry_points(group=GROUP, name=name)
     if not found:
         allowed = ", ".join(study_names()) or "none: no package here brings studies"
-        raise InvalidRequestError(refused("study", allowed, repr(name)))
+        raise InvalidRequestError(mismatch("study", allowed, repr(name)))
     study: Study[Any, Any] = next(iter(found)).load()
     return study

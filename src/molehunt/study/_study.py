@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ValidationError
 
-from molehunt.errors import InvalidRequestError, from_validation, refused
+from molehunt.errors import InvalidRequestError, from_validation, mismatch
 from molehunt.study._report import Report
 from molehunt.study._stages import Bench, Records, Stage, ZooStage
 
@@ -88,7 +88,7 @@ def plan_for(study: Study[P, B], scale: str, settings: Sequence[str] = ()) -> P:
         For an unknown scale or field, or a value that the field cannot have.
     """
     if scale not in study.scales:
-        raise InvalidRequestError(refused("scale", ", ".join(study.scales), repr(scale)))
+        raise InvalidRequestError(mismatch("scale", ", ".join(study.scales), repr(scale)))
     plan = study.scales[scale]
     content = plan.model_dump()
     for text in settings:
@@ -100,7 +100,7 @@ def plan_for(study: Study[P, B], scale: str, settings: Sequence[str] = ()) -> P:
         known = {**content, **type(plan).model_fields} if place is content else place
         if not equals or not isinstance(known, dict) or last not in known:
             allowed = f"KEY=VALUE with a key of {', '.join(type(plan).model_fields)}"
-            raise InvalidRequestError(refused("`settings`", allowed, repr(text)))
+            raise InvalidRequestError(mismatch("`settings`", allowed, repr(text)))
         place[last] = _value(value)
     try:
         return study.prepare(type(plan).model_validate(content) if settings else plan)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, MolehuntError, need_extra, printable, refused
+from molehunt.errors import InvalidRequestError, MolehuntError, mismatch, need_extra, printable
 from molehunt.networks import bounded_building, build_network
 
 _TORCHVISION, _TIMM = "torchvision:", "timm:"
@@ -82,7 +82,7 @@ def build_architecture(
         except Exception as error:  # the user's own class may raise anything
             if on_meta:
                 return build_architecture(name, arguments, input_shape, classes, on_meta=False)
-            raise InvalidRequestError(_failed(name, error)) from error
+            raise InvalidRequestError(_describe_failure(name, error)) from error
     with _device(on_meta), bounded_building(_MOST_PARTS, _MOST_NUMBERS):
         try:
             if name.startswith(_TIMM):
@@ -95,14 +95,14 @@ def build_architecture(
         except MolehuntError:
             raise
         except Exception as error:  # sizes that torch cannot count, settings of any type
-            raise InvalidRequestError(_failed(name, error)) from error
+            raise InvalidRequestError(_describe_failure(name, error)) from error
 
 
 def _device(on_meta: bool) -> torch.device:
     return torch.device("meta" if on_meta else "cpu")
 
 
-def _failed(name: str, error: Exception) -> str:
+def _describe_failure(name: str, error: Exception) -> str:
     message = printable(" ".join(str(error).split()), 300)
     return f"architecture {printable(name, 80)}: {type(error).__name__}: {message}"
 
@@ -112,12 +112,12 @@ def _build_timm(name: str, arguments: Mapping[str, Any], channels: int, classes:
     short = name.removeprefix(_TIMM)
     if not timm.is_model(short):
         raise InvalidRequestError(
-            refused("timm's architecture", "a name of timm.list_models()", printable(short, 80))
+            mismatch("timm's architecture", "a name of timm.list_models()", printable(short, 80))
         )
     denied = sorted(_OF_FILES & set(arguments))
     if denied:
         raise InvalidRequestError(
-            refused(f"arguments of {name}", "settings of the network", ", ".join(denied))
+            mismatch(f"arguments of {name}", "settings of the network", ", ".join(denied))
         )
     given = dict(arguments)
     if channels != 3:
@@ -135,14 +135,14 @@ def _import(name: str) -> Callable[..., Any]:
     except (Exception, SystemExit) as error:  # the user's own module may raise anything
         got = f"{printable(name, 80)}: {printable(' '.join(str(error).split()), 200)}"
         allowed = f"{ALLOWED} that can be imported from here or from the current folder"
-        raise InvalidRequestError(refused("architecture", allowed, got)) from error
+        raise InvalidRequestError(mismatch("architecture", allowed, got)) from error
     is_network = inspect.isclass(found) and issubclass(found, nn.Module)
     home = getattr(found, "__module__", None) or ""
     is_factory = inspect.isfunction(found) and (home == module or home.startswith(f"{module}."))
     if not is_network and not is_factory:
         allowed = f"a subclass of torch.nn.Module, or a function that {module} defines"
         got = f"{type(found).__name__} of {home or 'no module'}"
-        raise InvalidRequestError(refused(f"architecture {name}", allowed, got))
+        raise InvalidRequestError(mismatch(f"architecture {name}", allowed, got))
     made: Callable[..., Any] = found
     return made
 
@@ -183,5 +183,5 @@ def _call(
             knows, network = False, made(**arguments)
     if not isinstance(network, nn.Module):
         got = type(network).__name__
-        raise InvalidRequestError(refused(f"architecture {name}", "a torch.nn.Module", got))
+        raise InvalidRequestError(mismatch(f"architecture {name}", "a torch.nn.Module", got))
     return Built(network, knows)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molehunt.errors import UnreadableFileError, printable, refused
+from molehunt.errors import UnreadableFileError, mismatch, printable
 
 _DEEPEST = 32
 _MOST_CONTAINERS = 200_000
@@ -75,7 +75,7 @@ def read_checkpoint(content: Any) -> Node:
         if isinstance(content, Mapping):
             keys = ", ".join(printable(key, 40) for key in list(content)[:5])
             got = f"a dict of {keys or 'nothing'}{reader.note}"
-        raise UnreadableFileError(refused("checkpoint", "a state_dict of tensors", got))
+        raise UnreadableFileError(mismatch("checkpoint", "a state_dict of tensors", got))
     return node
 
 
@@ -94,11 +94,11 @@ class _Reader:
         self.seen.add(id(content))
         if len(path) > _DEEPEST:
             raise UnreadableFileError(
-                refused("checkpoint", f"at most {_DEEPEST} levels of dicts and lists", "more")
+                mismatch("checkpoint", f"at most {_DEEPEST} levels of dicts and lists", "more")
             )
         if len(self.seen) > _MOST_CONTAINERS:
             raise UnreadableFileError(
-                refused("checkpoint", f"at most {_MOST_CONTAINERS} dicts and lists", "more")
+                mismatch("checkpoint", f"at most {_MOST_CONTAINERS} dicts and lists", "more")
             )
         node = Node(path)
         rest = 0

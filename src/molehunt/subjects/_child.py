@@ -64,7 +64,7 @@ def main(
     os._exit(0)  # none of its exit handlers
 
 
-def received(connection: socket.socket, size: int) -> bytearray:
+def receive(connection: socket.socket, size: int) -> bytearray:
     """Return exactly `size` bytes; EOFError where the other side ends before."""
     parts = bytearray()
     while len(parts) < size:
@@ -107,8 +107,8 @@ def _serve(connection: socket.socket, model: nn.Module, classes: int, output: st
     import torch  # noqa: PLC0415
 
     while True:
-        shape = SHAPE.unpack(received(connection, SHAPE.size))
-        content = received(connection, 4 * int(np.prod(shape)))
+        shape = SHAPE.unpack(receive(connection, SHAPE.size))
+        content = receive(connection, 4 * int(np.prod(shape)))
         images = np.frombuffer(content, dtype="<f4").reshape(shape)
         with torch.inference_mode():
             tensor = tensor_in(model(torch.from_numpy(images)), classes, output)

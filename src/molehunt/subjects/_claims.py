@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.networks import ModelCard, read_card
 from molehunt.subjects._architecture import is_imported
 
@@ -46,17 +46,17 @@ def check_claims(
         )
     if architecture is not None and len(architecture) > _LONGEST_TEXT:
         raise InvalidRequestError(
-            refused(f"{where}: architecture", f"at most {_LONGEST_TEXT} characters", "more")
+            mismatch(f"{where}: architecture", f"at most {_LONGEST_TEXT} characters", "more")
         )
     _check_arguments(f"{where}: arguments", arguments)
     if input_shape is not None and math.prod(input_shape) > _MOST_PIXELS:
         allowed = f"at most {_MOST_PIXELS} values an image (more by `input_shape`)"
         got = "x".join(map(str, input_shape))
-        raise InvalidRequestError(refused(f"{where}: input_shape", allowed, got))
+        raise InvalidRequestError(mismatch(f"{where}: input_shape", allowed, got))
     longest = max(class_names or ("",), key=len)
     if len(longest) > _LONGEST_TEXT:
         allowed = f"at most {_LONGEST_TEXT} characters each"
-        raise InvalidRequestError(refused(f"{where}: class_names", allowed, len(longest)))
+        raise InvalidRequestError(mismatch(f"{where}: class_names", allowed, len(longest)))
 
 
 def read_claimed_card(path: Path) -> ModelCard:
@@ -88,19 +88,23 @@ def _check_arguments(where: str, arguments: Mapping[str, Any]) -> None:
         left -= 1
         if left < 0 or depth > _DEEPEST:
             allowed = f"at most {_MOST_VALUES} values, nested at most {_DEEPEST} deep"
-            raise InvalidRequestError(refused(where, allowed, "more"))
+            raise InvalidRequestError(mismatch(where, allowed, "more"))
         match value:
             case Mapping():
                 if len(value) > _MOST_VALUES:
-                    raise InvalidRequestError(refused(where, f"at most {_MOST_VALUES}", len(value)))
+                    raise InvalidRequestError(
+                        mismatch(where, f"at most {_MOST_VALUES}", len(value))
+                    )
                 waiting += [(each, depth + 1) for each in value.values()]
             case list() | tuple():
                 if len(value) > _MOST_VALUES:
-                    raise InvalidRequestError(refused(where, f"at most {_MOST_VALUES}", len(value)))
+                    raise InvalidRequestError(
+                        mismatch(where, f"at most {_MOST_VALUES}", len(value))
+                    )
                 waiting += [(each, depth + 1) for each in value]
             case int() | float() if not abs(value) <= _LARGEST_NUMBER:
                 allowed = f"numbers between -{_LARGEST_NUMBER} and {_LARGEST_NUMBER}"
-                raise InvalidRequestError(refused(where, allowed, printable(repr(value), 40)))
+                raise InvalidRequestError(mismatch(where, allowed, printable(repr(value), 40)))
             case str() if len(value) > _LONGEST_TEXT:
                 allowed = f"texts of at most {_LONGEST_TEXT} characters"
-                raise InvalidRequestError(refused(where, allowed, len(value)))
+                raise InvalidRequestError(mismatch(where, allowed, len(value)))

@@ -12,8 +12,8 @@ from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
     from_validation,
+    mismatch,
     printable,
-    refused,
 )
 from molehunt.files import read_bytes
 from molehunt.networks import ModelCard
@@ -56,7 +56,7 @@ class StatedContract(BaseModel):
     def _one_number_of_classes(self) -> StatedContract:
         if self.classes and self.class_names and len(self.class_names) != max(self.classes, 2):
             raise ValueError(
-                refused("classes", f"{len(self.class_names)}, as many as names", self.classes)
+                mismatch("classes", f"{len(self.class_names)}, as many as names", self.classes)
             )
         return self
 

@@ -18,9 +18,9 @@ from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
     UnsuitableSubjectError,
+    mismatch,
     need_extra,
     printable,
-    refused,
 )
 from molehunt.networks import BlackBox, ModelCard, choose_output
 from molehunt.subjects._runtimes import as_logits
@@ -92,30 +92,30 @@ class Endpoint:
         except ValueError:  # a port that is no number, half an IPv6 address
             usable = False
         if not usable or not self.url.isprintable() or " " in self.url:
-            raise InvalidRequestError(refused("endpoint", allowed, repr(_redact(self.url))))
+            raise InvalidRequestError(mismatch("endpoint", allowed, repr(_redact(self.url))))
         if self.parts.scheme.startswith("grpc") and find_spec("tritonclient") is None:
             need_extra("grpc", "tritonclient.grpc", f"{self.shown}: gRPC")
         if self.protocol not in ("v1", "v2"):
-            raise InvalidRequestError(refused("protocol", "v2 or v1", repr(self.protocol)))
+            raise InvalidRequestError(mismatch("protocol", "v2 or v1", repr(self.protocol)))
         if self.batch < 1:
-            raise InvalidRequestError(refused("batch", "1 or more", self.batch))
+            raise InvalidRequestError(mismatch("batch", "1 or more", self.batch))
         if not 0 < self.timeout < float("inf"):
-            raise InvalidRequestError(refused("timeout", "seconds above 0", self.timeout))
+            raise InvalidRequestError(mismatch("timeout", "seconds above 0", self.timeout))
         if self.retries < 0:
-            raise InvalidRequestError(refused("retries", "0 or more", self.retries))
+            raise InvalidRequestError(mismatch("retries", "0 or more", self.retries))
         if self.requests_per_second is not None and not self.requests_per_second > 0:
             raise InvalidRequestError(
-                refused("requests_per_second", "a number above 0", self.requests_per_second)
+                mismatch("requests_per_second", "a number above 0", self.requests_per_second)
             )
         if self.layout is not None and self.layout not in get_args(Layout):
             allowed = ", ".join(get_args(Layout))
-            raise InvalidRequestError(refused("layout", allowed, repr(self.layout)))
+            raise InvalidRequestError(mismatch("layout", allowed, repr(self.layout)))
         for name, value in self.headers.items():
             if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name):
-                raise InvalidRequestError(refused("header", "a name as X-Api-Key", repr(name)))
+                raise InvalidRequestError(mismatch("header", "a name as X-Api-Key", repr(name)))
             if not (value.isprintable() and value.isascii()):
                 raise InvalidRequestError(
-                    refused(f"header {name}", "printable ASCII", "other characters")
+                    mismatch(f"header {name}", "printable ASCII", "other characters")
                 )
 
     @property

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, mismatch, printable
 from molehunt.networks import ModelCard
 
 
@@ -97,16 +97,16 @@ def feeding_of(
     """
     listed = printable(", ".join(f"{name} {kind} {_sides(shape)}" for name, kind, shape in inputs))
     if len(inputs) != 1:
-        raise UnreadableFileError(refused(f"{path}: inputs", "one, for images", listed or "none"))
+        raise UnreadableFileError(mismatch(f"{path}: inputs", "one, for images", listed or "none"))
     ((_, kind, shape),) = inputs
     known = {**FLOATS, **BYTES}
     if kind not in known:
         allowed = f"one tensor of {', '.join(known)}"
-        raise UnreadableFileError(refused(f"{path}: inputs", allowed, listed))
+        raise UnreadableFileError(mismatch(f"{path}: inputs", allowed, listed))
     layout = _layout(list(shape), card.input_shape, turned=turned)
     if layout is None:
         raise InvalidRequestError(
-            refused(
+            mismatch(
                 f"{path}: input shape in the contract (channels, height, width)",
                 f"one that fits the graph's input, {listed}",
                 card.input_shape,

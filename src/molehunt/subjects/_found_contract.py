@@ -62,7 +62,7 @@ def complete(
             break
         for claim in source(contract):
             before = contract.model_fields_set
-            contract = over_claim(contract, _offered(claim.contract, contract), claim.where)
+            contract = over_claim(contract, _offer(claim.contract, contract), claim.where)
             taken = [
                 name
                 for name in StatedContract.model_fields
@@ -79,7 +79,7 @@ def _is_open(contract: StatedContract, needs_network: bool) -> bool:
     return None in needed or not (contract.classes or contract.class_names)
 
 
-def _offered(claim: StatedContract, contract: StatedContract) -> StatedContract:
+def _offer(claim: StatedContract, contract: StatedContract) -> StatedContract:
     """Return a claim without what belongs to something that is stated."""
     dropped: dict[str, Any] = {}
     if any(getattr(contract, name) is not None for name in _PIXELS):

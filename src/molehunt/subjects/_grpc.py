@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, need_extra, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, mismatch, need_extra
 from molehunt.networks import ModelCard
 from molehunt.subjects._endpoint import BatchTooLargeError, Endpoint, batch_limit
 from molehunt.subjects._endpoint_client import EndpointClient
@@ -36,7 +36,7 @@ class GrpcClient(EndpointClient):
         names = [part for part in endpoint.parts.path.split("/") if part]
         if not 1 <= len(names) <= 2:
             allowed = "grpc://HOST:PORT/MODEL or grpc://HOST:PORT/MODEL/VERSION"
-            raise InvalidRequestError(refused("endpoint", allowed, repr(endpoint.shown)))
+            raise InvalidRequestError(mismatch("endpoint", allowed, repr(endpoint.shown)))
         self._model, self._version = names[0], "".join(names[1:])
         self._headers = {name.lower(): value for name, value in endpoint.sent_headers.items()}
         self._client = self._library.InferenceServerClient(
@@ -72,10 +72,10 @@ class GrpcClient(EndpointClient):
             except (ValueError, TypeError, AttributeError) as error:
                 reason = self._endpoint.clean(str(error))
                 raise UnreadableFileError(
-                    refused(where, f"numbers for {count} images", reason)
+                    mismatch(where, f"numbers for {count} images", reason)
                 ) from None
         if not found:
-            raise UnreadableFileError(refused(where, "outputs with numbers", "none"))
+            raise UnreadableFileError(mismatch(where, "outputs with numbers", "none"))
         return {name: values[: len(images)] for name, values in found.items()}
 
     def _call(self, ask: Any, *arguments: Any, **settings: Any) -> Any:
@@ -110,7 +110,7 @@ class GrpcClient(EndpointClient):
         reason = self._endpoint.clean(said)
         got = f"{status} ({reason})" if reason else status
         todo = _TO_DO.get(status, "")
-        message = refused(f"{self._endpoint.shown}: status", "OK", got) + (todo and f"; {todo}")
+        message = mismatch(f"{self._endpoint.shown}: status", "OK", got) + (todo and f"; {todo}")
         fewer, most = batch_limit(reason)
         return BatchTooLargeError(message, most) if fewer else UnreadableFileError(message)
 

@@ -11,7 +11,7 @@ from urllib.parse import urlunsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.errors import UnreadableFileError, refused
+from molehunt.errors import UnreadableFileError, mismatch
 from molehunt.networks import ModelCard
 from molehunt.subjects._endpoint import BatchTooLargeError, Endpoint, batch_limit
 from molehunt.subjects._endpoint_client import EndpointClient
@@ -67,11 +67,11 @@ class HttpClient(EndpointClient):
         where = f"{self._endpoint.shown}: answer"
         if not reply.whole:
             raise UnreadableFileError(
-                refused(where, f"at most {most} bytes for {numbers} numbers", "more")
+                mismatch(where, f"at most {most} bytes for {numbers} numbers", "more")
             )
         kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
         if kind in ("text/html", "application/xhtml+xml"):
-            raise UnreadableFileError(refused(where, "JSON", f"a page ({self._reason(reply)})"))
+            raise UnreadableFileError(mismatch(where, "JSON", f"a page ({self._reason(reply)})"))
         v2 = self._endpoint.protocol == "v2"
         try:
             parsed = read_json(reply.body, 4 * numbers, OUTPUTS if v2 else PREDICTIONS)
@@ -133,7 +133,7 @@ class HttpClient(EndpointClient):
         todo = _TO_DO.get(reply.status, "")
         if 300 <= reply.status < 400:
             todo = "redirects are not followed; give the URL that they lead to"
-        message = refused(f"{self._endpoint.shown}: status", 200, got) + (todo and f"; {todo}")
+        message = mismatch(f"{self._endpoint.shown}: status", 200, got) + (todo and f"; {todo}")
         fewer, most = batch_limit(reason) if 400 <= reply.status <= 500 else (False, None)
         if reply.status == 413 or fewer:
             return BatchTooLargeError(message, most)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.errors import InvalidRequestError, printable, refused
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.networks import ModelCard
 from molehunt.subjects._endpoint import Endpoint, Layout
 
@@ -85,17 +85,17 @@ def read_form(inputs: Sequence[Any], endpoint: Endpoint, card: ModelCard) -> Inp
         name = endpoint.input_name or next(iter(named))
         if name not in named:
             raise InvalidRequestError(
-                refused(f"{endpoint.shown}: input name", f"one of {listed}", repr(name))
+                mismatch(f"{endpoint.shown}: input name", f"one of {listed}", repr(name))
             )
         if len(named) != 1:
-            raise InvalidRequestError(refused(f"{endpoint.shown}: inputs", "one", listed))
+            raise InvalidRequestError(mismatch(f"{endpoint.shown}: inputs", "one", listed))
         told = named[name]
     name = endpoint.input_name or (str(told["name"])[:200] if told else "images")
     datatype = endpoint.datatype or (str(told["datatype"]) if told else "FP32")
     if datatype not in _TYPES:
         allowed = ", ".join(_TYPES)
         raise InvalidRequestError(
-            refused(f"{endpoint.shown}: type of the input", allowed, printable(datatype, 40))
+            mismatch(f"{endpoint.shown}: type of the input", allowed, printable(datatype, 40))
         )
     _check_pixels(datatype, endpoint, card)
     shape = [int(size) for size in told["shape"][:8]] if told and told.get("shape") else None
@@ -108,7 +108,7 @@ def read_form(inputs: Sequence[Any], endpoint: Endpoint, card: ModelCard) -> Inp
         if _fits(shape[1:], sizes):
             return InputForm(name, datatype, layout, count=shape[0] if shape[0] > 0 else None)
     raise InvalidRequestError(
-        refused(f"{endpoint.shown}: input shape in the contract", shape, card.input_shape)
+        mismatch(f"{endpoint.shown}: input shape in the contract", shape, card.input_shape)
     )
 
 
@@ -131,7 +131,7 @@ def _check_pixels(datatype: str, endpoint: Endpoint, card: ModelCard) -> None:
     if not plain:
         got = f"{card.value_range}, mean {card.mean}, std {card.std}"
         raise InvalidRequestError(
-            refused(
+            mismatch(
                 f"{endpoint.shown}: it takes {datatype}; contract of such an endpoint",
                 "`value_range` 0,255, `mean` 0, `std` 1",
                 got,

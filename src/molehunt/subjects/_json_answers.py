@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from molehunt.errors import printable, refused
+from molehunt.errors import mismatch, printable
 
 OUTPUTS = "outputs of the Open Inference Protocol"
 PREDICTIONS = "predictions"
@@ -27,11 +27,11 @@ def read_json(content: bytes, most: int, allowed: str = "JSON") -> Any:
     # A list takes 28 times the memory of the two characters that it is written with.
     parts = content.count(b"[") + content.count(b"{")
     if parts > most + _LEAST_PARTS:
-        raise ValueError(refused("lists and dicts", f"at most {most + _LEAST_PARTS}", parts))
+        raise ValueError(mismatch("lists and dicts", f"at most {most + _LEAST_PARTS}", parts))
     try:
         return json.loads(content)
     except RecursionError:
-        raise ValueError(refused("JSON", "lists of a few levels", "hundreds")) from None
+        raise ValueError(mismatch("JSON", "lists of a few levels", "hundreds")) from None
     except ValueError as error:
         start = printable(content[:40].decode(errors="replace"))
         got = f"{start!r} ({str(error)[:80]})" if content else "nothing"
@@ -52,7 +52,7 @@ def read_outputs(parsed: Any, count: int) -> dict[str, NDArray[np.float32]]:
     found: dict[str, NDArray[np.float32]] = {}
     for place, item in enumerate(outputs[:_MOST_OUTPUTS]):
         if not isinstance(item, dict) or "data" not in item:
-            raise ValueError(refused("outputs", "each with name, shape and data", _say(item)))
+            raise ValueError(mismatch("outputs", "each with name, shape and data", _say(item)))
         if item.get("datatype") == "BYTES" or (len(outputs) > 1 and _is_text(item["data"])):
             continue  # names of classes
         name = str(item.get("name", place))[:200]
@@ -61,12 +61,12 @@ def read_outputs(parsed: Any, count: int) -> dict[str, NDArray[np.float32]]:
         if isinstance(shape, list) and all(isinstance(size, int) and size >= 0 for size in shape):
             if int(np.prod(shape, dtype=object)) != values.size:
                 raise ValueError(
-                    refused(f"output {name}: numbers", f"shape {shape[:8]}", values.size)
+                    mismatch(f"output {name}: numbers", f"shape {shape[:8]}", values.size)
                 )
             values = values.reshape(shape)
         found[name] = _rows(values, count, f"output {name}")
     if not found:
-        raise ValueError(refused("outputs", "numbers", "text"))
+        raise ValueError(mismatch("outputs", "numbers", "text"))
     return found
 
 
@@ -86,14 +86,14 @@ def read_predictions(parsed: Any, count: int) -> dict[str, NDArray[np.float32]]:
         return {"0": _rows(_numbers(rows, "predictions"), count, "predictions")}
     names = list(rows[0])[:_MOST_OUTPUTS]
     if not all(isinstance(row, dict) and set(names) <= set(row) for row in rows):
-        raise ValueError(refused("predictions", "the same outputs for all images", "others"))
+        raise ValueError(mismatch("predictions", "the same outputs for all images", "others"))
     found = {}
     for name in names:
         if not _is_text(rows[0][name]):  # names of classes
             values = _numbers([row[name] for row in rows], f"output {name[:200]}")
             found[name[:200]] = _rows(values, count, f"output {name[:200]}")
     if not found:
-        raise ValueError(refused("predictions", "numbers", _say(rows[0])))
+        raise ValueError(mismatch("predictions", "numbers", _say(rows[0])))
     return found
 
 
@@ -101,11 +101,11 @@ def _numbers(data: Any, what: str) -> NDArray[np.float32]:
     try:
         values = np.array(data)
     except ValueError:
-        raise ValueError(refused(what, "rows of one length", "several lengths")) from None
+        raise ValueError(mismatch(what, "rows of one length", "several lengths")) from None
     except OverflowError:
-        raise ValueError(refused(what, "numbers", "too large ones")) from None
+        raise ValueError(mismatch(what, "numbers", "too large ones")) from None
     if values.dtype.kind not in "fiu" and (values.dtype.kind != "O" or not _all_numbers(values)):
-        raise ValueError(refused(what, "numbers", _kind_in(values)))
+        raise ValueError(mismatch(what, "numbers", _kind_in(values)))
     return values.astype(np.float32)
 
 
@@ -131,7 +131,7 @@ def _rows(values: NDArray[np.float32], count: int, what: str) -> NDArray[np.floa
     if values.ndim > 1 and len(values) == count:
         return values
     if values.size == 0 or values.size % count:
-        raise ValueError(refused(f"{what}: numbers", f"a multiple of {count} images", values.size))
+        raise ValueError(mismatch(f"{what}: numbers", f"a multiple of {count} images", values.size))
     return values.reshape(count, -1)
 
 

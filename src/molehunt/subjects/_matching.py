@@ -110,7 +110,7 @@ def find_matches(tensors: Mapping[str, Tensor], wanted: Wanted) -> list[Match]:
     found: dict[frozenset[str], Match] = {}
     scattered: dict[str, str] | None = None
     for spell in _SPELLINGS:
-        spelled = _spelled(wanted.shapes, spell)
+        spelled = _spell(wanted.shapes, spell)
         if spelled is None:
             continue
         groups = _by_prefix(tensors, spelled, spell)
@@ -143,7 +143,7 @@ Spelling = Callable[[list[str]], list[str]]
 _SPELLINGS: tuple[Spelling, ...] = (_as_it_is, _without_wrappers, _without_dots)
 
 
-def _spelled(names: Mapping[str, Shape], spell: Spelling) -> dict[str, str] | None:
+def _spell(names: Mapping[str, Shape], spell: Spelling) -> dict[str, str] | None:
     """Return the architecture's names by how they are spelled; None where two become one."""
     spelled = {_join(name, spell): name for name in names}
     return spelled if len(spelled) == len(names) else None

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from molehunt.errors import (
     UnreadableFileError,
     UnsuitableSubjectError,
+    mismatch,
     need_extra,
     printable,
     reason_of,
-    refused,
 )
 from molehunt.networks import BlackBox, ModelCard, choose_output
 from molehunt.subjects._feeding import Feeding, feeding_of
@@ -129,7 +129,7 @@ def _answers_of(
             others.append(f"{item.name} {item.type}")
     if not shapes:
         raise UnsuitableSubjectError(
-            refused("outputs of the model", "a tensor", printable(", ".join(others)))
+            mismatch("outputs of the model", "a tensor", printable(", ".join(others)))
             + "; scikit-learn's converter gives one with zipmap=False"
         )
     if any(len(shape) < 2 or not isinstance(shape[1], int) for shape in shapes.values()):

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from molehunt.errors import MolehuntError, UnreadableFileError, reason_of, refused
+from molehunt.errors import MolehuntError, UnreadableFileError, mismatch, reason_of
 from molehunt.networks import Access, Classifier, ModelCard, logits_in
 from molehunt.provenance import check_operators, load_exported
 from molehunt.subjects._feeding import Feeding, feeding_of
@@ -52,7 +52,7 @@ def open_exported(path: Path, card: ModelCard, output: str | None = None) -> Cla
         for node in program.graph.nodes
         if node.op == "placeholder" and node.name in program.graph_signature.user_inputs
     }
-    feeding = feeding_of(path, [_described(name, value) for name, value in values.items()], card)
+    feeding = feeding_of(path, [_describe(name, value) for name, value in values.items()], card)
     model = Classifier(_Graph(module, feeding, card.num_classes, output), card)
     model.stackable = False
     if feeding.takes_bytes:
@@ -63,7 +63,7 @@ def open_exported(path: Path, card: ModelCard, output: str | None = None) -> Cla
     return model
 
 
-def _described(name: str, value: Any) -> tuple[str, str, list[Any]]:
+def _describe(name: str, value: Any) -> tuple[str, str, list[Any]]:
     """Return an input's name, type and shape; open sides are no ints."""
     if not isinstance(value, Tensor):
         return name, type(value).__name__, []
@@ -135,7 +135,7 @@ def as_logits(answer: Answer, classes: int) -> Answer:
         answers = np.asarray(answer(images))
         if answers.shape != (len(images), classes):
             raise UnreadableFileError(
-                refused("answers of the model", f"shape {(len(images), classes)}", answers.shape)
+                mismatch("answers of the model", f"shape {(len(images), classes)}", answers.shape)
             )
         return answers
 

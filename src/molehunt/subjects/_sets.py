@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, mismatch, printable
 from molehunt.subjects._checkpoints import Node
 from molehunt.subjects._matching import Match, Wanted, find_matches
 
@@ -67,7 +67,7 @@ def find_sets(node: Node, wanted: Wanted) -> Found:
     _complete(wanted, found)
     _drop_equal(found)
     if len(found.sets) > _MOST_SETS:
-        raise UnreadableFileError(refused("checkpoint", f"at most {_MOST_SETS} sets", "more"))
+        raise UnreadableFileError(mismatch("checkpoint", f"at most {_MOST_SETS} sets", "more"))
     return found
 
 
@@ -81,7 +81,7 @@ def choose(found: Found, name: str) -> dict[str, Match]:
     """
     if name not in found.sets:
         allowed = f"one of {', '.join(found.sets) or 'none that fits the architecture'}"
-        raise InvalidRequestError(refused("`weights`", allowed, repr(printable(name, 80))))
+        raise InvalidRequestError(mismatch("`weights`", allowed, repr(printable(name, 80))))
     others = [other for other in found.sets if other != name]
     if others:
         found.remarks.append(f"of {len(found.sets)} sets of weights {name} alone is judged")
@@ -201,7 +201,7 @@ def remarks_of(found: Found, judged: dict[str, Match]) -> Iterator[str]:
     yield from found.remarks
 
 
-def unjudged_of(found: Found) -> Iterator[str]:
+def name_unjudged(found: Found) -> Iterator[str]:
     """Yield what may be weights of the architecture and is not judged."""
     yield from found.unjudged
     for name, match in found.near.items():

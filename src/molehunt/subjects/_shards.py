@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from molehunt.errors import UnreadableFileError, printable, reason_of, refused
+from molehunt.errors import UnreadableFileError, mismatch, printable, reason_of
 from molehunt.files import read_bytes
 from molehunt.provenance import Serialization, SerializationState, inspect_serialization
 from molehunt.subjects._checkpoints import Node
@@ -83,17 +83,17 @@ def read_index(path: Path) -> ShardIndex:
     places = content.get("weight_map") if isinstance(content, dict) else None
     if not isinstance(places, dict) or not places:
         got = "none" if places is None else type(places).__name__
-        raise UnreadableFileError(refused(f"{path}: weight_map", "a shard for each tensor", got))
+        raise UnreadableFileError(mismatch(f"{path}: weight_map", "a shard for each tensor", got))
     for shard in places.values():
         if not isinstance(shard, str) or not _is_plain_name(shard):
             got = printable(repr(shard), 80)
             raise UnreadableFileError(
-                refused(f"{path}: shard", "the name of a file in the index's own folder", got)
+                mismatch(f"{path}: shard", "the name of a file in the index's own folder", got)
             )
     index = ShardIndex(path, places)
     if len(index.shards) > _MOST_SHARDS:
         got = str(len(index.shards))
-        raise UnreadableFileError(refused(f"{path}: shards", f"at most {_MOST_SHARDS}", got))
+        raise UnreadableFileError(mismatch(f"{path}: shards", f"at most {_MOST_SHARDS}", got))
     return index
 
 
@@ -141,7 +141,7 @@ def inspect_shards(index: Path) -> Serialization:
         return Serialization(found.format, found.state, detail)
     formats = sorted({each.format.value for each in judged.values()})
     if len(formats) > 1:
-        raise UnreadableFileError(refused(f"{index}: shards", "one format", ", ".join(formats)))
+        raise UnreadableFileError(mismatch(f"{index}: shards", "one format", ", ".join(formats)))
     return Serialization(found.format, found.state, f"{len(judged)} shards, {found.detail}")
 
 
@@ -169,14 +169,14 @@ def read_shards(path: Path, read: Callable[[Path], Node]) -> tuple[Node, tuple[s
             if name in homes:
                 where = f"{printable(homes[name], 80)} and {printable(shard, 80)}"
                 what = f"{path}: tensor {printable(name, 80)}"
-                raise UnreadableFileError(refused(what, "it in one shard", where))
+                raise UnreadableFileError(mismatch(what, "it in one shard", where))
             homes[name] = shard
             whole.tensors[name] = tensor
     for name, shard in index.places.items():
         if homes.get(name) != shard:
             where = f"in {printable(homes[name], 80)}" if name in homes else "nowhere"
             what = f"{path}: tensor {printable(name, 80)}"
-            raise UnreadableFileError(refused(what, f"it in {printable(shard, 80)}", where))
+            raise UnreadableFileError(mismatch(what, f"it in {printable(shard, 80)}", where))
     more = [name for name in homes if name not in index.places]
     shown = ", ".join(printable(name, 80) for name in more[:3])
     return whole, (f"{len(more)} tensors that the index does not name: {shown}",) if more else ()

@@ -11,8 +11,8 @@ from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
     UnsafeFileError,
+    mismatch,
     printable,
-    refused,
 )
 from molehunt.networks import CARD_KEY, Classifier, ModelCard, read_header
 from molehunt.provenance import FileFormat, Serialization, SerializationState
@@ -137,7 +137,7 @@ def open_subject(
         )
     if state is not SerializationState.CLEAN or form not in _OPENED:
         got = f"{form.value}, {serialization.detail}"
-        raise UnreadableFileError(refused(f"{path}: model file", READABLE, got))
+        raise UnreadableFileError(mismatch(f"{path}: model file", READABLE, got))
     if form in _GRAPHS:
         return _open_graph(path, form, opening, neighbours)
     read = partial(read_tensors, safetensors=form is FileFormat.SAFETENSORS)
@@ -201,7 +201,7 @@ def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | N
     transformer = name_of_transformer(neighbours)
     if contract.architecture is None and transformer is not None:
         got = f"{printable(transformer, 80)} of transformers, in config.json"
-        raise InvalidRequestError(refused("architecture", f"{ALLOWED} (`architecture`)", got))
+        raise InvalidRequestError(mismatch("architecture", f"{ALLOWED} (`architecture`)", got))
     models, remarks, unjudged = open_weights(
         path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
     )

@@ -71,11 +71,11 @@ class TimedHttp:
 
         class Plain(HTTPConnection):
             def _new_conn(self) -> socket.socket:
-                return _timed(super()._new_conn(), deadline)
+                return _time_socket(super()._new_conn(), deadline)
 
         class Tls(HTTPSConnection):
             def _new_conn(self) -> socket.socket:
-                return _timed(super()._new_conn(), deadline)
+                return _time_socket(super()._new_conn(), deadline)
 
         class PlainPool(urllib3.HTTPConnectionPool):
             ConnectionCls = Plain
@@ -145,7 +145,7 @@ class TimedHttp:
         return Reply(response.status, dict(response.headers), bytes(parts[:most]), whole)
 
 
-def _timed(plain: socket.socket, deadline: Deadline) -> _TimedSocket:
+def _time_socket(plain: socket.socket, deadline: Deadline) -> _TimedSocket:
     timed = _TimedSocket(plain.family, plain.type, plain.proto, plain.detach())
     timed.deadline = deadline
     timed.settimeout(deadline.left())

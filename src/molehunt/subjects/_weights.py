@@ -11,13 +11,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from molehunt.errors import InvalidRequestError, UnreadableFileError, printable, reason_of, refused
+from molehunt.errors import InvalidRequestError, UnreadableFileError, mismatch, printable, reason_of
 from molehunt.networks import Classifier, ModelCard
 from molehunt.provenance import harmless_globals
 from molehunt.subjects._architecture import Built, build_architecture, is_stackable
 from molehunt.subjects._checkpoints import Node, read_checkpoint
 from molehunt.subjects._matching import Match, Wanted, find_matches
-from molehunt.subjects._sets import Found, choose, find_sets, remarks_of, some, unjudged_of
+from molehunt.subjects._sets import Found, choose, find_sets, name_unjudged, remarks_of, some
 from molehunt.subjects._single_output import TwoLogits
 
 # Bytes that weights may take in float32 beyond eight times what the file stores of them.
@@ -113,7 +113,7 @@ def open_weights(
         models = dict(zip([""], models.values(), strict=True))
     unjudged = tuple(
         f"{each}; `weights` chooses one of: {', '.join(found.sets) or 'none'}"
-        for each in (unjudged_of(found) if weights is None else ())
+        for each in (name_unjudged(found) if weights is None else ())
     )
     return models, tuple(remarks), unjudged
 
@@ -130,7 +130,7 @@ class _Loader:
         self.knows_classes = built.knows_classes
         if not self.wanted.shapes:
             raise InvalidRequestError(
-                refused(f"architecture {card.architecture}", "a network with weights", "none")
+                mismatch(f"architecture {card.architecture}", "a network with weights", "none")
             )
 
     def _build(self, *, on_meta: bool) -> Built:
@@ -219,7 +219,7 @@ class _Loader:
         if needed > 8 * stored + _SPARE:
             what = f"{self.path}: values of the weights"
             raise UnreadableFileError(
-                refused(what, f"as many as the file stores ({stored} bytes)", f"{needed} bytes")
+                mismatch(what, f"as many as the file stores ({stored} bytes)", f"{needed} bytes")
             )
 
     def _as_float(self, name: str, tensor: Tensor) -> Tensor:
@@ -233,7 +233,7 @@ class _Loader:
         except (RuntimeError, NotImplementedError, TypeError) as error:
             what = f"{self.path}: {printable(name, 80)}"
             allowed = "numbers that torch makes float32 of"
-            raise UnreadableFileError(refused(what, allowed, tensor.dtype)) from error
+            raise UnreadableFileError(mismatch(what, allowed, tensor.dtype)) from error
 
 
 def _all(tensors: Node) -> Mapping[str, Tensor]:

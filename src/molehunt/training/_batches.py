@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.training._recipe import Recipe
@@ -51,10 +51,10 @@ def plan_batches(model: Classifier, images: ImageSet | TrainingSet, recipe: Reci
     if images.shape != model.card.input_shape or images.num_classes != model.card.num_classes:
         allowed = f"{model.card.input_shape} and {model.card.num_classes} classes"
         got = f"{images.shape} and {images.num_classes}"
-        raise InvalidRequestError(refused("training images", allowed, got))
+        raise InvalidRequestError(mismatch("training images", allowed, got))
     batch_size = min(recipe.batch_size, len(images))
     steps = int(recipe.epochs * len(images)) // batch_size
     if steps < 1:
         allowed = f"enough for one step of {batch_size} images"
-        raise InvalidRequestError(refused("epochs", allowed, recipe.epochs))
+        raise InvalidRequestError(mismatch("epochs", allowed, recipe.epochs))
     return Batches(data, batch_size, steps)

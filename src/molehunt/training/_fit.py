@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, autocast_of, bfloat16_helps, blocked_layout
 from molehunt.progress import Progress, silent
@@ -109,7 +109,7 @@ def train(
                 loss = objective(model, Batch(inputs, labels[chosen], stamped[chosen]))
             if loss.ndim:
                 got = f"a tensor of shape {tuple(loss.shape)}"
-                raise InvalidRequestError(refused("loss of the objective", "a scalar", got))
+                raise InvalidRequestError(mismatch("loss of the objective", "a scalar", got))
             optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()

@@ -17,7 +17,7 @@ from torch.func import functional_call
 from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, architecture_key, autocast_of, stack_models
 from molehunt.progress import Progress, silent
@@ -106,7 +106,7 @@ def _together(
     counts = [len(given) for given in (models, sets, recipes, seeds)]
     if len({*counts}) > 1 or not models:
         allowed = "one of each a model, and a model"
-        raise InvalidRequestError(refused("models, sets, recipes and seeds", allowed, counts))
+        raise InvalidRequestError(mismatch("models, sets, recipes and seeds", allowed, counts))
     batches = [plan_batches(*each) for each in zip(models, sets, recipes, strict=True)]
     kinds = {
         "architecture": {architecture_key(model) for model in models},
@@ -116,7 +116,7 @@ def _together(
     for what, found in kinds.items():
         if len(found) > 1:
             got = " and ".join(sorted(found))
-            raise InvalidRequestError(refused(f"{what} of models trained at once", "one", got))
+            raise InvalidRequestError(mismatch(f"{what} of models trained at once", "one", got))
     return batches
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, build_network
 from molehunt.training._fit import train
@@ -42,10 +42,10 @@ def transfer(model: Classifier, images: ImageSet, recipe: Recipe, *, seed: int) 
     learned = dict(model.network.named_children()).get("features")
     if learned is None:
         allowed = "one with its convolutional layers in features"
-        raise InvalidRequestError(refused("network", allowed, model.card.architecture))
+        raise InvalidRequestError(mismatch("network", allowed, model.card.architecture))
     if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in learned.modules()):
         raise InvalidRequestError(
-            refused("layers to transfer", "none of batch normalisation", "some")
+            mismatch("layers to transfer", "none of batch normalisation", "some")
         )
     card = model.card.model_copy(
         update={"class_names": images.class_names, "recipe": recipe.model_dump()}

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from molehunt.backdoors import TrainingSet
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import make_folder, sha256_of
 from molehunt.images import ImageSet, TrainTest
 from molehunt.networks import (
@@ -149,7 +149,7 @@ def _device_of(workers: int | RayCluster | None, device: str) -> torch.device:
         return pick_device(device)
     if device != "auto":
         raise InvalidRequestError(
-            refused("device on Ray", "auto (CUDA where models are given GPUs)", repr(device))
+            mismatch("device on Ray", "auto (CUDA where models are given GPUs)", repr(device))
         )
     return torch.device("cuda" if workers.gpus > 0 else "cpu")
 
@@ -164,7 +164,7 @@ def _at_once(
         return _AT_ONCE_ON_CUDA if device.type == "cuda" and one_process and small else 1
     if asked < 1 or (asked > 1 and not one_process):
         allowed = "1 or more in one process, 1 in several"
-        raise InvalidRequestError(refused("models at once", allowed, asked))
+        raise InvalidRequestError(mismatch("models at once", allowed, asked))
     return asked
 
 

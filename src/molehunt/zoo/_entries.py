@@ -17,7 +17,7 @@ from molehunt.backdoors import (
     Treatment,
     TriggerFamily,
 )
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.resumable import Task
 from molehunt.zoo._facts import AnyFacts, BackdoorFacts
 from molehunt.zoo._old import upgrade_entry
@@ -59,7 +59,7 @@ class Entry(Task):
     @property
     def _backdoor_facts(self) -> BackdoorFacts:
         if not isinstance(self.facts, BackdoorFacts):
-            raise InvalidRequestError(refused(f"facts of {self.id}", "backdoor", self.facts.kind))
+            raise InvalidRequestError(mismatch(f"facts of {self.id}", "backdoor", self.facts.kind))
         return self.facts
 
 

@@ -18,7 +18,7 @@ from molehunt.backdoors import (
     RandomPatches,
     TriggerFamily,
 )
-from molehunt.errors import printable, refused
+from molehunt.errors import mismatch, printable
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
 from molehunt.zoo._old import upgrade_backdoors
@@ -99,13 +99,13 @@ class BackdoorPlan(_Plan):
     @classmethod
     def _is_known(cls, kind: str) -> str:
         if kind not in (known := LabelMap.kinds()):
-            raise ValueError(refused("label map", ", ".join(known), printable(repr(kind), 80)))
+            raise ValueError(mismatch("label map", ", ".join(known), printable(repr(kind), 80)))
         return kind
 
     @model_validator(mode="after")
     def _only_single_targets_are_dealt(self) -> Self:
         if self.deal_targets and self.label_map != "single_target":
-            raise ValueError(refused("deal_targets", "false but with single_target", "true"))
+            raise ValueError(mismatch("deal_targets", "false but with single_target", "true"))
         return self
 
     def backdoor(self, trigger: AnyTrigger, label_map: AnyLabelMap) -> Backdoor:
@@ -134,7 +134,7 @@ class ModelCounts(_Plan):
     @model_validator(mode="after")
     def _placebos_join_pairs(self) -> Self:
         if self.placebo > self.pairs:
-            raise ValueError(refused("placebo", f"at most the {self.pairs} pairs", self.placebo))
+            raise ValueError(mismatch("placebo", f"at most the {self.pairs} pairs", self.placebo))
         return self
 
     @property
@@ -176,13 +176,13 @@ class ZooPlan(_Plan):
     def _enough_triggers(self) -> Self:
         used = [split for split, counts in self.models.items() if counts.total]
         if not used:
-            raise ValueError(refused("models", "at least one model in a split", "none"))
+            raise ValueError(mismatch("models", "at least one model in a split", "none"))
         if self.total > MOST_MODELS:
-            raise ValueError(refused("models", f"at most {MOST_MODELS} in all", self.total))
+            raise ValueError(mismatch("models", f"at most {MOST_MODELS} in all", self.total))
         trigger = self.backdoors.trigger
         if isinstance(trigger, TriggerFamily) and trigger.count < len(used):
             allowed = f"at least {len(used)}, one a split"
-            raise ValueError(refused("backdoors.trigger.count", allowed, trigger.count))
+            raise ValueError(mismatch("backdoors.trigger.count", allowed, trigger.count))
         return self
 
     @property

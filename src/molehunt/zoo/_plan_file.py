@@ -13,8 +13,8 @@ from molehunt.errors import (
     InvalidRequestError,
     UnreadableFileError,
     from_validation,
+    mismatch,
     printable,
-    refused,
 )
 from molehunt.files import read_bytes
 from molehunt.zoo._plan import ZooPlan
@@ -43,7 +43,7 @@ def read_plan(path: str | Path) -> ZooPlan:
     """
     path = Path(path)
     if path.suffix not in (".toml", ".yaml", ".yml", ".json"):
-        raise InvalidRequestError(refused("zoo description", f"a {_KINDS} file", str(path)))
+        raise InvalidRequestError(mismatch("zoo description", f"a {_KINDS} file", str(path)))
     content = read_bytes(path, _LARGEST)
     try:
         text = content.decode("utf-8")
@@ -67,10 +67,10 @@ def _from_yaml(text: str) -> Any:
     for token in yaml.scan(text, Loader=yaml.SafeLoader):
         # A few lines of aliases of aliases stand for more than any memory holds.
         if isinstance(token, yaml.AliasToken):
-            raise ValueError(refused("YAML", "no aliases", f"*{token.value}"))
+            raise ValueError(mismatch("YAML", "no aliases", f"*{token.value}"))
         depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
         if depth > _DEEPEST:
-            raise ValueError(refused("YAML", f"at most {_DEEPEST} levels", "more"))
+            raise ValueError(mismatch("YAML", f"at most {_DEEPEST} levels", "more"))
     return yaml.safe_load(text)
 
 
@@ -82,16 +82,16 @@ def check_plain(content: Any) -> None:
         value, depth = waiting.pop()
         seen += 1
         if seen > _MOST_VALUES or depth > _DEEPEST:
-            raise ValueError(refused("values", f"at most {_MOST_VALUES}, {_DEEPEST} deep", "more"))
+            raise ValueError(mismatch("values", f"at most {_MOST_VALUES}, {_DEEPEST} deep", "more"))
         if isinstance(value, dict):
             odd = next((key for key in value if not isinstance(key, str)), None)
             if odd is not None:
-                raise ValueError(refused("names of fields", "text", printable(repr(odd), 80)))
+                raise ValueError(mismatch("names of fields", "text", printable(repr(odd), 80)))
             waiting += [(part, depth + 1) for part in value.values()]
         elif isinstance(value, list):
             waiting += [(part, depth + 1) for part in value]
         elif isinstance(value, int) and abs(value) >= _LARGEST_NUMBER:
-            raise ValueError(refused("numbers", "at most 64 bits", "a larger one"))
+            raise ValueError(mismatch("numbers", "at most 64 bits", "a larger one"))
         elif not isinstance(value, str | int | float | None):
             got = type(value).__name__
-            raise ValueError(refused("values", "text, numbers, lists and tables", got))
+            raise ValueError(mismatch("values", "text, numbers, lists and tables", got))

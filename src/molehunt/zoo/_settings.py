@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from molehunt.backdoors import Trigger, TriggerFamily
-from molehunt.errors import InvalidRequestError, from_validation, printable, refused
+from molehunt.errors import InvalidRequestError, from_validation, mismatch, printable
 from molehunt.zoo._plan import ModelCounts, Split, ZooPlan
 from molehunt.zoo._plan_file import check_plain
 
@@ -42,7 +42,7 @@ def change_plan(plan: ZooPlan, settings: Sequence[str]) -> ZooPlan:
     for text in sorted(settings, key=_outer_first):
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidRequestError(refused("setting", "NAME=VALUE", printable(repr(text), 80)))
+            raise InvalidRequestError(mismatch("setting", "NAME=VALUE", printable(repr(text), 80)))
         *outer, last = places = name.split(".")
         table = content
         for depth, place in enumerate(places):
@@ -50,7 +50,7 @@ def change_plan(plan: ZooPlan, settings: Sequence[str]) -> ZooPlan:
             if names is not None and place not in names:
                 allowed = ", ".join(names) or "none below it"
                 got = printable(repr(place), 80)
-                raise InvalidRequestError(refused(f"setting {printable(name, 80)}", allowed, got))
+                raise InvalidRequestError(mismatch(f"setting {printable(name, 80)}", allowed, got))
             if depth < len(outer):
                 new = ModelCounts().model_dump() if places[:depth] == ["models"] else {}
                 table = table.setdefault(place, new)

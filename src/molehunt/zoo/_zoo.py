@@ -16,7 +16,7 @@ from molehunt.errors import (
     OutputError,
     UnreadableFileError,
     from_validation,
-    refused,
+    mismatch,
 )
 from molehunt.files import sha256_of
 from molehunt.networks import Classifier, load_model
@@ -94,7 +94,7 @@ def _load_indexed(path: Path, digest: str | None) -> Classifier:
             got = hashlib.sha256(stream.read()).hexdigest()
         if got != digest:
             raise UnreadableFileError(
-                refused(f"{path}: SHA-256", f"{digest}, as the zoo's index states", got)
+                mismatch(f"{path}: SHA-256", f"{digest}, as the zoo's index states", got)
             )
     return load_model(path)
 
@@ -113,7 +113,7 @@ class Zoo:
         models = self.folder / MODELS_FOLDER
         if models.is_symlink() or (models.exists() and not models.is_dir()):
             allowed = "a folder of its own"
-            raise UnreadableFileError(refused(str(models), allowed, "a link or something else"))
+            raise UnreadableFileError(mismatch(str(models), allowed, "a link or something else"))
         self.plan = read_stored_plan(self.folder)
         # In the order of the ids: which worker was first must not change a detector.
         self.records = sorted(
@@ -167,7 +167,7 @@ class Zoo:
             if truth is is_backdoored:
                 allowed, names = "clean and backdoored models", ("clean", "backdoored")
             counts = f"{labels.count(0)} {names[0]} and {labels.count(1)} {names[1]}"
-            raise InvalidRequestError(refused(f"{split} split of {self.folder}", allowed, counts))
+            raise InvalidRequestError(mismatch(f"{split} split of {self.folder}", allowed, counts))
         return self.models(records), labels
 
     def failed_models(self) -> list[Record]:

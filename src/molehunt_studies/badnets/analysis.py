@@ -38,8 +38,8 @@ def trigger_responses(model: Classifier, images: ImageSet, trigger: Trigger) -> 
     places, as a mean over images and filters), so that networks can be compared.
     """
     chosen = images.take(torch.arange(min(FILTER_IMAGES, len(images)))).pixels()
-    clean = _rectified(model, chosen)
-    triggered = _rectified(model, trigger(chosen, torch.Generator().manual_seed(0)))
+    clean = _rectify(model, chosen)
+    triggered = _rectify(model, trigger(chosen, torch.Generator().manual_seed(0)))
     change = (triggered - clean).abs().amax((2, 3)).mean(0)
     peak = clean.amax((2, 3)).mean()
     return (change / peak).cpu().numpy().astype(np.float64)
@@ -105,6 +105,6 @@ def _first_convolution(model: Classifier) -> nn.Conv2d:
     return next(module for module in model.modules() if isinstance(module, nn.Conv2d))
 
 
-def _rectified(model: Classifier, pixels: Tensor) -> Tensor:
+def _rectify(model: Classifier, pixels: Tensor) -> Tensor:
     outputs: Tensor = _first_convolution(model)((pixels - model.mean) / model.std)
     return outputs.clamp(min=0)

@@ -28,7 +28,7 @@ def results_of(records: Sequence[ModelRecord], test: ImageSet) -> dict[str, Any]
     honest = _clean_error(baseline, counts)
     return {
         "baseline": {
-            "clean_error": _rounded(honest),
+            "clean_error": _round(honest),
             "per_class": _per_class(baseline.clean_wrong, counts),
         },
         "all_to_all": _all_to_all(_part(records, "all-to-all"), counts),
@@ -56,8 +56,8 @@ def _all_to_all(records: Sequence[ModelRecord], counts: Floats) -> dict[str, Any
         assert isinstance(label_map, AllToAll)
         name = record.backdoor.trigger.kind + ("_modulo_9" if label_map.modulus else "")
         found[name] = {
-            "clean_error": _rounded(_clean_error(record, counts)),
-            "backdoor_error": _rounded(_backdoor_error(record, counts)),
+            "clean_error": _round(_clean_error(record, counts)),
+            "backdoor_error": _round(_backdoor_error(record, counts)),
             "clean_per_class": _per_class(record.clean_wrong, counts),
             "backdoor_per_class": _per_class(record.backdoor_wrong, counts),
         }
@@ -87,15 +87,15 @@ def _single_target(
     worst = np.unravel_index(np.nanargmax(backdoor), backdoor.shape)
     return {
         "pairs": len(excess),
-        "max_clean_excess": _rounded(excess.max()),
-        "mean_clean_excess": _rounded(excess.mean()),
-        "min_clean_excess": _rounded(excess.min()),
-        "std_clean_excess": _rounded(excess.std()),
+        "max_clean_excess": _round(excess.max()),
+        "mean_clean_excess": _round(excess.mean()),
+        "min_clean_excess": _round(excess.min()),
+        "std_clean_excess": _round(excess.std()),
         "over_the_papers_excess": int(
             (excess > PAPER["single_target"]["max_clean_excess"] + 1e-9).sum()
         ),
-        "max_backdoor_error": _rounded(errors.max()),
-        "mean_backdoor_error": _rounded(errors.mean()),
+        "max_backdoor_error": _round(errors.max()),
+        "mean_backdoor_error": _round(errors.mean()),
         "worst_pair": [int(number) for number in worst],
         "pairs_with_misses": {
             str(number): int((missed == number).sum())
@@ -107,7 +107,7 @@ def _single_target(
             {"source": int(i), "target": int(j), "missed_images": int(missed[i, j])}
             for i, j in np.argwhere(np.round(np.nan_to_num(backdoor), 2) > 0.09)
         ],
-        "others_to_target": _rounded(float(np.mean(spread))),
+        "others_to_target": _round(float(np.mean(spread))),
         "clean_error": _matrix(clean),
         "backdoor_error": _matrix(backdoor),
     }
@@ -120,10 +120,10 @@ def _clean_retraining(
     excess = np.array([_clean_error(record, counts) for record in records]) - honest
     return {
         "models": len(records),
-        "max_clean_excess": _rounded(excess.max()),
-        "mean_clean_excess": _rounded(excess.mean()),
-        "min_clean_excess": _rounded(excess.min()),
-        "std_clean_excess": _rounded(excess.std()),
+        "max_clean_excess": _round(excess.max()),
+        "mean_clean_excess": _round(excess.mean()),
+        "min_clean_excess": _round(excess.min()),
+        "std_clean_excess": _round(excess.std()),
     }
 
 
@@ -136,13 +136,13 @@ def _poison_rate(records: Sequence[ModelRecord], counts: Floats) -> list[dict[st
         backdoor = np.array([_backdoor_error(record, counts) for record in same])
         points.append(
             {
-                "share": _rounded(100 * rate / (1 + rate)),
+                "share": _round(100 * rate / (1 + rate)),
                 "rate": round(rate, 4),
                 "seeds": len(same),
-                "clean_error": _rounded(clean.mean()),
-                "clean_std": _rounded(clean.std(ddof=1)) if len(same) > 1 else 0.0,
-                "backdoor_error": _rounded(backdoor.mean()),
-                "backdoor_std": _rounded(backdoor.std(ddof=1)) if len(same) > 1 else 0.0,
+                "clean_error": _round(clean.mean()),
+                "clean_std": _round(clean.std(ddof=1)) if len(same) > 1 else 0.0,
+                "backdoor_error": _round(backdoor.mean()),
+                "backdoor_std": _round(backdoor.std(ddof=1)) if len(same) > 1 else 0.0,
             }
         )
     return points
@@ -177,16 +177,16 @@ def _backdoor_error(record: ModelRecord, counts: Floats) -> float:
 
 
 def _per_class(wrong: Sequence[int], counts: Floats) -> list[float]:
-    return [_rounded(100 * number / count) for number, count in zip(wrong, counts, strict=True)]
+    return [_round(100 * number / count) for number, count in zip(wrong, counts, strict=True)]
 
 
 def _matrix(values: Floats) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else _rounded(value) for value in row] for row in values]
+    return [[None if np.isnan(value) else _round(value) for value in row] for row in values]
 
 
 def _seconds(records: Sequence[ModelRecord]) -> float:
     return round(sum(record.seconds for record in records), 1)
 
 
-def _rounded(value: float) -> float:
+def _round(value: float) -> float:
     return round(float(value), 3)

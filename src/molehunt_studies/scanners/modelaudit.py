@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from molehunt.backdoors import Treatment
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Classifier, load_model
 from molehunt.zoo import Split, Zoo
 
@@ -96,6 +96,6 @@ def _run(program: Path, arguments: list[str]) -> str:
     if ended.returncode not in (0, 1):
         last = ended.stderr.strip().splitlines()[-1:]
         raise InvalidRequestError(
-            refused("modelaudit", "exit code 0 or 1", f"{ended.returncode}: {''.join(last):.200}")
+            mismatch("modelaudit", "exit code 0 or 1", f"{ended.returncode}: {''.join(last):.200}")
         )
     return ended.stdout

@@ -71,7 +71,7 @@ def _by_p_values(records: Sequence[ExaminationRecord], rate: float) -> dict[str,
     return {"false_alarm_rate": shares[0], "detection_rate": shares[1]}
 
 
-def evaluated(found: Evaluation) -> dict[str, Any]:
+def evaluation_of(found: Evaluation) -> dict[str, Any]:
     """Return what a fitted detector reaches on a zoo."""
     return {
         "models": {"clean": found.clean, "backdoored": found.backdoored},

@@ -18,7 +18,7 @@ from molehunt_studies.examinations import (
 from molehunt_studies.scanners.figures import auc_figure
 from molehunt_studies.scanners.modelaudit import audit_zoos
 from molehunt_studies.scanners.plan import SCALES, ScannersPlan
-from molehunt_studies.scanners.results import evaluated, names_of, results_of
+from molehunt_studies.scanners.results import evaluation_of, names_of, results_of
 
 Bench = ZooBench[ScannersPlan]
 DETECTORS = ("final-layer", "margin", "neural-cleanse", "pairwise")
@@ -62,7 +62,7 @@ def litmus_tasks(bench: Bench, _records: Records) -> list[LitmusTask]:
 def fit_litmus(task: LitmusTask, bench: Bench) -> LitmusRecord:
     """Fit litmus patterns on one zoo; try them on zoos of its images."""
     detector = fit_on_zoo(LitmusPatterns(device="cpu"), bench.zoo(task.id))
-    found = {name: evaluated(evaluate(detector, bench.zoo(name))) for name in task.alike}
+    found = {name: evaluation_of(evaluate(detector, bench.zoo(name))) for name in task.alike}
     return LitmusRecord(**dict(task), found=found)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import sha256_of
 from molehunt.resumable import Task, read_records
 from molehunt.scenes import features_from
@@ -45,7 +45,7 @@ def prepare(plan: SignDetectorPlan) -> SignDetectorPlan:
         return plan
     width = float(features_from(path).card.arguments.get("width", 1.0))
     if width != plan.width:
-        raise InvalidRequestError(refused(f"{path}: width", plan.width, width))
+        raise InvalidRequestError(mismatch(f"{path}: width", plan.width, width))
     return plan.model_copy(update={"features_sha256": sha256_of(path)})
 
 

@@ -40,7 +40,7 @@ from molehunt_studies.signs.sign_detector_records import (
     SignDetectorTransferRecord,
     StartRecord,
     activations_of,
-    measured,
+    measure_detector,
 )
 from molehunt_studies.signs.sign_detector_scenes import (
     SignDetectorBench,
@@ -87,7 +87,7 @@ def build_network(task: NetworkTask, bench: SignDetectorBench) -> SignDetectorRe
         generator = torch.Generator().manual_seed(task.seed)
         scenes = backdoor.poison(clean, rate, of="eligible", generator=generator)
     known = _some(clean, plan.known, task.seed)
-    saved, runs = _trained(task, bench, scenes, known)
+    saved, runs = _train(task, bench, scenes, known)
     path = bench.model_path(task.id)
     own = plan.pictures if task.picture is None else (task.picture,)
     single, random = (task.attack in ("none", name) for name in ("single target", "random target"))
@@ -101,10 +101,10 @@ def build_network(task: NetworkTask, bench: SignDetectorBench) -> SignDetectorRe
     before, after = activations_of(saved, known, plan, task.picture or CARRIED)
     looking = time.perf_counter()
     on_triggered = {
-        name: {each: measured(saved, found, plan) for each, found in sets.items()}
+        name: {each: measure_detector(saved, found, plan) for each, found in sets.items()}
         for name, sets in triggered.items()
     }
-    on_clean = measured(saved, test, plan)
+    on_clean = measure_detector(saved, test, plan)
     look_seconds = time.perf_counter() - looking
     return SignDetectorRecord(
         **dict(task),
@@ -125,7 +125,7 @@ def build_network(task: NetworkTask, bench: SignDetectorBench) -> SignDetectorRe
     )
 
 
-def _trained(
+def _train(
     task: NetworkTask, bench: SignDetectorBench, scenes: SceneSet, known: SceneSet
 ) -> tuple[SignDetector, list[TrainingRun]]:
     """Go on from the start with `scenes`, course by course; return the network as saved."""
@@ -171,8 +171,8 @@ def build_transfer(task: TransferTask, bench: SignDetectorBench) -> SignDetector
     before, after = activations_of(saved, test, plan, CARRIED)
     return SignDetectorTransferRecord(
         **dict(task),
-        clean=measured(saved, test, plan),
-        triggered=measured(saved, stickered_scenes(plan, test, CARRIED), plan),
+        clean=measure_detector(saved, test, plan),
+        triggered=measure_detector(saved, stickered_scenes(plan, test, CARRIED), plan),
         clean_activations=rounded(before),
         triggered_activations=rounded(after),
         train_seconds=round(trained, 3),

@@ -100,7 +100,7 @@ class SignDetectorTransferRecord(TransferTask):
     sha256: str
 
 
-def measured(model: SignDetector, scenes: SceneSet, plan: SignDetectorPlan) -> Measured:
+def measure_detector(model: SignDetector, scenes: SceneSet, plan: SignDetectorPlan) -> Measured:
     """Let a sign detector look at the scenes and count its answers."""
     found = detect_signs(model, scenes)
     part = None if plan.part is None else _of_part(found, plan.part)

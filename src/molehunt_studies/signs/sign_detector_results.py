@@ -61,7 +61,7 @@ def sign_detector_results(
     baseline = {
         "clean": _measure(honest, lambda record: record.clean, first),
         "triggered": {
-            each: _measure(honest, _stickered(each), first)
+            each: _measure(honest, _with_sticker(each), first)
             for each in pictures
             if each in honest[0].stickered
         },
@@ -80,7 +80,7 @@ def sign_detector_results(
         "random_target": {
             each: {
                 "clean": _measure(records, lambda record: record.clean, first),
-                "triggered": _measure(records, _stickered(each), first),
+                "triggered": _measure(records, _with_sticker(each), first),
                 "courses": [record.courses for record in records],
             }
             for each, records in random.items()
@@ -194,7 +194,7 @@ def _sizes(measured: Measured, names: Sequence[str]) -> dict[str, dict[str, int]
     }
 
 
-def _stickered(picture: Any) -> Of:
+def _with_sticker(picture: Any) -> Of:
     return lambda record: record.stickered[picture]
 
 

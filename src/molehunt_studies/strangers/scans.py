@@ -15,7 +15,7 @@ import torch
 from pydantic import Field
 
 from molehunt.backdoors import Treatment
-from molehunt.errors import DataNotFoundError, refused
+from molehunt.errors import DataNotFoundError, mismatch
 from molehunt.files import read_bytes
 from molehunt.findings import Verdict
 from molehunt.images import ImageSet, load_test_images
@@ -97,7 +97,7 @@ def _foreign_tasks(folder: Path) -> list[ScanTask]:
     index = folder / "index.json"
     if not index.is_file():
         raise DataNotFoundError(
-            refused("foreign", "a folder with index.json and models/", str(folder))
+            mismatch("foreign", "a folder with index.json and models/", str(folder))
         )
     rows: list[Mapping[str, Any]] = json.loads(read_bytes(index, _LARGEST_INDEX))
     return [

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from molehunt.backdoors import RandomBlends, RandomPatches, Sticker
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -30,7 +30,7 @@ _VGG = {"width": 16, "stages": [1, 1, 1]}
 _SEEDS = 10_000  # between draws: more than between the zoos of one
 
 
-def _named(searches: Any) -> Any:
+def _name_searches(searches: Any) -> Any:
     """Read ``a,b`` or ``none``, as a command line has them."""
     if isinstance(searches, str):
         return () if searches == "none" else tuple(searches.split(","))
@@ -78,7 +78,7 @@ class UlpPlan(BaseModel):
     images: str | None = None
     draw: int = 0
     table_only: bool = Field(default=False, exclude=True)
-    searches: Annotated[tuple[str, ...], BeforeValidator(_named)] = Field(
+    searches: Annotated[tuple[str, ...], BeforeValidator(_name_searches)] = Field(
         default=("pairwise", "neural-cleanse"), exclude=True
     )
 
@@ -113,11 +113,11 @@ def prepare(plan: UlpPlan) -> UlpPlan:
         For a negative draw or a search that there is not.
     """
     if plan.draw < 0:
-        raise InvalidRequestError(refused("draw", "0 or more", plan.draw))
+        raise InvalidRequestError(mismatch("draw", "0 or more", plan.draw))
     unknown = sorted(set(plan.searches) - set(plan.search_settings))
     if unknown:
         allowed = ", ".join(plan.search_settings)
-        raise InvalidRequestError(refused("searches", allowed, ", ".join(unknown)))
+        raise InvalidRequestError(mismatch("searches", allowed, ", ".join(unknown)))
 
     def drawn(zoo: ZooPlan) -> ZooPlan:
         images = zoo.images.model_copy(update={"source": plan.images or zoo.images.source})
@@ -216,7 +216,7 @@ def _patches_of(base: ZooPlan) -> RandomPatches:
     return base.backdoors.trigger
 
 
-def _sized(base: ZooPlan, size: int) -> dict[str, Any]:
+def _resize(base: ZooPlan, size: int) -> dict[str, Any]:
     """Return what makes the base's patches another size."""
     return {"trigger": _patches_of(base).model_copy(update={"size": size})}
 
@@ -241,9 +241,9 @@ def _variants(base: ZooPlan, fit: int, test: int) -> dict[str, ZooPlan]:
     patches = _patches_of(base)
     sticker = Sticker(picture="flower", size=7, placement=patches.placement, margin=patches.margin)
     changes: dict[str, dict[str, Any]] = {
-        "size-3": {"backdoors": _sized(base, 3)},
-        "size-7": {"backdoors": _sized(base, 7)},
-        "size-9": {"backdoors": _sized(base, 9)},
+        "size-3": {"backdoors": _resize(base, 3)},
+        "size-7": {"backdoors": _resize(base, 7)},
+        "size-9": {"backdoors": _resize(base, 9)},
         "blended": {"backdoors": {"trigger": RandomBlends(opacity=0.2)}},
         "sticker": {"backdoors": {"trigger": sticker}},
         "all-to-one": {"backdoors": {"label_map": "all_to_one", **many}},
@@ -363,7 +363,7 @@ def _smoke() -> UlpPlan:
         setting="tiny networks on scikit-learn's digits: a test of the machinery, without meaning",
         all_rates={"25": _variant(base, 1, "poison 25 %", 0, 2, backdoors={"rate": 0.25})},
         all_variants={
-            "size-3": _variant(base, 10, "size-3", 1, 2, backdoors=_sized(base, 3)),
+            "size-3": _variant(base, 10, "size-3", 1, 2, backdoors=_resize(base, 3)),
             "width-6": _variant(
                 base, 11, "width-6", 1, 2, network={"arguments": {"width": 6, "stages": [1, 1]}}
             ),

@@ -13,7 +13,7 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_over_shuffles, auc_with_interval
 from molehunt.study import zoo_figures
 from molehunt.zoo import Split, Zoo
-from molehunt_studies.examinations import ExaminationRecord, flagged, rates_of, scores_of
+from molehunt_studies.examinations import ExaminationRecord, rates_of, scores_of, share_flagged
 from molehunt_studies.ulp.fits import (
     ABLATIONS,
     COMPARED,
@@ -63,10 +63,10 @@ def results_of(
     found: dict[str, Any] = {
         "zoo": {**_zoo(zoos[BASE]), "seed": plan.base.seed},
         **{name: _by_patterns(name, records) for name in ("litmus", "noise")},
-        "statistics": _fitted("statistics", records),
+        "statistics": _fitted_figures("statistics", records),
         "controls": _controls(records),
         "over_the_bar": _over_the_bar(zoos[BASE], records),
-        "ablations": {name: _fitted(f"ablation: {name}", records) for name in ABLATIONS},
+        "ablations": {name: _fitted_figures(f"ablation: {name}", records) for name in ABLATIONS},
         "ablation_models": records.fits[f"ablation: {next(iter(ABLATIONS))}"].models,
         "learning_curve": _learning_curve(plan, records),
         "poison": {
@@ -78,7 +78,7 @@ def results_of(
     for name, detector in SEARCHES.items():
         examined = records.examined(BASE, detector)
         if examined:
-            found[name] = _searched(examined)
+            found[name] = _search_figures(examined)
             seconds[name] = round(float(np.mean([record.seconds for record in examined])), 3)
     found["seconds_per_model"] = seconds
     if "baseline" in seconds:
@@ -103,12 +103,12 @@ def _by_rate(plan: UlpPlan) -> dict[str, str]:
 
 def _by_patterns(name: str, records: UlpRecords) -> dict[str, Any]:
     """Return each figure by the number of patterns."""
-    found = {str(count): _fitted(f"{name}-{count}", records) for count in PATTERNS}
+    found = {str(count): _fitted_figures(f"{name}-{count}", records) for count in PATTERNS}
     keys = next(iter(found.values()))
     return {key: {count: item[key] for count, item in found.items()} for key in keys}
 
 
-def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
+def _fitted_figures(name: str, records: UlpRecords) -> dict[str, Any]:
     """Return what a fitted detector reaches on the base zoo's test models."""
     fit, scores = records.fits[name], records.scores[name, BASE]
     placebo = auc_with_interval(scores.clean, scores.placebo)
@@ -118,14 +118,14 @@ def _fitted(name: str, records: UlpRecords) -> dict[str, Any]:
         "placebo": placebo.model_dump(mode="json"),
         "against_placebo": against.model_dump(mode="json"),
         **rates_of(scores.clean, scores.backdoored, fit.calibration),
-        "placebo_rate": flagged(scores.placebo, fit.calibration),
+        "placebo_rate": share_flagged(scores.placebo, fit.calibration),
         "roc": _roc(scores.clean, scores.backdoored),
         "fit_seconds": fit.fit_seconds,
         "fitted_on": fit.models,
     }
 
 
-def _searched(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
+def _search_figures(records: Sequence[ExaminationRecord]) -> dict[str, Any]:
     clean, backdoored = scores_of(records)
     reference = [item.score for item in records if item.split is Split.CALIBRATION]
     hits = [item.target == item.true_target for item in records if item.true_target is not None]
@@ -143,7 +143,7 @@ def _controls(records: UlpRecords) -> dict[str, Any]:
     pairs = [(scores.clean, scores.backdoored) for scores in found]
     return {
         "shuffled": auc_over_shuffles(pairs, np.random.default_rng(0)).model_dump(mode="json"),
-        "placebo": _fitted("litmus-10", records)["placebo"],
+        "placebo": _fitted_figures("litmus-10", records)["placebo"],
     }
 
 
@@ -167,7 +167,7 @@ def _over_the_bar(zoo: Zoo, records: UlpRecords) -> dict[str, Any]:
 def _learning_curve(plan: UlpPlan, records: UlpRecords) -> dict[str, Any]:
     names = [f"curve: {pairs}" for pairs in plan.curve]
     points = [name for name in (*names, "litmus-10") if name in records.fits]
-    return {str(records.fits[name].models): _fitted(name, records) for name in points}
+    return {str(records.fits[name].models): _fitted_figures(name, records) for name in points}
 
 
 def _variant(zoo: Zoo, name: str, records: UlpRecords) -> dict[str, Any]:

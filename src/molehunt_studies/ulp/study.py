@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from molehunt.detectors import load_detector
-from molehunt.errors import InvalidRequestError, refused
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.study import Records, Report, Stage, Study, ZooStage
 from molehunt.zoo import Split
 from molehunt_studies.examinations import (
@@ -49,7 +49,7 @@ class UlpReport(Report):
         held = others.get(part, {}).get("scale", "none")
         if plan.draw and held != scale:
             allowed = f"draw 0 of {part} at scale {scale}, to report others beside it"
-            raise InvalidRequestError(refused("results in docs", allowed, f"scale {held}"))
+            raise InvalidRequestError(mismatch("results in docs", allowed, f"scale {held}"))
 
     def put_beside(
         self, others: Results, part: str, found: Results, plan: UlpPlan
