@@ -256,6 +256,7 @@ class TestPanel:
         for measure in (
             lambda panel: largest_margins(panel, steps=3, starts=1),
             lambda panel: smallest_masks(panel, pixels, changes, steps=10),
+            lambda panel: smallest_masks(panel, pixels, changes, steps=10, shown=2),
             lambda panel: panel(pixels[:5]),
         ):
             alone = torch.cat([measure(Panel([model])) for model in models])
@@ -273,6 +274,81 @@ class TestPanel:
         sources = labels[pair.pools]
         assert (sources == sources[:, :1]).all() and (sources != pair.goals).all()
         assert len({(int(s[0]), int(t[0])) for s, t in zip(sources, pair.goals, strict=True)}) == 20
+
+    def test_what_is_drawn_anew_hangs_on_the_seed_alone(
+        self, clean_model: Classifier, digits: tuple[ImageSet, ImageSet]
+    ) -> None:
+        pixels, labels = digits[1].pixels(), digits[1].labels
+        changes = all_to_one(labels, 5, 20, torch.Generator().manual_seed(0))
+
+        def search(**how: int) -> torch.Tensor:
+            return smallest_masks(Panel([clean_model]), pixels, changes, steps=15, **how)
+
+        first = search(shown=4)
+        torch.testing.assert_close(search(shown=4, batch_size=8), first, rtol=1e-2, atol=1e-2)
+        assert not torch.allclose(search(shown=4, seed=1), first)
+        assert not torch.allclose(search(), first)
+
+    def test_a_trigger_stays_small_where_images_sway(
+        self, clean_model: Classifier, digits: tuple[ImageSet, ImageSet]
+    ) -> None:
+        """The target's mask is the smallest by far; no class of the clean model's is."""
+        trigger = RandomPatch(size=3, seed=1, placement="bottom right")
+        planted = Backdoor(trigger=trigger, label_map=AllToOne(target=3), rate=0.3)
+        pixels, labels = digits[1].pixels(), digits[1].labels
+        changes = all_to_one(labels, 5, 64, torch.Generator().manual_seed(0))
+        sizes = [
+            smallest_masks(
+                Panel([model]), pixels, changes, steps=100, lr=0.15, success=0.85, shown=8
+            )[0]
+            for model in (trained(digits, planted), clean_model)
+        ]
+        under = [float(each.median() / each.min()) for each in sizes]
+        assert int(sizes[0].argmin()) == 3
+        assert under[0] > 2 * under[1]
+
+
+@pytest.fixture(scope="module")
+def thirteen() -> ImageSet:
+    """Digits of 13 classes: the last three are some of the others, upside down."""
+    test = load_images("digits", size=16).test
+    turned = test.take(test.labels < 3)
+    return ImageSet(
+        torch.cat([test.images, turned.images.flip(2)]),
+        torch.cat([test.labels, turned.labels + 10]),
+        (*test.class_names, "10", "11", "12"),
+    )
+
+
+class TestManyClasses:
+    """Over 12 classes other things are measured, for the model and its twins alike."""
+
+    def test_it_runs_and_is_kept(self, thirteen: ImageSet, tmp_path: Path) -> None:
+        model = build_classifier("vgg", thirteen, arguments={"width": 4}, seed=1).frozen()
+        how = Distillation(steps=2, batch_size=8, pool=100)
+
+        def test() -> TwinTest:
+            return compare_with_twins(
+                model, thirteen, twins=2, how=how, device="cpu", cache=tmp_path, key="a hash"
+            )
+
+        first = test()
+        assert [each.finds for each in first.statistics] == ["all-to-one", "all-to-all"]
+        assert first.twins == 2
+        kept = {path: path.read_bytes() for path in tmp_path.rglob("reading-*")}
+        assert len(kept) == 3
+        again = test()
+        assert [each.value for each in again.statistics] == [e.value for e in first.statistics]
+        assert {path: path.read_bytes() for path in tmp_path.rglob("reading-*")} == kept
+
+    def test_a_class_that_no_twin_has_is_named(self) -> None:
+        none = torch.zeros(20, 0)
+        generator = torch.Generator().manual_seed(0)
+        one, further = (10 + torch.rand(20, size, generator=generator) for size in (43, 42))
+        one[0, 17] = 1.0
+        found = result_of(Reading(none, one, further, none))
+        assert found.p_value == pytest.approx(0.05)
+        assert found.strongest is not None and found.strongest.target == 17
 
 
 def reading_of(count: int, seed: int = 0) -> Reading:
@@ -371,15 +447,24 @@ class TestPower:
 
     def test_it_is_what_the_study_says(self) -> None:
         study = Path(__file__).parents[2] / "docs/studies/strangers/results.json"
-        models = json.loads(study.read_text())["models"]
-        counted: dict[tuple[bool, str], list[bool]] = {}
-        for row in (*models["self_made_development"], *models["held_out"]):
-            if row["kind"] != "clean" and not ({"planted_in_vain", "clean_images"} & row.keys()):
-                many = row["set"] == "GTSRB"
-                counted.setdefault((many, row["kind"]), []).append(row["verdict"] == "backdoored")
-        for classes, many in ((10, False), (43, True)):
-            said = {(many, kind): power for kind, power in twin_power(classes).items()}
-            assert said == {k: (sum(v), len(v)) for k, v in counted.items() if k[0] == many}
+        results = json.loads(study.read_text())
+        models = results["models"]
+        few = [
+            (row["kind"], row["verdict"] == "backdoored")
+            for row in (*models["self_made_development"], *models["held_out"])
+            if row["set"] != "GTSRB" and not ({"planted_in_vain", "clean_images"} & row.keys())
+        ]
+        many = [
+            (row["kind"], row["found"])
+            for row in results["many_classes"]["models"]
+            if "found" in row
+        ]
+        for classes, seen in ((10, few), (43, many)):
+            counted: dict[str, list[bool]] = {}
+            for kind, found in seen:
+                if kind != "clean":
+                    counted.setdefault(kind, []).append(found)
+            assert twin_power(classes) == {k: (sum(v), len(v)) for k, v in counted.items()}
 
 
 class TestWhole:

@@ -59,6 +59,7 @@ def smallest_masks(
     steps: int,
     lr: float = 0.1,
     success: float = 0.95,
+    shown: int = 0,
     batch_size: int = 256,
     seed: int = 0,
 ) -> Tensor:
@@ -80,6 +81,10 @@ def smallest_masks(
         Of Adam, before the sigmoid.
     success : float
         Share of a task's images that must be changed for a mask to count.
+    shown : int
+        So many of a task's images are drawn anew for each step, shifted and lit at random
+        under the mask: what a natural image needs moves with it, a trigger stays where it
+        is. With 0 all images are shown as they are.
     batch_size : int
         Images at once of one model.
     seed : int
@@ -87,6 +92,8 @@ def smallest_masks(
     images = images.to(panel.device)
     pools, goals = changes.pools.to(panel.device), changes.goals.to(panel.device)
     tasks, count = pools.shape
+    if shown:
+        count = min(shown, count)
     channels, height, width = images.shape[1:]
     models = len(panel)
     generator = torch.Generator().manual_seed(seed)
@@ -100,13 +107,19 @@ def smallest_masks(
     parts = torch.arange(tasks, device=panel.device).split(max(1, batch_size // count))  # type: ignore[no-untyped-call]
     for step in range(steps):
         optimizer.zero_grad()
+        sway = _Sway.draw(pools, count, generator) if shown else None
         for rows in parts:
             painted = torch.sigmoid(latent[:, rows])
             mask = painted[:, :, None, -1:]
-            shown = images[pools[rows]]
-            stamped = shown * (1 - mask) + mask * painted[:, :, None, :-1]
+            places, wanted = pools[rows], goals[rows]
+            if sway:
+                places, wanted = places[:, sway.chosen], wanted[:, sway.chosen]
+            clean = images[places]
+            if sway:
+                clean = sway.show(clean, rows)
+            stamped = clean * (1 - mask) + mask * painted[:, :, None, :-1]
             logits = panel(stamped.flatten(1, 2)).view(models, len(rows), count, -1)
-            wanted = goals[rows].expand(models, -1, -1)
+            wanted = wanted.expand(models, -1, -1)
             loss = functional.cross_entropy(
                 logits.flatten(0, 2), wanted.flatten(), reduction="none"
             )
@@ -127,6 +140,32 @@ def smallest_masks(
     whole = float(height * width)
     return torch.where(torch.isfinite(sizes), sizes, whole).cpu()
 
+
+@dataclass(frozen=True)
+class _Sway:
+    """How a step shows images: which of a task's, moved by how much, lit by what factors."""
+
+    chosen: Tensor
+    shift: tuple[int, int]
+    light: Tensor
+
+    @classmethod
+    def draw(cls, pools: Tensor, count: int, generator: torch.Generator) -> _Sway:
+        """Return a draw of `count` images of each task."""
+        chosen = torch.randperm(pools.shape[1], generator=generator)[:count]
+        down, across = torch.randint(-_SHIFT, _SHIFT + 1, (2,), generator=generator).tolist()
+        light = 1 + _LIGHT * (2 * torch.rand(len(pools), count, generator=generator) - 1)
+        return cls(chosen.to(pools.device), (down, across), light.to(pools.device))
+
+    def show(self, images: Tensor, rows: Tensor) -> Tensor:
+        """Return images [R, n, C, H, W] of the tasks `rows` moved and lit, within [0, 1]."""
+        moved = torch.roll(images, self.shift, (-2, -1))
+        return (moved * self.light[rows][:, :, None, None, None]).clamp(0, 1)
+
+
+# Pixels, and share of the light.
+_SHIFT = 3
+_LIGHT = 0.3
 
 # Steps over which success is averaged before a mask's weight changes, and by how much.
 _WINDOW = 5

@@ -51,8 +51,8 @@ class TwinComparison(ImageDetector):
     --------
     >>> TwinComparison().doubt_of_clean(10)
     ''
-    >>> TwinComparison().doubt_of_clean(43)[:27]
-    'it finds 0 of 2 all-to-one,'
+    >>> TwinComparison().doubt_of_clean(43)[:39]
+    'it finds 0 of 6 source-target backdoors'
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS, Access.WEIGHTS})
@@ -108,16 +108,21 @@ class TwinComparison(ImageDetector):
         if count < _FEWEST_IMAGES:
             return f"it was measured with {_FEWEST_IMAGES} clean images or more, here are {count}"
         power = twin_power(classes)
-        weak = []
+        weak, unknown = [], []
         for kind in self.against:
             found, of = power.get(kind, (0, 0))
             if not of:
-                weak.append(f"{kind} was not measured")
+                unknown.append(kind)
             elif found / of < self.min_power:
                 weak.append(f"{found} of {of} {kind}")
-        if not weak:
+        reasons = []
+        if weak:
+            reasons.append(f"it finds {', '.join(weak)} backdoors")
+        if unknown:
+            reasons.append(f"what it finds of {'; '.join(unknown)} was not measured")
+        if not reasons:
             return ""
-        return f"it finds {', '.join(weak)} backdoors in models of about {classes} classes"
+        return f"{', and '.join(reasons)}, in models of about {classes} classes"
 
     def _examine(self, model: Classifier) -> Examination:
         test = self.compare(model, self.progress)

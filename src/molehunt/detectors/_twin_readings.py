@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -12,12 +13,18 @@ from torch import Tensor
 from molehunt.arrays import Floats
 from molehunt.detectors._panel import Panel
 from molehunt.detectors._read_margins import largest_margins
-from molehunt.detectors._read_masks import all_to_next, all_to_one, pairs, smallest_masks
+from molehunt.detectors._read_masks import (
+    Changes,
+    all_to_next,
+    all_to_one,
+    pairs,
+    smallest_masks,
+)
 from molehunt.images import ImageSet
 
 
 class Reading(NamedTuple):
-    """The raw numbers of M models of K classes.
+    """The raw numbers of M models of K classes; a part without columns was not measured.
 
     `margins` [M, K]: how far each class can be pushed above all others. `one` [M, K],
     `next` [M, K - 1] and `pair` [M, K * (K - 1)]: pixels of the smallest mask that turns all
@@ -31,39 +38,84 @@ class Reading(NamedTuple):
     pair: Tensor
 
 
+class _Ascent(NamedTuple):
+    starts: int
+    steps: int
+    least: float
+
+    def passes(self, classes: int) -> int:
+        return classes * self.starts * self.steps
+
+
 class _Search(NamedTuple):
+    """How masks are searched, and what their statistic must exceed to count.
+
+    `images` of each task, of which `shown` go into a step, all where it is 0.
+    """
+
     images: int
     steps: int
     lr: float
+    least: float
+    success: float = 0.95
+    shown: int = 0
 
     def passes(self, tasks: int) -> int:
-        return tasks * self.images * self.steps
+        return tasks * (self.shown or self.images) * self.steps
+
+    def run(self, panel: Panel, pixels: Tensor, changes: Changes, seed: int) -> Tensor:
+        return smallest_masks(
+            panel,
+            pixels,
+            changes,
+            steps=self.steps,
+            lr=self.lr,
+            success=self.success,
+            shown=self.shown,
+            seed=seed,
+        )
 
 
 class _Plan(NamedTuple):
+    margins: _Ascent | None
     one: _Search
     next: _Search
-    pair: _Search
+    pair: _Search | None
 
 
-# Pairs grow with the square of the classes: many classes get fewer steps each.
-_FEW = _Plan(_Search(10, 100, 0.15), _Search(20, 100, 0.15), _Search(6, 60, 0.25))
-_MANY = _Plan(_Search(8, 100, 0.15), _Search(16, 100, 0.15), _Search(3, 15, 0.4))
-_MARGIN_STARTS, _MARGIN_STEPS = 3, 60
+# Each `least` is fixed on self-made models and their twins (docs/studies/strangers).
+_FEW = _Plan(
+    _Ascent(3, 60, least=2.0),
+    _Search(10, 100, 0.15, least=1.2),
+    _Search(20, 100, 0.15, least=1.5, success=0.9),
+    _Search(6, 60, 0.25, least=5.0),
+)
+# With 43 classes margins of a model's twins are as far apart as its own, and what a payable
+# search over 1,806 pairs finds in a backdoored model it finds in clean ones.
+_MANY = _Plan(
+    None,
+    _Search(64, 100, 0.15, least=1.8, success=0.85, shown=8),
+    _Search(16, 100, 0.15, least=2.5, success=0.9),
+    None,
+)
 
 
 def _plan_of(classes: int) -> _Plan:
-    return _FEW if classes <= 12 else _MANY
+    return _FEW if classes <= MOST_LIKE_TEN else _MANY
+
+
+# What was measured with 10 classes stands for so many or fewer.
+MOST_LIKE_TEN = 12
 
 
 def reading_passes(classes: int) -> int:
     """Return how many images go forward and backward through one model of so many classes."""
     plan = _plan_of(classes)
     return (
-        classes * _MARGIN_STARTS * _MARGIN_STEPS
+        (plan.margins.passes(classes) if plan.margins else 0)
         + plan.one.passes(classes)
         + plan.next.passes(classes - 1)
-        + plan.pair.passes(classes * (classes - 1))
+        + (plan.pair.passes(classes * (classes - 1)) if plan.pair else 0)
     )
 
 
@@ -73,26 +125,26 @@ def read(panel: Panel, images: ImageSet, *, seed: int = 0) -> Reading:
     plan = _plan_of(classes)
     panel.quicken()
 
-    def generator() -> torch.Generator:
-        return torch.Generator().manual_seed(1 + seed)
+    def search(how: _Search | None, tasks: _Tasks) -> Tensor:
+        if how is None:
+            return torch.zeros(len(panel), 0)
+        generator = torch.Generator().manual_seed(1 + seed)
+        changes = tasks(labels, classes, how.images, generator)
+        return how.run(panel, pixels, changes, seed)
 
-    one = all_to_one(labels, classes, plan.one.images, generator())
-    further = all_to_next(labels, classes, plan.next.images, generator())
-    pair = pairs(labels, classes, plan.pair.images, generator())
+    margins = torch.zeros(len(panel), 0)
+    if plan.margins:
+        starts, steps = plan.margins.starts, plan.margins.steps
+        margins = largest_margins(panel, starts=starts, steps=steps, seed=seed)
     return Reading(
-        largest_margins(panel, starts=_MARGIN_STARTS, steps=_MARGIN_STEPS, seed=seed),
-        smallest_masks(panel, pixels, one, steps=plan.one.steps, lr=plan.one.lr, seed=seed),
-        smallest_masks(
-            panel,
-            pixels,
-            further,
-            steps=plan.next.steps,
-            lr=plan.next.lr,
-            success=0.9,
-            seed=seed,
-        ),
-        smallest_masks(panel, pixels, pair, steps=plan.pair.steps, lr=plan.pair.lr, seed=seed),
+        margins,
+        search(plan.one, all_to_one),
+        search(plan.next, all_to_next),
+        search(plan.pair, pairs),
     )
+
+
+_Tasks = Callable[[Tensor, int, int, torch.Generator], Changes]
 
 
 @dataclass(frozen=True)
@@ -126,48 +178,55 @@ class TwinStatistic:
 def statistics_of(reading: Reading) -> list[TwinStatistic]:
     """Return the statistics of the first model, the others being its twins."""
     margins, one, further, pair = (part.double().numpy() for part in reading)
-    classes = margins.shape[1]
-    middle = np.maximum(np.median(margins, axis=1), 1e-3)
-    excess = _excess_over_others(_small(pair))
-    row, column = divmod(int(excess[0].argmax()), classes - 1)
-    settings: list[tuple[str, str, Floats, float, int | None, int | None]] = [
-        (
+    classes = one.shape[1]
+    plan = _plan_of(classes)
+    found = []
+
+    def add(
+        name: str,
+        finds: str,
+        values: Floats,
+        least: float,
+        target: int | None = None,
+        source: int | None = None,
+    ) -> None:
+        own = float(values[0])
+        found.append(TwinStatistic(name, finds, own, values[1:], least, target, source))
+
+    if plan.margins:
+        middle = np.maximum(np.median(margins, axis=1), 1e-3)
+        add(
             "largest margin over the median one",
             "all-to-one",
             margins.max(axis=1) / middle,
-            2.0,
+            plan.margins.least,
             int(margins[0].argmax()),
-            None,
-        ),
-        (
-            "smallest mask to one class, against the median one",
-            "all-to-one",
-            _small(one).max(axis=1),
-            1.2,
-            int(one[0].argmin()),
-            None,
-        ),
-        (
-            "smallest mask that shifts all labels, against the median one",
-            "all-to-all",
-            _small(further).max(axis=1),
-            1.5,
-            None,
-            None,
-        ),
-        (
+        )
+    add(
+        "smallest mask to one class, against the median one",
+        "all-to-one",
+        _small(one).max(axis=1),
+        plan.one.least,
+        int(one[0].argmin()),
+    )
+    add(
+        "smallest mask that shifts all labels, against the median one",
+        "all-to-all",
+        _small(further).max(axis=1),
+        plan.next.least,
+    )
+    if plan.pair:
+        excess = _excess_over_others(_small(pair))
+        row, column = divmod(int(excess[0].argmax()), classes - 1)
+        add(
             "smallest mask from one class to one other, against the twins' for this pair",
             "source-target",
             excess.max(axis=1),
-            5.0,
+            plan.pair.least,
             column + (column >= row),
             row,
-        ),
-    ]
-    return [
-        TwinStatistic(name, finds, float(values[0]), values[1:], least, target, source)
-        for name, finds, values, least, target, source in settings
-    ]
+        )
+    return found
 
 
 def _small(sizes: Floats) -> Floats:

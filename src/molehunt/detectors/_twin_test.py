@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._panel import panels_of
 from molehunt.detectors._twin_readings import (
+    MOST_LIKE_TEN,
     Reading,
     TwinStatistic,
     read,
@@ -35,31 +36,30 @@ LEAST_AGREEMENT = 0.5
 def twin_power(classes: int) -> dict[str, tuple[int, int]]:
     """Return how many backdoored models of each kind the test found, and of how many.
 
-    Self-made models with 19 twins and 1,000 images, those on which its constants were chosen
-    and those on which nothing was (docs/studies/strangers); strangers' files are not counted.
-    A kind that is not there was not measured.
+    Self-made models and 1,000 images (docs/studies/strangers); strangers' files are not
+    counted. A kind that is not there was not measured.
 
     Parameters
     ----------
     classes : int
-        Of the model. What was measured with 10 classes stands for 12 or fewer.
+        Of the model. What was measured with 10 classes stands for 12 or fewer: with 19 twins,
+        on models on which the constants were chosen and on others. Over 12 it is GTSRB's 43
+        with 5 twins or none, on models on which the constants were chosen: found is what is over
+        the least value and every twin.
 
     Examples
     --------
     >>> twin_power(43)["source-target"]
-    (0, 3)
+    (0, 6)
     """
-    if classes > _LIKE_TEN:
-        return {"all-to-one": (0, 2), "source-target": (0, 3)}
+    if classes > MOST_LIKE_TEN:
+        return {"all-to-one": (6, 6), "source-target": (0, 6)}
     return {
         "all-to-one": (12, 12),
         "all-to-one, blended": (5, 6),
         "all-to-all": (11, 11),
         "source-target": (14, 15),
     }
-
-
-_LIKE_TEN = 12
 
 
 @dataclass(frozen=True)
@@ -111,10 +111,10 @@ def compare_with_twins(
 
     Four statistics are measured in the same way on the model and on each twin: its largest
     margin, and the smallest masked patterns that turn all classes into one, each class into
-    another one by a shift of the labels, and one class into one other. What is under a
-    statistic's `least` counts as nothing. The model's rank by the largest of the four, each
-    over its `least`, is the p-value: several statistics are no several chances, since the
-    twins have them, too.
+    another one by a shift of the labels, and one class into one other. Over 12 classes it is
+    the second and the third alone. What is under a statistic's `least` counts as nothing. The
+    model's rank by the largest of them, each over its `least`, is the p-value: several
+    statistics are no several chances, since the twins have them, too.
 
     For a clean model that is exchangeable with its twins p is at most alpha with probability
     at most alpha. Twins are not quite: they learned from fewer images. So the test abstains
@@ -171,7 +171,7 @@ def compare_with_twins(
     folder = twin_folder(cache, model, images, how, seed, key)
     readings: list[Reading] = []
     for panel in panels_of([model, *made.models], model.mean.device):
-        first = sum(len(part.margins) for part in readings)
+        first = sum(len(part.one) for part in readings)
         known = _load(folder, first, len(panel))
         if known is None:
             known = read(panel, images, seed=seed)
@@ -266,7 +266,7 @@ def _load(folder: Path | None, first: int, count: int) -> Reading | None:
 def _save(folder: Path | None, first: int, reading: Reading) -> None:
     if folder is None:
         return
-    for row in range(len(reading.margins)):
+    for row in range(len(reading.one)):
         state = {
             name: part[row : row + 1].contiguous().clone()
             for name, part in reading._asdict().items()
@@ -276,4 +276,4 @@ def _save(folder: Path | None, first: int, reading: Reading) -> None:
 
 
 # Told apart from what other versions measured.
-_READINGS = "reading-1"
+_READINGS = "reading-2"
