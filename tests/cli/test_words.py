@@ -51,6 +51,13 @@ def test_list_names_all_that_is_known(
     assert set(expected) <= {line.split()[0] for line in lines if line.strip()}
 
 
+def test_studies_are_listed_where_they_are_run(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["study", "list"]) == 0
+    listed = capfd.readouterr().out
+    assert run(["list", "studies"]) == 0
+    assert listed == capfd.readouterr().out and "ulp-mnist" in listed
+
+
 @pytest.mark.parametrize(
     ("command", "expected"),
     [

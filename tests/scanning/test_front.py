@@ -94,3 +94,8 @@ def test_what_makes_no_sense_is_one_line(zoo: Zoo, tmp_path: Path) -> None:
         scan(tmp_path / "none.pt")
     with pytest.raises(InvalidRequestError, match="got none"):
         scan([])
+
+
+def test_a_device_that_is_not_here_is_refused(zoo: Zoo) -> None:
+    with pytest.raises(InvalidRequestError, match=r"device: expected auto, cpu.* got 'cuda:99'"):
+        molehunt.scan(zoo.path_of(zoo.records[0]), detectors="final-layer", device="cuda:99")

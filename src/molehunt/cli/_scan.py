@@ -222,6 +222,13 @@ def scan(
         Path | None, typer.Option(help="Write a CycloneDX ML-BOM.", rich_help_panel=_OUTPUT)
     ] = None,
     data_root: DataRoot = None,
+    device: Annotated[
+        str,
+        typer.Option(
+            help="cpu, or cuda or auto for the GPU; there files are opened in one process and "
+            "without limits on memory and time."
+        ),
+    ] = "cpu",
 ) -> int:
     """Judge models. Exit code: 0 clean, 1 backdoor or unsafe file, 2 failed, 3 inconclusive."""
     from molehunt.detectors import BACKDOOR_KINDS
@@ -277,6 +284,7 @@ def scan(
         output=output_name,
         clean=clean,
         data_root=data_root,
+        device=device,
         max_false_alarms=max_false_alarms,
     )
     results = [_in_words_of(result, context) for result in results]

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from molehunt.cli._commands import Command
+from molehunt.cli._list import list_names
 from molehunt.cli._options import DataRoot, Workers
 from molehunt.cli._terminal import note, output, progress_of
 
@@ -88,10 +89,16 @@ def _command(name: str) -> Callable[..., None]:
     return command
 
 
+@app.command("list", cls=Command)
+def list_studies() -> None:
+    """List the installed studies, and what each is about."""
+    list_names("studies")
+
+
 # Of the installed studies; none is imported.
 for _name in sorted(point.name for point in entry_points(group="molehunt.studies")):
     app.command(
         _name,
         cls=Command,
-        help=f"Run the study {_name}; molehunt list studies says what it is about.",
+        help=f"Run the study {_name}; molehunt study list says what it is about.",
     )(_command(_name))

@@ -6,9 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from molehunt.detectors import BACKDOOR_KINDS, LEAST_POWER, Detector, TwinComparison, name_of
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet, cache_folder, load_test_images
+from molehunt.networks import pick_device
 from molehunt.progress import Progress, silent
 from molehunt.scanning._check import Check
 from molehunt.scanning._checks import new_check
@@ -38,6 +41,7 @@ def scan(
     weights: str | None = None,
     output: str | None = None,
     data_root: str | Path | None = None,
+    device: str = "cpu",
     threads: int | None = None,
     on_result: Callable[[ScanResult], None] | None = None,
     progress: Progress = silent,
@@ -65,6 +69,10 @@ def scan(
         Which set of weights and which output to judge; see `molehunt.subjects.Opening`.
     data_root : path, optional
         Where image sets lie; ``MOLEHUNT_DATA`` when not given.
+    device : str
+        ``cpu``: every file in a child process with limits. ``cuda``, or ``auto`` where there
+        is one: on the GPU, which children cannot use, so files are opened in this process
+        and without limits on memory and time. Nothing in a file is executed either way.
     threads, on_result, progress : optional
         See `scan_subjects`.
 
@@ -96,6 +104,8 @@ def scan(
     if isinstance(clean, str):
         clean = load_test_images(clean, data_root=data_root)
     chosen = [detectors] if isinstance(detectors, Named) else detectors
+    if pick_device(device).type == "cuda":
+        torch.cuda.init()  # type: ignore[no-untyped-call]
     return scan_subjects(
         _sources([models] if isinstance(models, Model) else models),
         pick_checks(chosen, images=clean is not None),
