@@ -44,7 +44,7 @@ def twin_power(classes: int) -> dict[str, tuple[int, int]]:
     classes : int
         Of the model. What was measured with 10 classes stands for 12 or fewer: with 19 twins,
         on models on which the constants were chosen and on others. Over 12 it is GTSRB's 43
-        with 5 twins or none, on models on which the constants were chosen: found is what is over
+        with 19, 5 or no twins, on models on which the constants were chosen: found is what is over
         the least value and every twin.
 
     Examples
