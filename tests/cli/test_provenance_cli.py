@@ -175,7 +175,7 @@ LISTS = [
 
 @pytest.mark.parametrize(("rows", "code", "counts"), LISTS, ids=lambda value: str(value)[:40])
 def test_audit(rows: list[dict[str, str]], code: int, counts, tmp_path: Path, capfd) -> None:
-    (tmp_path / "m.bin").write_bytes(pickle.dumps(print))
+    (tmp_path / "m.bin").write_bytes(pickle.dumps(exec))
     listed = [{"name": f"model-{number}", **row} for number, row in enumerate(rows)]
     path, out = tmp_path / "zoo.json", tmp_path / "audit.json"
     path.write_text(json.dumps(listed))

@@ -42,7 +42,7 @@ def test_unknown_source_names_what_is_allowed(source: str) -> None:
 
 @pytest.mark.parametrize("source", ["mnist", "fashion-mnist", "cifar10", "gtsrb"])
 def test_absent_data_say_how_to_get_them(source: str, tmp_path: Path) -> None:
-    with pytest.raises(DataNotFoundError, match="--download"):
+    with pytest.raises(DataNotFoundError, match="`download`"):
         load_images(source, data_root=tmp_path)
 
 
