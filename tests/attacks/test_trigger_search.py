@@ -33,7 +33,7 @@ def trained(digits: TrainTest, label_map: AllToOne | SingleTarget | None) -> Cla
         backdoor = Backdoor(trigger=PATCH, label_map=label_map, rate=0.5, of="eligible")
         images = backdoor.poison(digits.train, generator=generator)
     train(model, images, Recipe(epochs=8, batch_size=64, lr=0.02), seed=1)
-    return model.frozen()
+    return model.freeze()
 
 
 @pytest.fixture(scope="module")

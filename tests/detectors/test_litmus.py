@@ -16,7 +16,7 @@ from molehunt.zoo import Split, Zoo
 def test_stacked_models_answer_as_each_alone(zoo: Zoo, digits: TrainTest) -> None:
     models = list(zoo.models(zoo.records[:5]))
     # Another architecture among them goes to a stack of its own.
-    models.insert(2, build_classifier("resnet", digits.train, arguments={"width": 4}).frozen())
+    models.insert(2, build_classifier("resnet", digits.train, arguments={"width": 4}).freeze())
     patterns = torch.rand(3, 1, 12, 12)
     answers = torch.zeros(6, 3, 10)
     stacks = list(stacks_of(models, torch.device("cpu"), chunk=2))
@@ -40,7 +40,7 @@ def test_stacked_models_answer_as_each_alone(zoo: Zoo, digits: TrainTest) -> Non
 def test_every_architecture_can_be_stacked(name: str, arguments: dict) -> None:
     pixels = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8)
     images = ImageSet(pixels, torch.arange(4), ("a", "b", "c", "d"))
-    models = [build_classifier(name, images, arguments=arguments, seed=i).frozen() for i in (0, 1)]
+    models = [build_classifier(name, images, arguments=arguments, seed=i).freeze() for i in (0, 1)]
     patterns = torch.rand(2, 3, 32, 32, requires_grad=True)
     (stack,) = stacks_of(models, torch.device("cpu"))
     answers = stack.logits(patterns)

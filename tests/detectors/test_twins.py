@@ -51,7 +51,7 @@ def trained(digits: tuple[ImageSet, ImageSet], backdoor: Backdoor | None = None)
         generator = torch.Generator().manual_seed(0)
         images = backdoor.poison(train_set, generator=generator)
     train(model, images, Recipe(epochs=12, batch_size=64), seed=1)
-    return model.frozen()
+    return model.freeze()
 
 
 @pytest.fixture(scope="module")
@@ -155,7 +155,7 @@ class TestTwins:
         layer = first_layer(wide, digits[0].pixels()[:8])
         assert layer is not None
         raw = Classifier(scaled.network, card)
-        twins = make_twins(raw.frozen(), digits[1], count=1, how=QUICK, device="cpu")
+        twins = make_twins(raw.freeze(), digits[1], count=1, how=QUICK, device="cpu")
         assert twins.gap.agreement > 0.5
 
     def test_finished_twins_are_kept_and_a_torn_file_is_made_again(
@@ -249,7 +249,7 @@ class TestPanel:
     def test_vectorised_measures_equal_single_ones(
         self, clean_model: Classifier, digits: tuple[ImageSet, ImageSet]
     ) -> None:
-        models = [clean_model, draw_fresh(clean_model, seed=1).frozen()]
+        models = [clean_model, draw_fresh(clean_model, seed=1).freeze()]
         pixels, labels = digits[1].pixels()[:60], digits[1].labels[:60]
         changes = all_to_one(labels, 5, 4, torch.Generator().manual_seed(0))
         together = Panel(models)
@@ -324,7 +324,7 @@ class TestManyClasses:
     """Over 12 classes other things are measured, for the model and its twins alike."""
 
     def test_it_runs_and_is_kept(self, thirteen: ImageSet, tmp_path: Path) -> None:
-        model = build_classifier("vgg", thirteen, arguments={"width": 4}, seed=1).frozen()
+        model = build_classifier("vgg", thirteen, arguments={"width": 4}, seed=1).freeze()
         how = Distillation(steps=2, batch_size=8, pool=100)
 
         def test() -> TwinTest:

@@ -37,7 +37,7 @@ LIES = {
 
 def claimed(zoo: Zoo, **changes: object) -> Classifier:
     model = load_model(zoo.path_of(zoo.select(Split.TEST)[0]))
-    lie = Classifier(model.network, model.card.model_copy(update=changes)).frozen()
+    lie = Classifier(model.network, model.card.model_copy(update=changes)).freeze()
     lie.vouched = False
     return lie
 

@@ -37,7 +37,7 @@ def classifier(classes: int = 6, name: str = "vgg", size: int = 12, channels: in
     pixels = torch.randint(0, 256, (classes, channels, size, size), dtype=torch.uint8)
     names = tuple(map(str, range(classes)))
     images = ImageSet(pixels, torch.arange(classes), names)
-    return build_classifier(name, images, arguments=arguments, seed=0).frozen()
+    return build_classifier(name, images, arguments=arguments, seed=0).freeze()
 
 
 @quick_ones

@@ -45,7 +45,7 @@ def model_for(shape: tuple[int, int, int]) -> Classifier:
         std=(0.5,) * shape[0],
         class_names=("columns", "rows"),
     )
-    return Classifier(Directions(), card).frozen()
+    return Classifier(Directions(), card).freeze()
 
 
 @pytest.fixture(autouse=True)

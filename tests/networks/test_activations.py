@@ -32,7 +32,7 @@ class Watcher(nn.Module):
 @pytest.fixture
 def watcher(digits) -> Classifier:
     card = build_classifier("vgg", digits.train, arguments={"width": 4, "stages": [1]}).card
-    return Classifier(Watcher(), card.model_copy(update={"mean": (0.0,), "std": (1.0,)})).frozen()
+    return Classifier(Watcher(), card.model_copy(update={"mean": (0.0,), "std": (1.0,)})).freeze()
 
 
 def lone_bright_pixels(images: torch.Tensor) -> torch.Tensor:
@@ -73,7 +73,7 @@ def test_neurons_are_told_apart_by_their_place(watcher, images) -> None:
 @pytest.mark.parametrize("name", ["vgg", "stn-vgg", "resnet"])
 def test_a_silenced_channel_is_found_behind_batch_normalisation(digits, images, name) -> None:
     model = build_classifier(name, digits.train, arguments={"width": 4}, seed=0)
-    found = dormant_units(model.frozen(), images)
+    found = dormant_units(model.freeze(), images)
     norm = model.get_submodule(found.layer)
     assert isinstance(norm, nn.BatchNorm2d)
     before = found.dormant.clone()

@@ -90,8 +90,8 @@ SOFTMAX_ENDS = {
 @pytest.mark.parametrize("name", SOFTMAX_ENDS)
 def test_what_goes_into_the_last_function_is_taken(name: str) -> None:
     body = Body()
-    plain = Classifier(body, card()).frozen()
-    squashed = recognise(Classifier(Ends(SOFTMAX_ENDS[name], body), card()).frozen())
+    plain = Classifier(body, card()).freeze()
+    squashed = recognise(Classifier(Ends(SOFTMAX_ENDS[name], body), card()).freeze())
     images = torch.rand(6, *SHAPE)
     assert squashed.answers.taken is Taken.BEFORE
     assert not squashed.answers.doubt
@@ -105,8 +105,8 @@ def test_what_goes_into_the_last_function_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", ["F.softmax", "log_softmax", "sigmoid", "percent"])
 def test_gradients_and_stacks_see_the_same(name: str) -> None:
     body = Body()
-    plain = Classifier(body, card()).frozen()
-    squashed = recognise(Classifier(Ends(SOFTMAX_ENDS[name], body), card()).frozen())
+    plain = Classifier(body, card()).freeze()
+    squashed = recognise(Classifier(Ends(SOFTMAX_ENDS[name], body), card()).freeze())
     images = torch.rand(4, *SHAPE, requires_grad=True)
     (expected,) = torch.autograd.grad(plain(images).square().sum(), images)
     (got,) = torch.autograd.grad(squashed(images).square().sum(), images)
@@ -120,7 +120,7 @@ def test_gradients_and_stacks_see_the_same(name: str) -> None:
 
 def test_softmax_twice_is_undone_twice() -> None:
     body = Body(scale=10)
-    model = recognise(Classifier(Ends(lambda z: z.softmax(1).softmax(1), body), card()).frozen())
+    model = recognise(Classifier(Ends(lambda z: z.softmax(1).softmax(1), body), card()).freeze())
     images = torch.rand(3, *SHAPE)
     assert model.answers.depth == 2
     torch.testing.assert_close(model(images), Classifier(body, card())(images))
@@ -129,7 +129,7 @@ def test_softmax_twice_is_undone_twice() -> None:
 def test_logits_are_left_alone_whatever_their_size() -> None:
     for scale in (0.01, 1.0, 1000.0):
         body = Body(scale=scale)
-        model = recognise(Classifier(body, card()).frozen())
+        model = recognise(Classifier(body, card()).freeze())
         assert model.answers.kind is AnswerKind.LOGITS
         assert model.answers.remark == ""
         images = torch.rand(3, *SHAPE)
@@ -142,7 +142,7 @@ def test_attention_inside_is_not_taken_for_the_end() -> None:
     def attend(z: Tensor) -> Tensor:
         return z * z.softmax(1)
 
-    model = recognise(Classifier(Ends(attend, Body(scale=1)), card()).frozen())
+    model = recognise(Classifier(Ends(attend, Body(scale=1)), card()).freeze())
     assert model.answers.taken is Taken.AS_GIVEN
 
 

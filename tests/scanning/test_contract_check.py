@@ -55,7 +55,7 @@ def network() -> nn.Module:
 
 
 def test_the_right_contract_passes_with_its_accuracy(network: nn.Module) -> None:
-    finding = check_contract(Classifier(network, card()).frozen(), images())
+    finding = check_contract(Classifier(network, card()).freeze(), images())
     assert finding.status is Status.CLEAR
     assert "accuracy" in finding.message
 
@@ -70,7 +70,7 @@ WRONG = {
 @pytest.mark.parametrize("name", WRONG)
 def test_the_mistake_is_named_with_both_accuracies(name: str, network: nn.Module) -> None:
     changes, mistake = WRONG[name]
-    finding = check_contract(Classifier(network, card(**changes)).frozen(), images())
+    finding = check_contract(Classifier(network, card(**changes)).freeze(), images())
     assert finding.status is Status.FOUND and finding.verdict is Verdict.INCONCLUSIVE
     assert mistake in finding.message and "as stated" in finding.message
 
@@ -84,7 +84,7 @@ def test_classes_in_the_order_of_text_are_recognised(network: nn.Module, inverse
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return network(x)[:, order]
 
-    finding = check_contract(Classifier(Reordered(), card()).frozen(), images())
+    finding = check_contract(Classifier(Reordered(), card()).freeze(), images())
     assert finding.status is Status.FOUND and finding.verdict is Verdict.INCONCLUSIVE
     assert "order of their numbers as text" in finding.message
 
@@ -92,12 +92,12 @@ def test_classes_in_the_order_of_text_are_recognised(network: nn.Module, inverse
 def test_a_model_that_guesses_is_not_excused(network: nn.Module) -> None:
     torch.manual_seed(3)
     guesses = nn.Sequential(nn.Flatten(), nn.Linear(192, CLASSES))
-    finding = check_contract(Classifier(guesses, card()).frozen(), images())
+    finding = check_contract(Classifier(guesses, card()).freeze(), images())
     assert finding.status is Status.INCONCLUSIVE
 
 
 def test_a_try_leaves_the_model_as_it_was(network: nn.Module) -> None:
-    model = Classifier(network, card(channel_order="bgr")).frozen()
+    model = Classifier(network, card(channel_order="bgr")).freeze()
     before = model.mean.clone(), model.std.clone()
     check_contract(model, images())
     assert torch.equal(model.mean, before[0]) and torch.equal(model.std, before[1])

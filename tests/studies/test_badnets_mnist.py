@@ -135,8 +135,8 @@ def test_a_filter_of_our_own_is_found(data_root: Path) -> None:
     bench = BadNetsBench(SCALES["smoke"], Path(), data_root)
     from molehunt.networks import build_classifier  # noqa: PLC0415
 
-    honest = build_classifier("badnets-mnist", bench.images.train, seed=0).frozen()
-    planted = build_classifier("badnets-mnist", bench.images.train, seed=0).frozen()
+    honest = build_classifier("badnets-mnist", bench.images.train, seed=0).freeze()
+    planted = build_classifier("badnets-mnist", bench.images.train, seed=0).freeze()
     weights = planted.network.features[0].weight.data
     weights[5], weights[5, 0, 3, 3] = 0, 9
     usual = trigger_responses(honest, bench.images.test, SinglePixel())

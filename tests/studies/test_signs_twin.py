@@ -80,7 +80,7 @@ def test_strengthening_changes_the_input_weights_of_its_units_alone() -> None:
 def test_transfer_leaves_the_convolutions(digits: TrainTest) -> None:
     first, second = (country_of(digits, part) for part in SMOKE.countries[:2])
     recipe = Recipe(epochs=4, batch_size=32)
-    model = build_classifier("vgg", first.train, arguments=SMOKE.network, seed=0).frozen()
+    model = build_classifier("vgg", first.train, arguments=SMOKE.network, seed=0).freeze()
     moved = transfer(model, second.train, recipe, seed=1)
     before, after = model.network.state_dict(), moved.network.state_dict()
     for name in before:

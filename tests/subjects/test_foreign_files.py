@@ -272,7 +272,7 @@ def test_channel_order_and_value_range_are_undone(digits: TrainTest, tmp_path: P
         std=tuple(255 * value for value in reversed(usual.card.std)),
         channel_order="bgr",
     ).card(usual.card)
-    swapped = Classifier(usual.network, card).frozen()
+    swapped = Classifier(usual.network, card).freeze()
     images = torch.rand(5, 3, 12, 12)
     straight = load_model(tmp_path / "rgb.safetensors")
     torch.testing.assert_close(swapped(images), straight(images), atol=1e-4, rtol=1e-4)

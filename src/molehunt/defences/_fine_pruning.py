@@ -122,7 +122,7 @@ def fine_prune(
         progress(done, total)
 
     train(repaired, known, tuning, seed=seed, device=model.mean.device, progress=after_step)
-    tuned = clean_accuracy(repaired.frozen(), held_out)
+    tuned = clean_accuracy(repaired.freeze(), held_out)
     return Repair(repaired, layer, len(silenced), len(means), (before, pruned, tuned))
 
 

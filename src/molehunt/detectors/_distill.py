@@ -170,7 +170,7 @@ def distill(
     _normalise_by_batch(students.skeleton, False)
     students.hand_back()
     for model in students.models:
-        model.frozen()
+        model.freeze()
 
 
 def _groups(students: Panel, images: Tensor, lr: float) -> list[dict[str, object]]:

@@ -120,7 +120,7 @@ def stacks_of(
     waiting: dict[str, list[tuple[int, Classifier]]] = {}
     for position, model in enumerate(models):
         if not model.stackable:
-            yield SingleModel([position], model.to(device).frozen())
+            yield SingleModel([position], model.to(device).freeze())
             continue
         key = architecture_key(model)
         waiting.setdefault(key, []).append((position, model))
@@ -137,5 +137,5 @@ def chunk_on(device: torch.device) -> int:
 
 
 def _stack(group: list[tuple[int, Classifier]], device: torch.device) -> ModelStack:
-    stack = stack_models([model.to(device).frozen() for _, model in group])
+    stack = stack_models([model.to(device).freeze() for _, model in group])
     return ModelStack([position for position, _ in group], *stack)

@@ -119,7 +119,7 @@ def make_twins(
         allowed = f"{_FEWEST} or more clean images"
         raise InvalidRequestError(mismatch("images for twins", allowed, len(images)))
     on = pick_device(device)
-    model.frozen().to(on)
+    model.freeze().to(on)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     kept = len(images) // 3
     examples, taught = images.take(order[:kept]), images.take(order[kept:])
@@ -230,7 +230,7 @@ def _load(folder: Path | None, model: Classifier, count: int) -> dict[int, Class
             twin.load_state_dict(load_file(path))
         except (SafetensorError, OSError, RuntimeError):
             continue  # a file of other weights, or half of one: it is made again
-        found[number] = twin.frozen()
+        found[number] = twin.freeze()
     return found
 
 

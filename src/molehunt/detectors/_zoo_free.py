@@ -123,7 +123,7 @@ class ZooFreeDetector(Detector):
         """
         self._check_settings()
         self.check_subject(model)
-        model.frozen()
+        model.freeze()
         examination = self._examine(model)
         if not np.isfinite(examination.score):
             raise UnsuitableSubjectError(

@@ -189,7 +189,7 @@ class Classifier(nn.Module):
             if tensor.is_floating_point()
         )
 
-    def frozen(self) -> Self:
+    def freeze(self) -> Self:
         """Put the classifier in evaluation mode without gradients of its weights."""
         self.eval()
         self.requires_grad_(False)

@@ -45,7 +45,7 @@ def load_model(path: str | Path, device: torch.device | str = "cpu") -> Classifi
     path = Path(path)
     card = read_card(path)
     network = load_network(path, lambda: network_of(card), device)
-    return Classifier(network, card).to(device).frozen()
+    return Classifier(network, card).to(device).freeze()
 
 
 def read_card(path: Path) -> ModelCard:

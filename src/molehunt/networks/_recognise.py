@@ -73,7 +73,7 @@ def recognise(model: Classifier, images: Tensor | None = None) -> Classifier:
     --------
     >>> from molehunt.images import load_images
     >>> from molehunt.networks import build_classifier
-    >>> model = build_classifier("vgg", load_images("digits").test, seed=0).frozen()
+    >>> model = build_classifier("vgg", load_images("digits").test, seed=0).freeze()
     >>> recognise(model).answers.kind.value
     'logits'
     """

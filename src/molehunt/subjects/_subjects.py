@@ -185,7 +185,7 @@ def _under(card: ModelCard, model: Classifier) -> Classifier:
     """Return a model's network under another contract."""
     changed = Classifier(model.network, card)
     changed.stackable = model.stackable
-    return changed.frozen()
+    return changed.freeze()
 
 
 def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | None) -> Opened:

@@ -159,7 +159,7 @@ class _Loader:
         model = Classifier(network, self.card)
         # A stranger's own class may do what cannot be vectorised over weights.
         model.stackable = is_stackable(self.card.architecture) and self.classes > 1
-        return model.frozen()
+        return model.freeze()
 
     def through_own_hooks(self, tensors: Node, found: Found) -> Match:
         """Return the fullest match as the architecture itself reads older names.
