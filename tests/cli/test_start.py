@@ -44,7 +44,7 @@ def imported_by(arguments: list[str], names: tuple[str, ...] = HEAVY) -> tuple[i
         (["provenance", "audit", "--help"], 0),
         (["zoo", "build", "--models-at-once", "many"], 4),
         (["study", "--help"], 0),
-        (["verify", "model"], 4),
+        (["verify", "model"], 2),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )

@@ -7,7 +7,7 @@ from typing import Any
 from typer.core import TyperCommand, TyperGroup
 
 from molehunt.cli._names import fill_in
-from molehunt.errors import InvalidRequestError
+from molehunt.cli._terminal import errors
 
 MOVED = {
     "manifest": "provenance manifest",
@@ -32,10 +32,12 @@ class Command(TyperCommand):
 
 
 class Commands(TyperGroup):
-    """The first level: who types a command that went elsewhere learns where."""
+    """The first level; commands that went elsewhere still run under their old names."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Find a command, or refuse an old name with the new one."""
+        """Find a command; who types an old name at a terminal learns the new one."""
         if args[0] in MOVED and not ctx.resilient_parsing:
-            raise InvalidRequestError(f"molehunt {args[0]} is now molehunt {MOVED[args[0]]}")
+            if errors.is_terminal:
+                errors.print(f"molehunt {args[0]} is now molehunt {MOVED[args[0]]}")
+            args = [*MOVED[args[0]].split(), *args[1:]]
         return super().resolve_command(ctx, args)
