@@ -234,11 +234,11 @@ def ordered_pairs() -> list[tuple[int, int]]:
 _FULL = BadNetsPlan()
 SCALES: dict[str, BadNetsPlan] = {
     "smoke": BadNetsPlan(
-        train_limit=3000,
-        test_limit=1000,
-        baseline=_FULL.baseline.model_copy(update={"epochs": 6}),
+        train_limit=2000,
+        test_limit=500,
+        baseline=_FULL.baseline.model_copy(update={"epochs": 5}),
         all_to_all=_FULL.all_to_all.model_copy(update={"epochs": 12}),
-        pairs={"single_pixel": 3, "badnets_pattern": 2},
+        pairs={"single_pixel": 2, "badnets_pattern": 2},
         controls=1,
         shares=(0.1, 0.5),
         sweep_seeds=1,
