@@ -15,15 +15,11 @@ from molehunt.detectors._detector_file import (
 )
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._evaluation import (
-    LEAST_POWER,
     AucResult,
     Evaluation,
     NullRates,
-    VerdictCounts,
-    Verdicts,
     auc_over_shuffles,
     auc_with_interval,
-    count_verdicts,
     evaluate,
     fit_on_zoo,
     shuffled_control,
@@ -51,6 +47,7 @@ from molehunt.detectors._twin_comparison import BACKDOOR_KINDS, TwinComparison
 from molehunt.detectors._twin_readings import TwinStatistic
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
+from molehunt.detectors._verdict_counts import LEAST_POWER, VerdictCounts, Verdicts, count_verdicts
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import BaseModel, ConfigDict, Field
 from sklearn.base import clone
 
 from molehunt.arrays import Floats
 from molehunt.backdoors import Treatment
 from molehunt.detectors._base import Detector
-from molehunt.detectors._calibration import rate_interval
 from molehunt.detectors._memory import GIB
+from molehunt.detectors._verdict_counts import LEAST_POWER, Count, Verdicts, count_verdicts
 from molehunt.detectors._zoo_free import ZooFreeDetector
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.findings import Verdict, find_verdict
@@ -28,7 +27,6 @@ BOOTSTRAPS = 2000
 
 # Files are strangers': a rate of NaN would stand in verdicts.
 Share = Annotated[float, Field(ge=0, le=1)]
-Count = Annotated[int, Field(ge=0, le=10**9)]
 
 
 class AucResult(BaseModel):
@@ -54,67 +52,6 @@ class NullRates(BaseModel):
     null: str
     false_alarm_rate: Share
     detection_rate: Share
-
-
-class VerdictCounts(BaseModel):
-    """What a scan says of so many models: found backdoored, nothing can be said, clean."""
-
-    model_config = ConfigDict(frozen=True)
-
-    detected: Count
-    abstained: Count
-    passed: Count
-    of: Count
-
-    @computed_field  # type: ignore[prop-decorator]
-    @property
-    def interval(self) -> tuple[float, float]:
-        """The exact 95 % interval of the share that is called backdoored."""
-        return rate_interval(self.detected, self.of)
-
-    def __str__(self) -> str:
-        return f"{self.detected} / {self.abstained} / {self.passed}"
-
-
-def count_verdicts(verdicts: Iterable[Verdict]) -> VerdictCounts:
-    """Count verdicts: backdoored is detected, clean is passed, every other is abstained.
-
-    Examples
-    --------
-    >>> print(count_verdicts([Verdict.CLEAN, Verdict.CLEAN, Verdict.INCONCLUSIVE]))
-    0 / 1 / 2
-    """
-    counts = Counter(verdicts)
-    detected, passed = counts[Verdict.BACKDOORED], counts[Verdict.CLEAN]
-    total = counts.total()
-    return VerdictCounts(
-        detected=detected, abstained=total - detected - passed, passed=passed, of=total
-    )
-
-
-class Verdicts(BaseModel):
-    """The verdicts that a scan gives backdoored and clean models."""
-
-    model_config = ConfigDict(frozen=True)
-
-    backdoored: VerdictCounts
-    clean: VerdictCounts
-
-    def withhold_clean(self) -> Verdicts:
-        """Return the verdicts without a clean one, as of a detector that finds too little."""
-        return Verdicts(
-            backdoored=_without_passed(self.backdoored), clean=_without_passed(self.clean)
-        )
-
-
-def _without_passed(counts: VerdictCounts) -> VerdictCounts:
-    abstained = counts.abstained + counts.passed
-    return counts.model_copy(update={"abstained": abstained, "passed": 0})
-
-
-# The share of backdoored models that a detector must be known to find before what it does not
-# find counts as clean.
-LEAST_POWER = 0.8
 
 
 class Evaluation(BaseModel):
@@ -162,7 +99,7 @@ class Evaluation(BaseModel):
         """Share of the backdoored models that a scan called backdoored."""
         if self.verdicts is None:
             return self.detection_rate
-        return self.verdicts.backdoored.detected / max(1, self.verdicts.backdoored.of)
+        return self.verdicts.backdoored.share_detected
 
 
 def auc_with_interval(
@@ -284,7 +221,7 @@ def _verdicts_of(verdicts: Sequence[Verdict], backdoored: NDArray[np.bool_]) -> 
         backdoored=count_verdicts(verdicts[int(n)] for n in np.flatnonzero(backdoored)),
         clean=count_verdicts(verdicts[int(n)] for n in np.flatnonzero(~backdoored)),
     )
-    enough = counts.backdoored.detected >= LEAST_POWER * counts.backdoored.of
+    enough = counts.backdoored.share_detected >= LEAST_POWER
     return counts if enough else counts.withhold_clean()
 
 

@@ -13,6 +13,7 @@ import torch
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
+from molehunt.detectors._verdict_counts import LEAST_POWER
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
@@ -67,7 +68,7 @@ class TwinComparison(ImageDetector):
         images: ImageSet | None = None,
         twins: int = 19,
         against: Sequence[str] = BACKDOOR_KINDS,
-        min_power: float = 0.8,
+        min_power: float = LEAST_POWER,
         random_state: int = 0,
         device: str = "auto",
         cache: Path | None = None,

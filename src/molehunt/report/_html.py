@@ -20,9 +20,9 @@ from molehunt.files import write_text
 from molehunt.report._scan_context import scan_context
 from molehunt.report._words import (
     EXIT_MEANINGS,
-    count_verdicts,
     list_numbers,
     other_files,
+    tally_results,
     verdict_of,
     without_others,
 )
@@ -53,7 +53,7 @@ def write_scan_page(
         exit_code=int(code),
         exit_meaning=EXIT_MEANINGS[code],
         verdict=verdict_of(models),
-        counts=count_verdicts(models),
+        counts=tally_results(models),
         max_false_alarms=max_false_alarms,
         others=other_files(results),
         **scan_context(models, checks),

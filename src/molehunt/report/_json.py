@@ -13,7 +13,7 @@ from molehunt import __version__
 from molehunt.errors import ExitCode
 from molehunt.findings import WEAKNESSES, Finding, Status, Verdict
 from molehunt.networks import ModelCard
-from molehunt.report._words import class_name, count_verdicts, verdict_of, without_others
+from molehunt.report._words import class_name, tally_results, verdict_of, without_others
 from molehunt.scanning import ScanResult, exit_code_of
 
 # Files that are no models are listed apart.
@@ -119,7 +119,7 @@ def scan_as_json(results: Sequence[ScanResult], code: ExitCode | None = None) ->
         "molehunt": __version__,
         "exit_code": int(exit_code_of(results) if code is None else code),
         "verdict": verdict_of(models),
-        "counts": count_verdicts(models),
+        "counts": tally_results(models),
         "subjects": [_subject(result) for result in models],
         "no_models": [
             {"source": result.source, "kind": result.findings[-1].message}

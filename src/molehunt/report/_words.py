@@ -89,7 +89,7 @@ def with_status(result: ScanResult, status: Status) -> list[Finding]:
     return [item for item in result.findings if item.status is status and item.verdict is None]
 
 
-def count_verdicts(results: Sequence[ScanResult]) -> dict[Verdict, int]:
+def tally_results(results: Sequence[ScanResult]) -> dict[Verdict, int]:
     """Return how many subjects have each verdict, the gravest first; none with 0."""
     counts = Counter(result.verdict for result in results)
     return {verdict: counts[verdict] for verdict in Verdict if counts[verdict]}

@@ -6,8 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from scipy.stats import binomtest
-
+from molehunt.detectors import rate_interval
 from molehunt.findings import Verdict
 from molehunt_studies.strangers.scans import ScanRecord
 
@@ -80,8 +79,8 @@ def share(found: Sequence[int]) -> str:
     count, of = found
     if not of:
         return "-"
-    interval = binomtest(count, of).proportion_ci(0.95, "exact")
-    return f"{count} of {of} [{interval.low:.2f}, {interval.high:.2f}]"
+    low, high = rate_interval(count, of)
+    return f"{count} of {of} [{low:.2f}, {high:.2f}]"
 
 
 def parts_of(records: Sequence[ScanRecord]) -> Mapping[str, Any]:

@@ -1,0 +1,78 @@
+"""The verdicts that a scan gives many models, counted; and when finding nothing is clean."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, computed_field
+
+from molehunt.detectors._calibration import rate_interval
+from molehunt.findings import Verdict
+
+Count = Annotated[int, Field(ge=0, le=10**9)]
+# The share of backdoored models that a detector must be known to find before what it does not
+# find counts as clean.
+LEAST_POWER = 0.8
+
+
+class VerdictCounts(BaseModel):
+    """What a scan says of so many models: found backdoored, nothing can be said, clean."""
+
+    model_config = ConfigDict(frozen=True)
+
+    detected: Count
+    abstained: Count
+    passed: Count
+    of: Count
+
+    @property
+    def share_detected(self) -> float:
+        """Share that is called backdoored; 0 of no models."""
+        return self.detected / max(1, self.of)
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def interval(self) -> tuple[float, float]:
+        """The exact 95 % interval of the share that is called backdoored."""
+        return rate_interval(self.detected, self.of)
+
+    def __str__(self) -> str:
+        return f"{self.detected} / {self.abstained} / {self.passed}"
+
+
+def count_verdicts(verdicts: Iterable[Verdict]) -> VerdictCounts:
+    """Count verdicts: backdoored is detected, clean is passed, every other is abstained.
+
+    Examples
+    --------
+    >>> print(count_verdicts([Verdict.CLEAN, Verdict.CLEAN, Verdict.INCONCLUSIVE]))
+    0 / 1 / 2
+    """
+    counts = Counter(verdicts)
+    detected, passed = counts[Verdict.BACKDOORED], counts[Verdict.CLEAN]
+    total = counts.total()
+    return VerdictCounts(
+        detected=detected, abstained=total - detected - passed, passed=passed, of=total
+    )
+
+
+class Verdicts(BaseModel):
+    """The verdicts that a scan gives backdoored and clean models."""
+
+    model_config = ConfigDict(frozen=True)
+
+    backdoored: VerdictCounts
+    clean: VerdictCounts
+
+    def withhold_clean(self) -> Verdicts:
+        """Return the verdicts without a clean one, as of a detector that finds too little."""
+        return Verdicts(
+            backdoored=_without_passed(self.backdoored), clean=_without_passed(self.clean)
+        )
+
+
+def _without_passed(counts: VerdictCounts) -> VerdictCounts:
+    abstained = counts.abstained + counts.passed
+    return counts.model_copy(update={"abstained": abstained, "passed": 0})
