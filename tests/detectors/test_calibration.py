@@ -23,13 +23,13 @@ from molehunt.detectors import (
     fit_on_zoo,
     load_detector,
     models_needed,
-    rate_interval,
     save_detector,
     shuffled_control,
     shuffled_labels,
 )
 from molehunt.errors import InvalidRequestError
 from molehunt.findings import Finding, Status
+from molehunt.rates import rate_interval
 from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.zoo import Split, Zoo
 

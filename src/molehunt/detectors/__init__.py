@@ -5,7 +5,6 @@ from molehunt.detectors._calibration import (
     conformal_p_values,
     conformal_threshold,
     models_needed,
-    rate_interval,
 )
 from molehunt.detectors._conformance import ConformanceCheck, conformance_checks
 from molehunt.detectors._detector_file import (
@@ -99,7 +98,6 @@ __all__ = [
     "models_needed",
     "name_of",
     "new_detector",
-    "rate_interval",
     "register_detector",
     "save_detector",
     "shuffled_control",

@@ -6,7 +6,6 @@ import math
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincinv
 
 from molehunt.arrays import Floats
 
@@ -49,20 +48,3 @@ def models_needed(max_false_alarms: float) -> int:
     (19, 99)
     """
     return math.ceil(1 / max_false_alarms - 1e-9) - 1
-
-
-def rate_interval(hits: int, of: int) -> tuple[float, float]:
-    """Return the exact 95 % interval of a rate that was seen in `hits` of so many models.
-
-    By Clopper and Pearson (1934); of no models it is 0 to 1.
-
-    Examples
-    --------
-    >>> low, high = rate_interval(2, 36)
-    >>> round(low, 3), round(high, 3)
-    (0.007, 0.187)
-    """
-    hits = min(hits, of)  # a file of a stranger says what it likes
-    low = float(betaincinv(hits, of - hits + 1, 0.025)) if hits > 0 else 0.0
-    high = float(betaincinv(hits + 1, of - hits, 0.975)) if hits < of else 1.0
-    return low, high

@@ -8,8 +8,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
-from molehunt.detectors._calibration import rate_interval
 from molehunt.findings import Verdict
+from molehunt.rates import rate_interval
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
 # The share of backdoored models that a detector must be known to find before what it does not

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from molehunt.detectors import rate_interval
 from molehunt.findings import Verdict
+from molehunt.rates import rate_interval
 from molehunt_studies.strangers.scans import ScanRecord
 
 # A backdoor that works less often did not take, and is counted nowhere.
