@@ -1,5 +1,6 @@
-"""Attacks on a trained model: searches for universal triggers."""
+"""Attacks on a trained model: evasion, and searches for universal triggers."""
 
+from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
 from molehunt.attacks._trigger_search import (
     Masks,
     Patches,
@@ -11,11 +12,16 @@ from molehunt.attacks._trigger_search import (
 )
 
 __all__ = [
+    "Evaded",
+    "EvasionAttack",
     "Masks",
+    "Norm",
     "Patches",
     "Tasks",
     "check_search_settings",
+    "evade",
     "pools_of",
     "search_masks",
     "search_patches",
+    "to_bytes",
 ]

@@ -13,11 +13,13 @@ from molehunt.networks._classifier import (
 )
 from molehunt.networks._conv_stack import blocked_layout
 from molehunt.networks._device import Precision, autocast_of, bfloat16_helps, pick_device
+from molehunt.networks._estimator import wrap_estimator
 from molehunt.networks._fast import LogitsOfPixels, fast_logits
 from molehunt.networks._folding import fold_batch_norm
 from molehunt.networks._logits import logits_of
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._outputs import choose_output, logits_in
+from molehunt.networks._queried import BudgetSpentError, Queried, Reveals
 from molehunt.networks._recognise import recognise
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network, check_buildable
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
@@ -30,12 +32,15 @@ __all__ = [
     "AnswerKind",
     "Answers",
     "BlackBox",
+    "BudgetSpentError",
     "Classifier",
     "DormantUnits",
     "InputContract",
     "LogitsOfPixels",
     "ModelCard",
     "Precision",
+    "Queried",
+    "Reveals",
     "StackedState",
     "Taken",
     "UnitKind",
@@ -64,6 +69,7 @@ __all__ = [
     "save_model",
     "save_with_card",
     "stack_models",
+    "wrap_estimator",
     "zf_channels",
     "zf_features",
 ]

@@ -6,6 +6,7 @@ from molehunt.scanning._contract_check import check_contract
 from molehunt.scanning._detector_check import DetectorCheck
 from molehunt.scanning._front import USUAL, USUAL_WITH_IMAGES, pick_checks, scan
 from molehunt.scanning._limits import Limits
+from molehunt.scanning._open_model import open_model
 from molehunt.scanning._opening import name_of
 from molehunt.scanning._result import ScanResult, exit_code_of
 from molehunt.scanning._scan import report_unfinished, scan_subjects
@@ -27,6 +28,7 @@ __all__ = [
     "find_candidates",
     "name_of",
     "new_check",
+    "open_model",
     "pick_checks",
     "report_unfinished",
     "scan",

@@ -1,0 +1,95 @@
+"""A stranger's file or endpoint as one model, for what is no scan."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+from molehunt.errors import (
+    CodeNotTrustedError,
+    InvalidRequestError,
+    UnreadableFileError,
+    UnsafeFileError,
+    UnsuitableSubjectError,
+    mismatch,
+)
+from molehunt.findings import UNSAFE_SERIALIZATION, WRONG_CONTRACT, Status
+from molehunt.images import ImageSet
+from molehunt.networks import Classifier, pick_device
+from molehunt.scanning._opening import name_of, open_source
+from molehunt.scanning._walk import Candidate
+from molehunt.subjects import Endpoint, Opening
+
+_FINE = (Status.CLEAR, Status.NOT_RUN)
+
+
+def open_model(
+    source: str | Path | Endpoint,
+    *,
+    opening: Opening | None = None,
+    clean: ImageSet | None = None,
+    device: str = "cpu",
+) -> Classifier:
+    """Open one model as a scan does: copied, inspected, and nothing in the file executed.
+
+    It is opened in this process, without a scan's limits on memory and time: scan a file
+    first that may be built to exhaust them.
+
+    Parameters
+    ----------
+    source : path, URL of an endpoint, or Endpoint
+        A file of any format that `scan` opens.
+    opening : Opening, optional
+        The input contract as you state it, and which set of weights or output is meant.
+    clean : ImageSet, optional
+        Labelled clean images; a contract that they contradict is refused.
+    device : str
+        "auto", "cpu", "cuda" or "cuda:N".
+
+    Raises
+    ------
+    UnsafeFileError, CodeNotTrustedError
+        If loading the file would run code; it was not loaded.
+    UnreadableFileError
+        If the file is no model of a known format, or damaged.
+    InvalidRequestError
+        If the input contract is incomplete or wrong, or one of several sets of weights must be
+        named.
+
+    Examples
+    --------
+    >>> import molehunt
+    >>> digits = molehunt.load_images("digits", size=12)
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = molehunt.build_classifier("vgg", digits.train, arguments=vgg, seed=0)
+    >>> molehunt.save_model(model, "model.safetensors")
+    >>> open_model("model.safetensors").card.input_shape
+    (1, 12, 12)
+    """
+    opening = opening or Opening()
+    if isinstance(source, str) and source.startswith(
+        ("http://", "https://", "grpc://", "grpcs://")
+    ):
+        source = Endpoint(source)
+    found = source if isinstance(source, Endpoint) else Candidate(Path(source))
+    with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
+        subject = open_source(found, opening, clean, Path(folder))
+    name = name_of(found)
+    for finding in subject.findings:
+        if finding.status in _FINE or finding.check == "answers":
+            continue
+        message = finding.message if name in finding.message else f"{name}: {finding.message}"
+        if finding.weakness is UNSAFE_SERIALIZATION:
+            unsafe = finding.status is Status.FOUND
+            raise (UnsafeFileError if unsafe else CodeNotTrustedError)(message)
+        if finding.weakness is WRONG_CONTRACT:
+            raise InvalidRequestError(message)
+        if finding.status is not Status.INCONCLUSIVE:
+            raise UnreadableFileError(message)
+    if len(subject.models) > 1:
+        allowed = f"one of {', '.join(subject.models)} (`weights`)"
+        raise InvalidRequestError(mismatch(f"{name}: sets of weights", allowed, "all of them"))
+    if not subject.models:
+        raise UnsuitableSubjectError(f"{name}: no model was found in it")
+    (model,) = subject.models.values()
+    return model.to(pick_device(device)).freeze()
