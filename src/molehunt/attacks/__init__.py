@@ -1,6 +1,7 @@
-"""Attacks on a trained model: evasion, and searches for universal triggers."""
+"""Attacks: evasion, searches for universal triggers, poison for support vector machines."""
 
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._trigger_search import (
     Masks,
     Patches,
@@ -17,6 +18,8 @@ __all__ = [
     "Masks",
     "Norm",
     "Patches",
+    "SvmPoison",
+    "SvmPoisoning",
     "Tasks",
     "check_search_settings",
     "evade",
