@@ -122,9 +122,7 @@ def test_a_class_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("squash", [False, True])
-@pytest.mark.parametrize(
-    "stated", [{"classes": 1}, {}, {"classes": 1, "class_names": ["no", "yes"]}]
-)
+@pytest.mark.parametrize("stated", [{"classes": 1}, {"classes": 1, "class_names": ["no", "yes"]}])
 def test_a_single_output_decides_between_two_classes(
     squash: bool, stated: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -81,9 +81,11 @@ def _image_shape(sides: Sequence[int]) -> tuple[int, int, int] | None:
 
 
 def _classes(outputs: Sequence[Sequence[int]]) -> dict[str, Any]:
-    """Return the width of the one output that is a row an image."""
+    """Return the width of the one output that is a row, or a number, an image."""
     widths = [sides[1] for sides in outputs if len(sides) == 2]
-    return {"classes": widths[0]} if len(widths) == 1 and widths[0] > 1 else {}
+    if len(outputs) == 1 and len(outputs[0]) == 1:
+        widths = [1]
+    return {"classes": widths[0]} if len(widths) == 1 and widths[0] > 0 else {}
 
 
 def _parse_names(text: str) -> tuple[str, ...]:

@@ -61,5 +61,6 @@ def _outputs_of(network: nn.Module, input_shape: tuple[int, int, int]) -> int | 
             answer = network.eval()(torch.empty(2, *input_shape, device="meta"))
     except Exception:  # a class of the user's own may need values
         return None
-    is_row = isinstance(answer, Tensor) and answer.ndim == 2 and answer.shape[0] == 2
-    return int(answer.shape[1]) if is_row else None
+    if not isinstance(answer, Tensor) or answer.ndim not in (1, 2) or answer.shape[0] != 2:
+        return None
+    return int(answer.shape[1]) if answer.ndim == 2 else 1

@@ -32,6 +32,7 @@ from molehunt.subjects._onnx import open_onnx
 from molehunt.subjects._runtimes import open_exported
 from molehunt.subjects._sandbox import open_trusted
 from molehunt.subjects._shards import is_index, looks_like_part, read_shards
+from molehunt.subjects._single_output import check_outputs
 from molehunt.subjects._weights import open_weights, read_tensors
 
 _PICKLED = {FileFormat.TORCH_ZIP, FileFormat.TORCH_LEGACY}
@@ -161,6 +162,7 @@ def _open_code(path: Path, form: FileFormat, opening: Opening) -> Opened:
     kind, name = "pickle", "pickled module"
     if form is FileFormat.TORCHSCRIPT:
         kind = name = form.value
+    check_outputs(opening.contract, opening.contract, is_graph=True)
     card = opening.contract.card(architecture=name)
     model = open_trusted(path, card, kind, opening.output)
     return Opened({"": model}, _BY_USER)
@@ -202,6 +204,7 @@ def _open_bare(path: Path, tensors: Node, opening: Opening, neighbours: Path | N
     if contract.architecture is None and transformer is not None:
         got = f"{printable(transformer, 80)} of transformers, in config.json"
         raise InvalidRequestError(mismatch("architecture", f"{ALLOWED} (`architecture`)", got))
+    check_outputs(contract, opening.contract, is_graph=False)
     models, remarks, unjudged = open_weights(
         path, tensors, contract.card(), classes=contract.classes, weights=opening.weights
     )
@@ -215,6 +218,7 @@ def _open_graph(path: Path, form: FileFormat, opening: Opening, neighbours: Path
         [lambda _: claims_of_graph(path, form), lambda _: claims_beside(neighbours)],
         needs_network=False,
     )
+    check_outputs(contract, opening.contract, is_graph=True)
     # It brings its own network, whatever the files beside it call theirs.
     contract = contract.model_copy(update={"architecture": opening.contract.architecture})
     card = contract.card(architecture=form.value)
