@@ -1,7 +1,15 @@
 """Attacks: evasion, searches for universal triggers, poison for support vector machines."""
 
+from molehunt.attacks._approximate_backward import (
+    Approximable,
+    Approximation,
+    approximate_backward,
+)
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
+from molehunt.attacks._random_search import RandomPoints, RandomSquares
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
+from molehunt.attacks._transferred import Transferred
 from molehunt.attacks._trigger_search import (
     Masks,
     Patches,
@@ -11,18 +19,36 @@ from molehunt.attacks._trigger_search import (
     search_masks,
     search_patches,
 )
+from molehunt.attacks._warning_signs import (
+    Robustness,
+    Sign,
+    WarningSigns,
+    find_warning_signs,
+)
 
 __all__ = [
+    "Approximable",
+    "Approximation",
     "Evaded",
     "EvasionAttack",
+    "Loss",
     "Masks",
     "Norm",
     "Patches",
+    "ProjectedGradient",
+    "RandomPoints",
+    "RandomSquares",
+    "Robustness",
+    "Sign",
     "SvmPoison",
     "SvmPoisoning",
     "Tasks",
+    "Transferred",
+    "WarningSigns",
+    "approximate_backward",
     "check_search_settings",
     "evade",
+    "find_warning_signs",
     "pools_of",
     "search_masks",
     "search_patches",
