@@ -8,6 +8,7 @@ from molehunt.attacks._approximate_backward import (
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
 from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
 from molehunt.attacks._random_search import RandomPoints, RandomSquares
+from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._transferred import Transferred
 from molehunt.attacks._trigger_search import (
@@ -27,8 +28,10 @@ from molehunt.attacks._warning_signs import (
 )
 
 __all__ = [
+    "ATTACKS",
     "Approximable",
     "Approximation",
+    "AttackKind",
     "Evaded",
     "EvasionAttack",
     "Loss",
@@ -49,6 +52,7 @@ __all__ = [
     "check_search_settings",
     "evade",
     "find_warning_signs",
+    "new_attack",
     "pools_of",
     "search_masks",
     "search_patches",

@@ -10,7 +10,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, mismatch
+from molehunt.errors import (
+    InvalidRequestError,
+    MolehuntError,
+    UnsuitableSubjectError,
+    mismatch,
+)
 from molehunt.images import ImageSet
 from molehunt.networks import BudgetSpentError, Queried, Reveals
 from molehunt.progress import Progress, silent
@@ -84,6 +89,11 @@ class EvasionAttack(Protocol):
             What each image shall be taken for; without it any error will do.
         generator : torch.Generator
             Of all random draws.
+
+        Raises
+        ------
+        BudgetSpentError
+            If the budget ran out; its `found` are the changed images until then, if any.
         """
         ...
 
@@ -202,7 +212,8 @@ def evade(
     """Attack images, save them with 8 bits, and measure what the model takes those for.
 
     Only images are attacked that the model gets right and does not take for the target. A
-    budget that runs out ends the attack with the batches that were finished.
+    budget that runs out, or an answer that is not finite, ends the attack with what was found
+    until then.
 
     Parameters
     ----------
@@ -224,7 +235,7 @@ def evade(
     InvalidRequestError
         If images, targets or the attack's radius do not fit.
     UnsuitableSubjectError
-        If the target reveals too little, or its answers are not finite.
+        If the target reveals too little, or its first answers are not finite.
     """
     _check(target, clean, attack, targets)
     before = target.judge(clean.images).cpu()
@@ -237,8 +248,9 @@ def evade(
     for number, part in enumerate(places.split(batch_size)):  # type: ignore[no-untyped-call]
         originals = clean.images[part]
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
+        stop: MolehuntError | None = None
         try:
-            found = attack.perturb(
+            found: Tensor | None = attack.perturb(
                 target,
                 originals.float().div_(255),
                 clean.labels[part],
@@ -246,11 +258,20 @@ def evade(
                 generator,
             )
         except BudgetSpentError as error:
-            note = f"{error}; {int(attacked.sum())} of {len(places)} images were attacked"
+            stop, found = error, error.found
+        except UnsuitableSubjectError as error:
+            if not bool(attacked.any()):
+                raise
+            stop, found = error, None
+        if stop is not None:
+            done = int(attacked.sum())
+            note = f"{stop}; {done} of {len(places)} images were attacked to the end"
+        if found is not None:
+            changed[part] = to_bytes(found.cpu(), originals, attack.norm, attack.epsilon)
+            attacked[part] = True
+            progress(int(attacked.sum()), len(places))
+        if stop is not None:
             break
-        changed[part] = to_bytes(found.cpu(), originals, attack.norm, attack.epsilon)
-        attacked[part] = True
-        progress(int(attacked.sum()), len(places))
     return Evaded(
         clean.images,
         changed,

@@ -38,7 +38,15 @@ class Reveals(StrEnum):
 
 
 class BudgetSpentError(MolehuntError):
-    """A question to a target that has no queries left; it was not asked."""
+    """A question to a target that has no queries left; it was not asked.
+
+    Attributes
+    ----------
+    found : Tensor, optional
+        Changed images that the attack had until then, set by the attack.
+    """
+
+    found: Tensor | None = None
 
 
 class Queried:
