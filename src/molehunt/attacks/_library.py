@@ -115,7 +115,9 @@ def _check_gradients(gradients: Tensor) -> Tensor:
             "the model's gradients are not finite (NaN or infinity): an attack that follows them "
             "means nothing; attack its confidences or its labels"
         )
-    return gradients.masked_fill(lost.view(-1, 1, 1, 1), 0) if bool(lost.any()) else gradients
+    if bool(lost.any()):
+        gradients = gradients.masked_fill(lost.view(-1, 1, 1, 1), 0)
+    return gradients.contiguous()  # libraries call view() on them
 
 
 def settle(

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from molehunt.attacks import _foolbox
+from molehunt.attacks._autoattack import AutoAttack
 from molehunt.attacks._evasion import EvasionAttack, Norm
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Reveals
@@ -29,12 +30,15 @@ class AttackKind:
     bounded : bool
         Whether it needs an `epsilon`; else it looks for the smallest change, and an `epsilon`
         only says which changes are small enough.
+    targeted : bool
+        Whether it can make a model take images for a class that is wanted.
     """
 
     make: Callable[..., EvasionAttack]
     needs: Reveals
     norms: tuple[Norm, ...]
     bounded: bool = False
+    targeted: bool = True
 
 
 def _of_foolbox(name: str) -> AttackKind:
@@ -56,6 +60,9 @@ def _of_foolbox(name: str) -> AttackKind:
 # A new attack is a line here: `tests/attacks/test_attack_kinds.py` then runs over it.
 ATTACKS: dict[str, AttackKind] = {
     **{name: _of_foolbox(name) for name in _foolbox.RECIPES},
+    "autoattack": AttackKind(
+        AutoAttack, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True, targeted=False
+    ),
 }
 
 
