@@ -1,12 +1,34 @@
-"""Defences: what makes a backdoored model harmless."""
+"""Defences: repair of backdoors, and wrappers that hide what a model does and do not hold."""
 
+from molehunt.defences._active_dropout import drop_at_test_time
+from molehunt.defences._bit_depth import BitDepth
+from molehunt.defences._changed_logits import OutputNoise, ScaledLogits
+from molehunt.defences._defended import Defended
+from molehunt.defences._distillation import DefensiveDistillation
 from molehunt.defences._fine_pruning import TUNING, Repair, fine_prune, trigger_success
+from molehunt.defences._fractal import FractalLayer
+from molehunt.defences._jpeg import JpegCompression
 from molehunt.defences._measured_repair import MeasuredRepair, repair
+from molehunt.defences._random_inputs import RandomFeatures, RandomResizing
+from molehunt.defences._thermometer import ThermometerCode
+from molehunt.defences._total_variation import TotalVariation
 
 __all__ = [
     "TUNING",
+    "BitDepth",
+    "Defended",
+    "DefensiveDistillation",
+    "FractalLayer",
+    "JpegCompression",
     "MeasuredRepair",
+    "OutputNoise",
+    "RandomFeatures",
+    "RandomResizing",
     "Repair",
+    "ScaledLogits",
+    "ThermometerCode",
+    "TotalVariation",
+    "drop_at_test_time",
     "fine_prune",
     "repair",
     "trigger_success",
