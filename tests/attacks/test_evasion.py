@@ -72,6 +72,16 @@ def test_only_images_that_the_model_gets_right_are_attacked(model: Classifier) -
     assert torch.equal(result.images[~right], TEST.images[~right])
 
 
+def test_where_the_model_is_always_wrong_nothing_is_attacked(model: Classifier) -> None:
+    predictions = model(TEST.pixels()).argmax(1)
+    shown = ImageSet(TEST.images, (predictions + 1) % 10, TEST.class_names)
+    target = Queried(model, reveals=Reveals.WEIGHTS)
+    result = evade(target, shown, Step())
+    assert target.queries == 0
+    assert not bool(result.attacked.any())
+    assert torch.equal(result.images, TEST.images)
+
+
 def test_a_target_is_reached_or_it_is_no_success(model: Classifier) -> None:
     targets = torch.full((60,), 3)
     result = evade(Queried(model, reveals=Reveals.WEIGHTS), TEST, Step(), targets=targets)

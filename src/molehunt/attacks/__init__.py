@@ -6,10 +6,14 @@ from molehunt.attacks._approximate_backward import (
     approximate_backward,
 )
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._masked import Masked
+from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
+from molehunt.attacks._printing import nearest_colours, printable_palette
 from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
 from molehunt.attacks._random_search import RandomPoints, RandomSquares
 from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
+from molehunt.attacks._swarm import Swarm
 from molehunt.attacks._transferred import Transferred
 from molehunt.attacks._trigger_search import (
     Masks,
@@ -20,12 +24,14 @@ from molehunt.attacks._trigger_search import (
     search_masks,
     search_patches,
 )
+from molehunt.attacks._views import Seen, Views
 from molehunt.attacks._warning_signs import (
     Robustness,
     Sign,
     WarningSigns,
     find_warning_signs,
 )
+from molehunt.attacks._worn import RandomColours, Worn
 
 __all__ = [
     "ATTACKS",
@@ -35,25 +41,37 @@ __all__ = [
     "Evaded",
     "EvasionAttack",
     "Loss",
+    "Masked",
     "Masks",
     "Norm",
     "Patches",
     "ProjectedGradient",
+    "RandomColours",
     "RandomPoints",
     "RandomSquares",
     "Robustness",
+    "Seen",
     "Sign",
     "SvmPoison",
     "SvmPoisoning",
+    "Swarm",
     "Tasks",
     "Transferred",
+    "Views",
     "WarningSigns",
+    "Worn",
     "approximate_backward",
+    "check_mask",
     "check_search_settings",
+    "draw_eyeglasses",
+    "draw_sticker",
     "evade",
     "find_warning_signs",
+    "nearest_colours",
     "new_attack",
     "pools_of",
+    "printable_palette",
+    "read_mask",
     "search_masks",
     "search_patches",
     "to_bytes",

@@ -245,7 +245,9 @@ def evade(
     changed, attacked = clean.images.clone(), torch.zeros(len(clean), dtype=torch.bool)
     places, note = eligible.nonzero().flatten(), ""
     queries, start = target.queries, time.perf_counter()
-    for number, part in enumerate(places.split(batch_size)):  # type: ignore[no-untyped-call]
+    # Of nothing, `split` makes one empty batch.
+    parts = places.split(batch_size) if len(places) else ()  # type: ignore[no-untyped-call]
+    for number, part in enumerate(parts):
         originals = clean.images[part]
         generator = torch.Generator().manual_seed(seed * 1_000_003 + number)
         stop: MolehuntError | None = None
