@@ -26,6 +26,8 @@ from molehunt.networks._zf import LocalResponseNorm
 
 ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),
+    ("mlp", {"hidden": [8, 8]}, (3, 8, 8)),
+    ("mlp", {"hidden": []}, (1, 8, 8)),
     ("vgg", {"width": 4, "stages": [1, 2]}, (1, 12, 12)),
     ("vgg", {"width": 4, "stages": [1], "batch_norm": False, "dropout": 0.2}, (3, 16, 16)),
     ("stn-vgg", {"width": 4, "stages": [1, 1]}, (3, 32, 32)),
@@ -174,7 +176,7 @@ def test_the_card_normalises(digits: TrainTest) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgq", {}, "expected badnets-mnist, vgg"),
+        ("vgq", {}, "expected badnets-mnist, mlp, vgg"),
         ("torchvision:resnet17", {}, "torchvision classifier"),
         ("vgg", {"depth": 3}, "depth"),
         ("vgg", {"width": 0}, "width"),
@@ -184,6 +186,7 @@ def test_the_card_normalises(digits: TrainTest) -> None:
         ("zf", {"width": 10**9}, "width"),
         ("zf", {"hidden": 0}, "hidden"),
         ("badnets-mnist", {}, "at least 16 pixels"),
+        ("mlp", {"hidden": [8, 0]}, "hidden units of mlp: expected 1 or more"),
     ],
 )
 def test_impossible_networks_are_refused(name, arguments, message) -> None:

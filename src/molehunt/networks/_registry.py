@@ -13,12 +13,14 @@ from molehunt.images import ImageSet
 from molehunt.networks._badnets import BadNetsMnist
 from molehunt.networks._bounded import bounded_building
 from molehunt.networks._classifier import Classifier, ModelCard
+from molehunt.networks._mlp import Mlp
 from molehunt.networks._resnet import ResNet
 from molehunt.networks._vgg import StnVgg, Vgg
 from molehunt.networks._zf import Zf
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "badnets-mnist": BadNetsMnist,
+    "mlp": Mlp,
     "vgg": Vgg,
     "stn-vgg": StnVgg,
     "resnet": ResNet,
