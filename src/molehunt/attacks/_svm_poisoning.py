@@ -55,9 +55,9 @@ class SvmPoisoning:
     conditions (paper, section 3); the moving point is itself one of the support vectors that
     they hold for.
 
-    Deviations from the paper: steps get shorter, in place of a fixed length; of all places on
-    the way the one with the largest loss is taken, in place of the last; points stay in [0, 1]
-    and are rounded, so that they can be images.
+    Deviations from the paper: steps get shorter, in place of a fixed length; a point that lost
+    half of what it had won goes back to its best place, which is also the one that is taken in
+    the end; points stay in [0, 1] and are rounded, so that they can be images.
 
     Parameters
     ----------
@@ -96,8 +96,8 @@ class SvmPoisoning:
     kernel: Literal["linear", "rbf"] = "linear"
     C: float = 1.0
     gamma: float | None = None
-    steps: int = 60
-    step: float = 0.1
+    steps: int = 100
+    step: float = 0.05
     last_step: float = 0.004
     levels: int | None = 255
 
@@ -163,17 +163,20 @@ class SvmPoisoning:
 
     def _climb(self, machine: _Machine) -> Floats:
         """Return the place of the largest loss that the last point reaches."""
-        place: Floats
-        diagonal = np.sqrt(machine.points.shape[1])
-        best, place = machine.loss, machine.points[-1].copy()
+        first = best = machine.loss
+        place: Floats = machine.points[-1].copy()
+        diagonal = np.sqrt(len(place))
         for length in np.geomspace(self.step, self.last_step, self.steps) * diagonal:
-            here, slope = machine.points[-1], machine.slope()
-            # At a wall, the way along it.
+            slope = machine.slope()
+            # The way goes down, too, but not for long; beyond the margin no point has a slope.
+            if not slope.any() or machine.loss < (first + best) / 2:
+                machine.move(place)
+                slope = machine.slope()
+            here = machine.points[-1]
             slope[((here <= 0) & (slope < 0)) | ((here >= 1) & (slope > 0))] = 0
-            steepness = np.linalg.norm(slope)
-            if not steepness:
+            if not slope.any():
                 break
-            machine.move(np.clip(here + length * slope / steepness, 0, 1))
+            machine.move(np.clip(here + length * slope / np.linalg.norm(slope), 0, 1))
             if machine.loss > best:
                 best, place = machine.loss, machine.points[-1].copy()
         if self.levels is not None:

@@ -1,4 +1,4 @@
-"""Defences: repair of backdoors, and wrappers that hide what a model does and do not hold."""
+"""Defences: repair, filters of training points, and wrappers that hide what a model does."""
 
 from molehunt.defences._active_dropout import drop_at_test_time
 from molehunt.defences._bit_depth import BitDepth
@@ -9,9 +9,12 @@ from molehunt.defences._fine_pruning import TUNING, Repair, fine_prune, trigger_
 from molehunt.defences._fractal import FractalLayer
 from molehunt.defences._jpeg import JpegCompression
 from molehunt.defences._measured_repair import MeasuredRepair, repair
+from molehunt.defences._neighbour_labels import relabel_by_neighbours
 from molehunt.defences._random_inputs import RandomFeatures, RandomResizing
+from molehunt.defences._roni import reject_negative_impact
 from molehunt.defences._thermometer import ThermometerCode
 from molehunt.defences._total_variation import TotalVariation
+from molehunt.defences._trimmed_loss import trim_losses
 
 __all__ = [
     "TUNING",
@@ -30,6 +33,9 @@ __all__ = [
     "TotalVariation",
     "drop_at_test_time",
     "fine_prune",
+    "reject_negative_impact",
+    "relabel_by_neighbours",
     "repair",
     "trigger_success",
+    "trim_losses",
 ]
