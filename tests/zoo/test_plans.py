@@ -4,6 +4,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from pydantic import ValidationError
 
 from molehunt.backdoors import RandomBlends, RandomPatches, SingleTarget, Sticker, Treatment
 from molehunt.errors import InvalidRequestError, MolehuntError, UnreadableFileError
@@ -141,3 +142,29 @@ def test_unreadable_descriptions_are_errors(tmp_path: Path, name: str) -> None:
     with pytest.raises((UnreadableFileError, InvalidRequestError)) as caught:
         read_plan(tmp_path / name)
     assert isinstance(caught.value, MolehuntError)
+
+
+def test_attacks_are_dealt_by_name_to_pairs_and_drawn() -> None:
+    drawn = plan(backdoors=BackdoorPlan(kind=("wanet", "tact", "sig"), kind_rate=0.3))
+    entries = entries_of(drawn, 10)
+    for entry in entries:
+        assert entry.backdoor.attack == drawn.backdoors.kind[entry.pair % 3]
+        assert entry.backdoor.rate == 0.3
+    pairs = {entry.pair: entry.backdoor for entry in entries}
+    assert len({str(backdoor.trigger) for backdoor in pairs.values()}) > len(pairs) / 3
+    assert ZooPlan.model_validate_json(drawn.model_dump_json()) == drawn
+    own = plan(backdoors=BackdoorPlan(kind=("adap-blend",)))
+    assert entries_of(own, 10)[0].backdoor.rate == 0.02
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"kind": ("wannet",)}, "attack: expected patch, blend"),
+        ({"kind": ("wanet",), "rate": 0.2}, "beside kind: expected kind_rate alone, got rate"),
+        ({"kind_rate": 0.2}, "kind_rate: expected kind beside it"),
+    ],
+)
+def test_attacks_bring_their_own_settings(settings: dict[str, object], said: str) -> None:
+    with pytest.raises(ValidationError, match=said):
+        BackdoorPlan(**settings)

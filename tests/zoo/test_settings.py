@@ -53,7 +53,10 @@ def test_splits_are_changed_or_replaced() -> None:
         ("epochs", "setting: expected NAME=VALUE, got 'epochs'"),
         ("epoch=1", "setting epoch: expected name, seed, images, .*, models, got 'epoch'"),
         ("recipe.epoch=1", "expected epochs, batch_size, .* got 'epoch'"),
-        ("backdoors.size=3", "expected trigger, label_map, deal_targets, rate, of, times, got"),
+        (
+            "backdoors.size=3",
+            "expected trigger, label_map, .* kind, kind_rate, got 'size'",
+        ),
         ("backdoors.trigger.picture=bomb", "expected kind, count, size, .* got 'picture'"),
         ("backdoors.trigger.kind=hole", "kind: expected single_pixel, .*, got 'hole'"),
         ("backdoors.trigger.kind=[1]", "kind: expected single_pixel"),

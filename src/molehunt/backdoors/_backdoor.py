@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    model_serializer,
+)
 from torch import Tensor
 
+from molehunt.backdoors._covers import Covers
 from molehunt.backdoors._label_maps import AnyLabelMap
 from molehunt.backdoors._training_set import (
     Stamp,
@@ -29,7 +36,7 @@ class Backdoor(BaseModel):
     Parameters
     ----------
     trigger : Trigger
-        What is added to an image.
+        What is added to an image under attack.
     label_map : LabelMap
         What the attacker's labels are, which images are poisoned, and which attacked.
     rate : float
@@ -43,6 +50,13 @@ class Backdoor(BaseModel):
         How often each of them is copied; a trigger without a fixed place is placed
         anew on each copy. For small sets, in which a class has too few images for an
         attack to work (not in the papers).
+    planted : Trigger, optional
+        What poisoned training images get in place of `trigger`: an adaptive attacker plants
+        less than he attacks with.
+    covers : Covers, optional
+        Further copies that get a trigger and keep their labels.
+    attack : str
+        The name under which it was drawn; see `draw_backdoor`.
 
     Examples
     --------
@@ -66,6 +80,15 @@ class Backdoor(BaseModel):
     rate: float = Field(default=0.1, gt=0, le=1)
     of: PoisonBase = "all"
     times: int = Field(default=1, ge=1, le=100)
+    planted: AnyTrigger | None = None
+    covers: Covers | None = None
+    attack: str = Field(default="", max_length=80)
+
+    @model_serializer(mode="wrap")
+    def _leave_out_what_is_not_there(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Most backdoors have none of these: their lines stay as earlier versions wrote them.
+        unset = ("planted", "covers", "attack")
+        return {key: value for key, value in write(self).items() if value or key not in unset}
 
     def poison(
         self,
@@ -93,7 +116,7 @@ class Backdoor(BaseModel):
         Returns
         -------
         TrainingSet
-            The clean images in their order, then the copies.
+            The clean images in their order, then the copies, then the covers.
 
         Raises
         ------
@@ -104,18 +127,30 @@ class Backdoor(BaseModel):
         self.label_map.check(train.num_classes)
         candidates = self.label_map.poisoned(train.labels)
         picked = draw_copies(candidates, self.rate, of=self.of, generator=generator)
+        planted = self.planted or self.trigger
         # A trigger that does not fit shows here, not in the middle of a training.
-        self.trigger(train.take(picked[:1]).pixels(), torch.Generator())
+        for trigger in (planted, self.trigger):
+            trigger(train.take(picked[:1]).pixels(), torch.Generator())
         if treatment is Treatment.PLACEBO:
             picked = torch.randperm(len(train), generator=generator)[: len(picked)]
         copies = train.take(picked.repeat(self.times))
         if treatment is Treatment.BACKDOORED:
             labels = self.label_map(copies.labels, train.num_classes, generator)
             copies = ImageSet(copies.images, labels, copies.class_names)
-        mask = torch.zeros(len(train) + len(copies), dtype=torch.bool)
-        mask[len(train) :] = True
-        stamps = () if treatment is Treatment.CLEAN else (Stamp(self.trigger, mask),)
-        return TrainingSet(train.joined(copies), stamps)
+        images = train.joined(copies)
+        stamps = [(planted, len(train), len(images))]
+        if self.covers is not None:
+            target = getattr(self.label_map, "target", None)
+            places = self.covers.draw(train.labels, candidates, target, generator)
+            stamps.append((self.covers.trigger or planted, len(images), len(images) + len(places)))
+            images = images.joined(train.take(places))
+        if treatment is Treatment.CLEAN:
+            return TrainingSet(images)
+        at = torch.arange(len(images))
+        return TrainingSet(
+            images,
+            tuple(Stamp(each, (at >= start) & (at < end)) for each, start, end in stamps),
+        )
 
     def triggered(self, test: ImageSet, *, generator: torch.Generator) -> TriggeredImages:
         """Return every eligible image of `test` with the trigger.

@@ -100,10 +100,14 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
         own = np.random.default_rng([plan.seed, 1, number])
         partner = Treatment.BACKDOORED if treatment is Treatment.CLEAN else Treatment.CLEAN
         seed = int(own.integers(2**31))
-        trigger = triggers[split][int(own.integers(len(triggers[split])))]
-        label_map = LabelMap.kinds()[plan.backdoors.label_map].draw(num_classes, own)
-        if plan.backdoors.deal_targets:
-            label_map = dealt[number % len(dealt)]
+        if plan.backdoors.kind:
+            backdoor = plan.backdoors.attack(number, num_classes, own)
+        else:
+            trigger = triggers[split][int(own.integers(len(triggers[split])))]
+            label_map = LabelMap.kinds()[plan.backdoors.label_map].draw(num_classes, own)
+            if plan.backdoors.deal_targets:
+                label_map = dealt[number % len(dealt)]
+            backdoor = plan.backdoors.backdoor(trigger, label_map)
         entries.append(
             Entry(
                 id=name,
@@ -113,7 +117,7 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
                 facts=BackdoorFacts(
                     treatment=treatment,
                     twin=of_pair.get((number, partner)),
-                    backdoor=plan.backdoors.backdoor(trigger, label_map),
+                    backdoor=backdoor,
                 ),
             )
         )

@@ -6,9 +6,11 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Self
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from molehunt.backdoors import (
+    ATTACKS,
     AnyLabelMap,
     AnyTrigger,
     Backdoor,
@@ -17,6 +19,7 @@ from molehunt.backdoors import (
     PoisonBase,
     RandomPatches,
     TriggerFamily,
+    draw_backdoor,
 )
 from molehunt.errors import mismatch, printable
 from molehunt.images import TrainTest, load_images
@@ -81,6 +84,12 @@ class BackdoorPlan(_Plan):
         a drawn order, and so none is on two splits of a zoo that has no more pairs of
         twins than there are source→target pairs (ULP, sections 4.1 and 4.3).
     rate, of, times : as in `molehunt.backdoors.Backdoor`
+    kind : tuple of str
+        Names of attacks (`molehunt.backdoors.ATTACKS`), dealt to the pairs in turn; each pair's
+        trigger, source and target are drawn. They bring triggers, label maps and rates of their
+        own, so the other fields stay as they are.
+    kind_rate : float, optional
+        Poison rate of those attacks in place of their own.
     """
 
     trigger: PlannedTrigger = RandomPatches()
@@ -89,6 +98,8 @@ class BackdoorPlan(_Plan):
     rate: float = Field(default=0.5, gt=0, le=1)
     of: PoisonBase = "eligible"
     times: int = Field(default=1, ge=1, le=100)
+    kind: tuple[str, ...] = ()
+    kind_rate: float | None = Field(default=None, gt=0, le=1)
 
     @model_validator(mode="before")
     @classmethod
@@ -108,11 +119,41 @@ class BackdoorPlan(_Plan):
             raise ValueError(mismatch("deal_targets", "false but with single_target", "true"))
         return self
 
+    @field_validator("kind")
+    @classmethod
+    def _are_attacks(cls, kinds: tuple[str, ...]) -> tuple[str, ...]:
+        for kind in kinds:
+            if kind not in ATTACKS:
+                got = printable(repr(kind), 80)
+                raise ValueError(mismatch("attack", ", ".join(ATTACKS), got))
+        return kinds
+
+    @model_validator(mode="after")
+    def _attacks_bring_their_own(self) -> Self:
+        # A plan that was written has every field: what counts is what was changed.
+        own = {"kind", "kind_rate"}
+        fields = type(self).model_fields.items()
+        changed = [
+            name
+            for name, field in fields
+            if name not in own and getattr(self, name) != field.get_default()
+        ]
+        if self.kind and changed:
+            raise ValueError(mismatch("beside kind", "kind_rate alone", ", ".join(changed)))
+        if self.kind_rate is not None and not self.kind:
+            raise ValueError(mismatch("kind_rate", "kind beside it", "none"))
+        return self
+
     def backdoor(self, trigger: AnyTrigger, label_map: AnyLabelMap) -> Backdoor:
         """Return a backdoor of this plan."""
         return Backdoor(
             trigger=trigger, label_map=label_map, rate=self.rate, of=self.of, times=self.times
         )
+
+    def attack(self, number: int, num_classes: int, rng: np.random.Generator) -> Backdoor:
+        """Return a pair's backdoor where the plan names attacks."""
+        name = self.kind[number % len(self.kind)]
+        return draw_backdoor(name, num_classes, rng, rate=self.kind_rate)
 
     @property
     def poisoning(self) -> dict[str, Any]:
