@@ -5,13 +5,17 @@ from molehunt.attacks._approximate_backward import (
     Approximation,
     approximate_backward,
 )
+from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
+from molehunt.attacks._path_finding import PathFinding
 from molehunt.attacks._printing import nearest_colours, printable_palette
 from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
+from molehunt.attacks._query_and_train import Choice, QueryAndTrain
 from molehunt.attacks._random_search import RandomPoints, RandomSquares
 from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
+from molehunt.attacks._stolen import Stolen, total_variation, uniform_images
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._swarm import Swarm
 from molehunt.attacks._transferred import Transferred
@@ -38,6 +42,8 @@ __all__ = [
     "Approximable",
     "Approximation",
     "AttackKind",
+    "Choice",
+    "EquationSolving",
     "Evaded",
     "EvasionAttack",
     "Loss",
@@ -45,13 +51,16 @@ __all__ = [
     "Masks",
     "Norm",
     "Patches",
+    "PathFinding",
     "ProjectedGradient",
+    "QueryAndTrain",
     "RandomColours",
     "RandomPoints",
     "RandomSquares",
     "Robustness",
     "Seen",
     "Sign",
+    "Stolen",
     "SvmPoison",
     "SvmPoisoning",
     "Swarm",
@@ -75,4 +84,6 @@ __all__ = [
     "search_masks",
     "search_patches",
     "to_bytes",
+    "total_variation",
+    "uniform_images",
 ]

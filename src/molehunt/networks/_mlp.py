@@ -14,8 +14,9 @@ class Mlp(nn.Module):
 
     Parameters
     ----------
-    in_channels, num_classes, image_size : int
-        Of the images; square ones.
+    in_channels, num_classes : int
+    image_size : int or (height, width)
+        Of the images; a row of features is an image of one line.
     hidden : sequence of int
         Units of each hidden layer.
 
@@ -38,14 +39,15 @@ class Mlp(nn.Module):
         self,
         in_channels: int,
         num_classes: int,
-        image_size: int,
+        image_size: int | tuple[int, int],
         *,
         hidden: Sequence[int] = (256,),
     ) -> None:
         super().__init__()
         if any(units < 1 for units in hidden):
             raise InvalidRequestError(mismatch("hidden units of mlp", "1 or more", list(hidden)))
-        sizes = [in_channels * image_size**2, *hidden]
+        height, width = (image_size,) * 2 if isinstance(image_size, int) else image_size
+        sizes = [in_channels * height * width, *hidden]
         layers: list[nn.Module] = [nn.Flatten()]
         for before, units in zip(sizes, hidden, strict=False):
             layers += [nn.Linear(before, units), nn.ReLU()]

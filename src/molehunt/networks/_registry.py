@@ -12,6 +12,7 @@ from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.images import ImageSet
 from molehunt.networks._badnets import BadNetsMnist
 from molehunt.networks._bounded import bounded_building
+from molehunt.networks._boxes import Boxes
 from molehunt.networks._classifier import Classifier, ModelCard
 from molehunt.networks._mlp import Mlp
 from molehunt.networks._resnet import ResNet
@@ -20,12 +21,14 @@ from molehunt.networks._zf import Zf
 
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "badnets-mnist": BadNetsMnist,
+    "boxes": Boxes,
     "mlp": Mlp,
     "vgg": Vgg,
     "stn-vgg": StnVgg,
     "resnet": ResNet,
     "zf": Zf,
 }
+_OBLONG = ("boxes", "mlp")  # take images that are not square
 _TORCHVISION = "torchvision:"
 
 
@@ -91,11 +94,13 @@ def build_network(
             if name not in NETWORKS:
                 allowed = ", ".join([*NETWORKS, f"{_TORCHVISION}NAME"])
                 raise InvalidRequestError(mismatch("network", allowed, printable(repr(name), 80)))
-            if height != width:
+            if height == width:
+                return NETWORKS[name](channels, num_classes, height, **given)
+            if name not in _OBLONG:
                 raise InvalidRequestError(
                     mismatch(f"images for {name}", "square ones", f"{height}x{width}")
                 )
-            return NETWORKS[name](channels, num_classes, height, **given)
+            return NETWORKS[name](channels, num_classes, (height, width), **given)
         except InvalidRequestError:
             raise
         except Exception as error:  # the settings are a stranger's as often as not

@@ -106,7 +106,8 @@ def train(
             data.stamp_batch(inputs, index, placer)
             inputs = inputs.contiguous(memory_format=torch.channels_last)
             with autocast_of(recipe.precision, model, device):
-                loss = objective(model, Batch(inputs, labels[chosen], stamped[chosen]))
+                batch = Batch(inputs, labels[chosen], stamped[chosen], chosen)
+                loss = objective(model, batch)
             if loss.ndim:
                 got = f"a tensor of shape {tuple(loss.shape)}"
                 raise InvalidRequestError(mismatch("loss of the objective", "a scalar", got))

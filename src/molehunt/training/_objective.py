@@ -16,6 +16,7 @@ class Batch(NamedTuple):
     pixels: Tensor  # float32 [N, C, H, W] in [0, 1], augmented and stamped
     labels: Tensor  # int64 [N], those that are trained on
     stamped: Tensor  # bool [N], which images have a trigger
+    places: Tensor  # int64 [N], where in the training set the images stand
 
 
 class Objective(Protocol):
