@@ -5,8 +5,10 @@ from molehunt.attacks._approximate_backward import (
     Approximation,
     approximate_backward,
 )
+from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._linear_backdoor import Dose, grow_poison
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
 from molehunt.attacks._path_finding import PathFinding
@@ -43,6 +45,7 @@ __all__ = [
     "Approximation",
     "AttackKind",
     "Choice",
+    "Dose",
     "EquationSolving",
     "Evaded",
     "EvasionAttack",
@@ -76,9 +79,11 @@ __all__ = [
     "draw_sticker",
     "evade",
     "find_warning_signs",
+    "grow_poison",
     "nearest_colours",
     "new_attack",
     "pools_of",
+    "predict_dose",
     "printable_palette",
     "read_mask",
     "search_masks",

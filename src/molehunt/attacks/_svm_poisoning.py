@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.svm import SVC
 
 from molehunt.arrays import Floats
@@ -249,7 +250,9 @@ class _Machine:
 
     def _fit(self) -> None:
         machine = SVC(C=self._bound, kernel="precomputed", tol=1e-6)
-        machine.fit(self._gram, self.labels)
+        # Of a fit of 100 points, scikit-learn's checks take most of the time.
+        with config_context(skip_parameter_validation=True, assume_finite=True):
+            machine.fit(self._gram, self.labels)
         self.multipliers = np.zeros(len(self.labels))
         self.multipliers[machine.support_] = np.abs(machine.dual_coef_[0])
         scores = self._cross @ (self.multipliers * self.labels) + machine.intercept_[0]
