@@ -1,4 +1,4 @@
-"""Attacks: evasion, searches for universal triggers, poison for support vector machines."""
+"""Attacks: evasion, stealing, searches for universal triggers, poison for classical learners."""
 
 from molehunt.attacks._approximate_backward import (
     Approximable,
