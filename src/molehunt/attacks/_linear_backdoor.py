@@ -126,7 +126,7 @@ def grow_poison(
 def _only(images: ImageSet, label_map: SingleTarget) -> ImageSet:
     wanted = torch.tensor([label_map.source, label_map.target])
     chosen = images.take(torch.isin(images.labels, wanted))
-    if len(chosen.labels.unique()) < 2:
+    if len({*chosen.labels.tolist()}) < 2:
         got = f"{len(chosen)} images of one of them"
         raise InvalidRequestError(mismatch("images", "some of source and of target", got))
     return chosen
