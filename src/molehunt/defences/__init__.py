@@ -1,7 +1,11 @@
-"""Defences: repair, filters of training points, and wrappers that hide what a model does."""
+"""Defences: repair, filters of training points, wrappers that hide, training and certificates."""
 
 from molehunt.defences._active_dropout import drop_at_test_time
+from molehunt.defences._adversarial_training import AdversarialObjective
 from molehunt.defences._bit_depth import BitDepth
+from molehunt.defences._bounded_network import BoundedNetwork, Step, read_network
+from molehunt.defences._certified_training import CertifiedObjective
+from molehunt.defences._certify import BoundMethod, BoxCertificates, certify_box
 from molehunt.defences._changed_logits import OutputNoise, ScaledLogits
 from molehunt.defences._defended import Defended
 from molehunt.defences._distillation import DefensiveDistillation
@@ -12,27 +16,39 @@ from molehunt.defences._measured_repair import MeasuredRepair, repair
 from molehunt.defences._neighbour_labels import relabel_by_neighbours
 from molehunt.defences._random_inputs import RandomFeatures, RandomResizing
 from molehunt.defences._roni import reject_negative_impact
+from molehunt.defences._smoothing import BallCertificates, NoiseObjective, Smoothed
 from molehunt.defences._thermometer import ThermometerCode
 from molehunt.defences._total_variation import TotalVariation
 from molehunt.defences._trimmed_loss import trim_losses
 
 __all__ = [
     "TUNING",
+    "AdversarialObjective",
+    "BallCertificates",
     "BitDepth",
+    "BoundMethod",
+    "BoundedNetwork",
+    "BoxCertificates",
+    "CertifiedObjective",
     "Defended",
     "DefensiveDistillation",
     "FractalLayer",
     "JpegCompression",
     "MeasuredRepair",
+    "NoiseObjective",
     "OutputNoise",
     "RandomFeatures",
     "RandomResizing",
     "Repair",
     "ScaledLogits",
+    "Smoothed",
+    "Step",
     "ThermometerCode",
     "TotalVariation",
+    "certify_box",
     "drop_at_test_time",
     "fine_prune",
+    "read_network",
     "reject_negative_impact",
     "relabel_by_neighbours",
     "repair",

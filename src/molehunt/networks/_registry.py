@@ -16,6 +16,7 @@ from molehunt.networks._boxes import Boxes
 from molehunt.networks._classifier import Classifier, ModelCard
 from molehunt.networks._mlp import Mlp
 from molehunt.networks._resnet import ResNet
+from molehunt.networks._strided import Strided
 from molehunt.networks._vgg import StnVgg, Vgg
 from molehunt.networks._zf import Zf
 
@@ -26,6 +27,7 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "vgg": Vgg,
     "stn-vgg": StnVgg,
     "resnet": ResNet,
+    "strided": Strided,
     "zf": Zf,
 }
 _OBLONG = ("boxes", "mlp")  # take images that are not square
