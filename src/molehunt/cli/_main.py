@@ -10,7 +10,7 @@ import typer
 from pydantic import ValidationError
 
 from molehunt import __version__
-from molehunt.cli import _fit, _list, _provenance, _repair, _scan, _scenes, _study, _zoo
+from molehunt.cli import _certify, _fit, _list, _provenance, _repair, _scan, _scenes, _study, _zoo
 from molehunt.cli._commands import Command, Commands
 from molehunt.cli._terminal import errors, show_only
 from molehunt.cli._words import with_flags
@@ -53,6 +53,7 @@ app = typer.Typer(
 )
 app.command("scan", cls=Command)(_scan.scan)
 app.command("repair", cls=Command)(_repair.repair)
+app.command("certify", cls=Command)(_certify.certify)
 app.command("fit", cls=Command)(_fit.fit)
 app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)

@@ -54,6 +54,26 @@ def parse_numbers(flag: str, text: str, kind: type[int] | type[float] = float) -
         raise InvalidRequestError(mismatch(flag, allowed, repr(text))) from error
 
 
+def parse_fraction(flag: str, text: str) -> float:
+    """Return the number of a flag such as ``0.03`` or ``8/255``.
+
+    Raises
+    ------
+    InvalidRequestError
+
+    Examples
+    --------
+    >>> parse_fraction("--epsilon", "51/255")
+    0.2
+    """
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        allowed = "a number such as 0.03 or 8/255"
+        raise InvalidRequestError(mismatch(flag, allowed, repr(text))) from error
+
+
 def parse_bytes(flag: str, size: str) -> int:
     """Return the bytes of a size such as 4GiB.
 
