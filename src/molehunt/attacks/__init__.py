@@ -8,6 +8,7 @@ from molehunt.attacks._approximate_backward import (
 from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._greedy import GreedyAttack
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
@@ -49,6 +50,7 @@ __all__ = [
     "EquationSolving",
     "Evaded",
     "EvasionAttack",
+    "GreedyAttack",
     "Loss",
     "Masked",
     "Masks",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -11,6 +12,7 @@ from torch import Tensor
 from molehunt.attacks import _foolbox
 from molehunt.attacks._autoattack import AutoAttack
 from molehunt.attacks._evasion import EvasionAttack, Norm
+from molehunt.attacks._greedy import GreedyAttack
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Reveals
 
@@ -60,6 +62,10 @@ def _of_foolbox(name: str) -> AttackKind:
 # A new attack is a line here: `tests/attacks/test_attack_kinds.py` then runs over it.
 ATTACKS: dict[str, AttackKind] = {
     **{name: _of_foolbox(name) for name in _foolbox.RECIPES},
+    "greedy": AttackKind(GreedyAttack, Reveals.LABELS, (Norm.L0, Norm.LINF)),
+    "greedy-scores": AttackKind(
+        partial(GreedyAttack, scores=True), Reveals.ROUNDED, (Norm.L0, Norm.LINF)
+    ),
     "autoattack": AttackKind(
         AutoAttack, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True, targeted=False
     ),
