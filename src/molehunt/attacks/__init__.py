@@ -1,4 +1,4 @@
-"""Attacks: evasion, stealing, searches for universal triggers, poison for classical learners."""
+"""Attacks: evasion, stealing, trojaning, searches for universal triggers, poison for classical learners."""
 
 from molehunt.attacks._approximate_backward import (
     Approximable,
@@ -12,6 +12,8 @@ from molehunt.attacks._greedy import GreedyAttack
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
+from molehunt.attacks._neuron_trigger import generate_trigger, most_excitable
+from molehunt.attacks._neurons import NeuronChoice, Neurons, choose_neurons, neuron_layers
 from molehunt.attacks._path_finding import PathFinding
 from molehunt.attacks._printing import nearest_colours, printable_palette
 from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
@@ -21,7 +23,9 @@ from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
 from molehunt.attacks._stolen import Stolen, total_variation, uniform_images
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._swarm import Swarm
+from molehunt.attacks._training_images import reverse_images
 from molehunt.attacks._transferred import Transferred
+from molehunt.attacks._trigger_masks import MASK_SHAPES, MaskShape, trigger_mask
 from molehunt.attacks._trigger_search import (
     Masks,
     Patches,
@@ -31,6 +35,7 @@ from molehunt.attacks._trigger_search import (
     search_masks,
     search_patches,
 )
+from molehunt.attacks._trojaning import Retraining, Trojan, trojan
 from molehunt.attacks._views import Seen, Views
 from molehunt.attacks._warning_signs import (
     Robustness,
@@ -42,6 +47,7 @@ from molehunt.attacks._worn import RandomColours, Worn
 
 __all__ = [
     "ATTACKS",
+    "MASK_SHAPES",
     "Approximable",
     "Approximation",
     "AttackKind",
@@ -52,8 +58,11 @@ __all__ = [
     "EvasionAttack",
     "GreedyAttack",
     "Loss",
+    "MaskShape",
     "Masked",
     "Masks",
+    "NeuronChoice",
+    "Neurons",
     "Norm",
     "Patches",
     "PathFinding",
@@ -62,6 +71,7 @@ __all__ = [
     "RandomColours",
     "RandomPoints",
     "RandomSquares",
+    "Retraining",
     "Robustness",
     "Seen",
     "Sign",
@@ -71,26 +81,34 @@ __all__ = [
     "Swarm",
     "Tasks",
     "Transferred",
+    "Trojan",
     "Views",
     "WarningSigns",
     "Worn",
     "approximate_backward",
     "check_mask",
     "check_search_settings",
+    "choose_neurons",
     "draw_eyeglasses",
     "draw_sticker",
     "evade",
     "find_warning_signs",
+    "generate_trigger",
     "grow_poison",
+    "most_excitable",
     "nearest_colours",
+    "neuron_layers",
     "new_attack",
     "pools_of",
     "predict_dose",
     "printable_palette",
     "read_mask",
+    "reverse_images",
     "search_masks",
     "search_patches",
     "to_bytes",
     "total_variation",
+    "trigger_mask",
+    "trojan",
     "uniform_images",
 ]

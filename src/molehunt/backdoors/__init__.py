@@ -21,6 +21,7 @@ from molehunt.backdoors._label_maps import (
     RandomTarget,
     SingleTarget,
 )
+from molehunt.backdoors._masked_pattern import MaskedPattern
 from molehunt.backdoors._named import ATTACKS, draw_backdoor
 from molehunt.backdoors._parts import OneOf, Pieces
 from molehunt.backdoors._placement import Placement, top_left_pixels
@@ -62,6 +63,7 @@ __all__ = [
     "InstanceKey",
     "LabelMap",
     "LowFrequency",
+    "MaskedPattern",
     "OneOf",
     "PictureName",
     "Pieces",
