@@ -1,4 +1,4 @@
-"""Attacks: evasion, stealing, trojaning, searches for universal triggers, poison for classical learners."""
+"""Attacks: evasion, stealing, trojans, searches for triggers, poison for classical learners."""
 
 from molehunt.attacks._approximate_backward import (
     Approximable,

@@ -80,8 +80,8 @@ def reverse_images(
     images = _coarse_noise(len(labels), card, generator)
     logits_of = fast_logits(model, device)
     made = []
-    for pixels, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):  # type: ignore[no-untyped-call]
-        pixels = pixels.to(device).requires_grad_()
+    for start, classes in zip(images.split(batch_size), labels.split(batch_size), strict=True):  # type: ignore[no-untyped-call]
+        pixels = start.to(device).requires_grad_()
         optimizer = torch.optim.Adam([pixels], lr=lr)
         for step in range(steps):
             optimizer.param_groups[0]["lr"] = lr * (1 - step / steps)

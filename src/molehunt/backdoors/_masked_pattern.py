@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from base64 import b64encode
 from typing import Literal, Self
 
 import torch
@@ -63,8 +64,7 @@ class MaskedPattern(Trigger):
         Both are rounded to 8 bits.
         """
         channels, height, width = pattern.shape
-        return cls.model_construct(
-            kind="masked_pattern",
+        return cls(
             channels=channels,
             height=height,
             width=width,
@@ -95,7 +95,7 @@ class MaskedPattern(Trigger):
 
 def _as_bytes(pixels: Tensor) -> bytes:
     content = pixels.detach().cpu().clamp(0, 1).mul(255).round().to(torch.uint8)
-    return content.contiguous().numpy().tobytes()
+    return b64encode(content.contiguous().numpy().tobytes())
 
 
 def _as_pixels(content: bytes, shape: tuple[int, ...]) -> Tensor:

@@ -10,7 +10,18 @@ import typer
 from pydantic import ValidationError
 
 from molehunt import __version__
-from molehunt.cli import _certify, _fit, _list, _provenance, _repair, _scan, _scenes, _study, _zoo
+from molehunt.cli import (
+    _backdoor,
+    _certify,
+    _fit,
+    _list,
+    _provenance,
+    _repair,
+    _scan,
+    _scenes,
+    _study,
+    _zoo,
+)
 from molehunt.cli._commands import Command, Commands
 from molehunt.cli._terminal import errors, show_only
 from molehunt.cli._words import with_flags
@@ -59,6 +70,7 @@ app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)
 app.command("list", cls=Command)(_list.list_names)
 app.add_typer(_zoo.app, name="zoo")
+app.add_typer(_backdoor.app, name="backdoor")
 app.add_typer(_provenance.app, name="provenance")
 app.add_typer(_scenes.app, name="scenes")
 app.add_typer(_study.app, name="study")

@@ -47,6 +47,7 @@ from molehunt.detectors._twin_readings import TwinStatistic
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
 from molehunt.detectors._verdict_counts import LEAST_POWER, VerdictCounts, Verdicts, count_verdicts
+from molehunt.detectors._wrong_predictions import WrongPredictions, mistakes_of
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
@@ -78,6 +79,7 @@ __all__ = [
     "VerdictCounts",
     "Verdicts",
     "WeightStatistics",
+    "WrongPredictions",
     "ZooContract",
     "ZooFreeDetector",
     "auc_over_shuffles",
@@ -95,6 +97,7 @@ __all__ = [
     "load_detector",
     "make_twins",
     "memory_limit",
+    "mistakes_of",
     "models_needed",
     "name_of",
     "new_detector",

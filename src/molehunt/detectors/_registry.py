@@ -25,6 +25,7 @@ _BUILT_IN = {
     "margin": "_margin:MaximumMargin",
     "neural-cleanse": "_neural_cleanse:NeuralCleanse",
     "pairwise": "_pairwise:PairwiseTriggers",
+    "wrong-predictions": "_wrong_predictions:WrongPredictions",
 }
 _registered: dict[str, type[Detector]] = {}
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,79}")
