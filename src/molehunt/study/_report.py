@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import tomllib
@@ -17,13 +18,15 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 from matplotlib.figure import Figure
 
-from molehunt.files import make_folder, write_text
+from molehunt.files import make_folder, write_text, written_whole
 from molehunt.plotting import as_svg, save_figure
 from molehunt.report import write_article
 from molehunt.study._words import FILTERS, GLOBALS
 
 Results = Mapping[str, Any]
 Figures = Mapping[str, Figure]
+Films = Mapping[str, bytes]  # GIFs
+_NONE: Films = {}
 
 
 @dataclass(frozen=True)
@@ -86,7 +89,9 @@ class Report:
         )
         return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
-    def write_page(self, path: Path, results: Results, pictures: Figures) -> str:
+    def write_page(
+        self, path: Path, results: Results, pictures: Figures, films: Films = _NONE
+    ) -> str:
         """Write the report as one HTML file that asks nothing of the network.
 
         Returns
@@ -102,11 +107,13 @@ class Report:
         text = self.as_markdown(results)
         drawn = {**self.figures(results), **pictures}
         title = text.partition("\n")[0].lstrip("# ")
-        write_article(path, title, _as_html(text, drawn))
+        write_article(path, title, _as_html(text, drawn, films))
         return text
 
-    def write_docs(self, folder: Path, results: Results, pictures: Figures) -> None:
-        """Write ``README.md``, its figures as PNG and ``results.json`` into `folder`.
+    def write_docs(
+        self, folder: Path, results: Results, pictures: Figures, films: Films = _NONE
+    ) -> None:
+        """Write ``README.md``, its figures as PNG, its films and ``results.json`` into `folder`.
 
         Raises
         ------
@@ -116,6 +123,9 @@ class Report:
         make_folder(folder)
         for name, figure in {**self.figures(results), **pictures}.items():
             save_figure(figure, folder / f"{name}.png")
+        for name, film in films.items():
+            with written_whole(folder / f"{name}.gif") as temporary:
+                temporary.write_bytes(film)
         write_text(folder / "results.json", json.dumps(results, indent=2) + "\n")
         write_text(folder / "README.md", self.as_markdown(results))
 
@@ -128,16 +138,19 @@ class Report:
         return {name: together[name] for name in self.parts if name in together}
 
 
-def _figure(name: str, caption: str) -> str:
-    return f"![{caption}]({name}.png)\n\n{caption}"
+def _figure(name: str, caption: str, suffix: str = "png") -> str:
+    return f"![{caption}]({name}.{suffix})\n\n{caption}"
 
 
-def _as_html(text: str, drawn: Figures) -> str:
-    """Return Markdown as HTML, with figures in it and no tag that it had not."""
-    svgs = {f"{name}.png": as_svg(figure) for name, figure in drawn.items()}
+def _as_html(text: str, drawn: Figures, films: Films) -> str:
+    """Return Markdown as HTML, with figures and films in it and no tag that it had not."""
+    shown = {f"{name}.png": as_svg(figure) for name, figure in drawn.items()}
+    for name, film in films.items():
+        content = base64.b64encode(film).decode()
+        shown[f"{name}.gif"] = f'<img alt="" src="data:image/gif;base64,{content}">'
 
     def picture(tokens: Sequence[Token], place: int, *_: Any) -> str:
-        return svgs.get(str(tokens[place].attrGet("src")), "")
+        return shown.get(str(tokens[place].attrGet("src")), "")
 
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     rules = parser.renderer.rules  # type: ignore[attr-defined]

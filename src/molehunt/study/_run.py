@@ -123,14 +123,14 @@ def run(
         "runs": runs_of(folder),
     }
     shown = {part: results} if part else results
-    pictures = study.pictures(bench, results)
+    pictures, films = study.pictures(bench, results), study.films(bench, results)
     write_text(folder / "results.json", json.dumps(shown, indent=2) + "\n")
     page = folder / "report.html"
-    text = report.write_page(page, shown, pictures)
+    text = report.write_page(page, shown, pictures, films)
     if docs is not None:
         together = report.put_beside(others, part, results, plan) if part else results
         own = not part or together[part].get("command") == command
-        report.write_docs(docs, together, pictures if own else {})
+        report.write_docs(docs, together, *((pictures, films) if own else ({}, {})))
     return StudyResult(results, Table.first_of(text), page, made)
 
 

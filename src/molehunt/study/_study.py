@@ -23,6 +23,10 @@ def _no_pictures(bench: Any, results: Results) -> Mapping[str, Figure]:
     return {}
 
 
+def _no_films(bench: Any, results: Results) -> Mapping[str, bytes]:
+    return {}
+
+
 def _as_it_is(plan: Any) -> Any:
     return plan
 
@@ -47,6 +51,8 @@ class Study(Generic[P, B]):
     pictures : callable
         From the bench and the figures to pictures that need images or models. Figures that
         follow from ``results.json`` alone are the report's.
+    films : callable
+        The same for GIFs.
     part : str, optional
         Under which key the figures stand in a report that several studies share.
     unit : str
@@ -65,6 +71,7 @@ class Study(Generic[P, B]):
     measures: Callable[[B, Records], Results]
     report: Report
     pictures: Callable[[B, Results], Mapping[str, Figure]] = _no_pictures
+    films: Callable[[B, Results], Mapping[str, bytes]] = _no_films
     part: str | None = None
     unit: str = "models"
     folder: str | None = None
