@@ -5,6 +5,7 @@ from molehunt.attacks._approximate_backward import (
     Approximation,
     approximate_backward,
 )
+from molehunt.attacks._curves import SecurityCurve, curve_of, sweep
 from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
@@ -73,6 +74,7 @@ __all__ = [
     "RandomSquares",
     "Retraining",
     "Robustness",
+    "SecurityCurve",
     "Seen",
     "Sign",
     "Stolen",
@@ -89,6 +91,7 @@ __all__ = [
     "check_mask",
     "check_search_settings",
     "choose_neurons",
+    "curve_of",
     "draw_eyeglasses",
     "draw_sticker",
     "evade",
@@ -106,6 +109,7 @@ __all__ = [
     "reverse_images",
     "search_masks",
     "search_patches",
+    "sweep",
     "to_bytes",
     "total_variation",
     "trigger_mask",

@@ -13,6 +13,7 @@ from molehunt.attacks import _foolbox
 from molehunt.attacks._autoattack import AutoAttack
 from molehunt.attacks._evasion import EvasionAttack, Norm
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._random_search import RandomSquares
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Reveals
 
@@ -65,6 +66,9 @@ ATTACKS: dict[str, AttackKind] = {
     "greedy": AttackKind(GreedyAttack, Reveals.LABELS, (Norm.L0, Norm.LINF)),
     "greedy-scores": AttackKind(
         partial(GreedyAttack, scores=True), Reveals.ROUNDED, (Norm.L0, Norm.LINF)
+    ),
+    "random-squares": AttackKind(
+        RandomSquares, Reveals.ROUNDED, (Norm.LINF, Norm.L2), bounded=True
     ),
     "autoattack": AttackKind(
         AutoAttack, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True, targeted=False
