@@ -104,7 +104,7 @@ def commands(page: Path) -> list[str]:
     return [call[1].split("  #")[0].strip() for call in calls if call]
 
 
-GROUPS = ("backdoor", "provenance", "scenes", "study", "zoo")
+GROUPS = ("attack", "backdoor", "provenance", "scenes", "study", "zoo")
 HELP: dict[tuple[str, ...], str] = {}
 
 

@@ -154,7 +154,7 @@ def test_a_budget_that_ends_within_a_batch_keeps_what_was_found(
     assert f"the budget of {budget} queries is spent" in part.note
     assert part.queries <= budget
     # These ask about their last step only at the end, or keep nothing.
-    if name not in ("fgsm", "pgd", "random-squares"):
+    if name not in ("fgsm", "pgd", "projected-gradient", "random-squares"):
         assert int(part.success.sum()) > 0
     with pytest.raises(BudgetSpentError) as error:
         attack.perturb(
@@ -237,11 +237,20 @@ def test_autoattack_runs_where_the_losses_of_the_standard_do_not_exist(
 
 def test_autoattack_draws_at_random_models_and_takes_no_target(model: Classifier) -> None:
     target = Queried(model, reveals=Reveals.WEIGHTS)
-    attack = new_attack("autoattack", epsilon=0.02, version="rand")
-    few = TEST.take(torch.arange(3))
-    result = evade(target, few, attack)
-    assert result.queries > 2 * 100 * 20 * int((~result.success & result.attacked).sum())
+    attack = new_attack("autoattack", epsilon=0.3, version="rand")
+    few = TEST.take(torch.arange(1))
+    assert evade(target, few, attack).queries > 100 * 20
     with pytest.raises(InvalidRequestError, match="no target"):
-        evade(target, few, attack, targets=torch.zeros(3, dtype=torch.int64))
+        evade(target, few, attack, targets=torch.ones(1, dtype=torch.int64))
     with pytest.raises(InvalidRequestError, match="standard or rand"):
         new_attack("autoattack", epsilon=0.02, version="plus")
+
+
+def test_fmn_in_l2_is_as_close_as_ddn(model: Classifier) -> None:
+    """With the projection of foolbox 3.3.4 its changes are three times as large."""
+    sizes = []
+    for name in ("fmn", "ddn"):
+        target = Queried(model, reveals=Reveals.WEIGHTS)
+        result = evade(target, TEST, new_attack(name, norm=Norm.L2))
+        sizes.append(float(result.sizes(Norm.L2).median()))
+    assert sizes[0] < 1.2 * sizes[1]

@@ -8,11 +8,12 @@ from molehunt.attacks._approximate_backward import (
 from molehunt.attacks._curves import SecurityCurve, curve_of, sweep
 from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
-from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, evade, to_bytes
+from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, check_attack, evade, to_bytes
 from molehunt.attacks._greedy import GreedyAttack
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
+from molehunt.attacks._measure import Measured, measure_evasion
 from molehunt.attacks._neuron_trigger import generate_trigger, most_excitable
 from molehunt.attacks._neurons import NeuronChoice, Neurons, choose_neurons, neuron_layers
 from molehunt.attacks._path_finding import PathFinding
@@ -62,6 +63,7 @@ __all__ = [
     "MaskShape",
     "Masked",
     "Masks",
+    "Measured",
     "NeuronChoice",
     "Neurons",
     "Norm",
@@ -88,6 +90,7 @@ __all__ = [
     "WarningSigns",
     "Worn",
     "approximate_backward",
+    "check_attack",
     "check_mask",
     "check_search_settings",
     "choose_neurons",
@@ -98,6 +101,7 @@ __all__ = [
     "find_warning_signs",
     "generate_trigger",
     "grow_poison",
+    "measure_evasion",
     "most_excitable",
     "nearest_colours",
     "neuron_layers",

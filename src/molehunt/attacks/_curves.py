@@ -63,7 +63,7 @@ class SecurityCurve:
 
     def steps(self) -> tuple[list[float], list[float]]:
         """Return the radii at which the curve falls, from 0 on, and the accuracies there."""
-        found = self.sizes[self.sizes.isfinite()].unique().tolist()
+        found = sorted(set(self.sizes[self.sizes.isfinite()].tolist()))
         radii = found if found and found[0] == 0 else [0.0, *found]
         return radii, [self.accuracy(radius)[0] for radius in radii]
 

@@ -237,7 +237,7 @@ def evade(
     UnsuitableSubjectError
         If the target reveals too little, or its first answers are not finite.
     """
-    _check(target, clean, attack, targets)
+    check_attack(target, clean, attack, targets)
     before = target.judge(clean.images).cpu()
     eligible = before == clean.labels
     if targets is not None:
@@ -288,7 +288,15 @@ def evade(
     )
 
 
-def _check(target: Queried, clean: ImageSet, attack: EvasionAttack, targets: Tensor | None) -> None:
+def check_attack(
+    target: Queried, clean: ImageSet, attack: EvasionAttack, targets: Tensor | None = None
+) -> None:
+    """Refuse an attack that does not fit the target, the images or the targets.
+
+    Raises
+    ------
+    InvalidRequestError
+    """
     if clean.shape != target.input_shape:
         raise InvalidRequestError(mismatch("images", f"shape {target.input_shape}", clean.shape))
     if clean.num_classes != target.num_classes:

@@ -12,8 +12,11 @@ class L2Minimum(L2FMNAttack):
     """FMN in L2; foolbox 3.3.4 divides a norm by itself and so never projects."""
 
     def project(self, x: Tensor, x0: Tensor, epsilon: Tensor) -> Tensor:
-        """Return the nearest points to `x` in the balls around `x0`."""
-        change, radius = (x - x0).raw, epsilon.raw.view(-1, 1, 1, 1)
+        """Return points of the balls around `x0` in the direction of `x`, as pixels.
+
+        Were pixels only clipped afterwards, the change would stay too short for ever.
+        """
+        change, radius = x.raw.clamp(0, 1) - x0.raw, epsilon.raw.view(-1, 1, 1, 1)
         size = change.flatten(1).norm(dim=1).view(-1, 1, 1, 1).clamp_min(1e-12)
         projected: Tensor = x0 + astensor(change * (radius / size).clamp_max(1))
         return projected

@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from molehunt.attacks._evasion import Norm
-from molehunt.attacks._library import Record, find_starts, seed_globals, settle
+from molehunt.attacks._library import Record, find_starts, push_away, seed_globals, settle
 from molehunt.errors import InvalidRequestError, mismatch, need_extra
 from molehunt.networks import BudgetSpentError, Queried, Reveals
 
+_LAST_PUSH = 1.05
 _MOST_NUMBERS = 25_000_000  # that HopSkipJump may draw at once, 100 MB
 
 
@@ -157,7 +158,8 @@ class FoolboxAttack:
                 for part in rows.split(self._at_once(images)):  # type: ignore[no-untyped-call]
                     self._attack(target, images, labels, targets, starts, part, found)
         except BudgetSpentError as error:
-            error.found = found
+            # There is no question left to find out how far rounding lets them go back.
+            error.found = push_away(found, images, _LAST_PUSH, self.norm, self.epsilon)
             raise
         return found
 
@@ -184,9 +186,11 @@ class FoolboxAttack:
             found[rows] = self._near_enough(record, images)
         ball = (self.norm, self.epsilon)
         if RECIPES[self.name].bounded:
-            # Whoever fooled the target on the way, and not at the end, is tried second.
-            held, done = settle(target, last, images, labels, targets, *ball)
-            found[rows[done]] = held[done]
+            # Whoever fooled the target on the way, and not at the end, is tried second; who
+            # never did is returned as it was at the end.
+            held, done = settle(target, last, images, labels, targets, *ball, push=False)
+            tried = done | record.sizes.isinf()
+            found[rows[tried]] = held[tried]
             rows, images, labels = rows[~done], images[~done], labels[~done]
             targets = None if targets is None else targets[~done]
         held, _ = settle(target, found[rows], images, labels, targets, *ball)

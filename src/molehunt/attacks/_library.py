@@ -90,11 +90,13 @@ class Record(nn.Module):
             In the backward pass, if the gradient of no image is finite. Gradients of single
             images that are not finite count as zero, so the rest of the batch goes on.
         """
-        images = images.clamp(0, 1)
+        low, high = images.detach().aminmax()
+        if not (bool(low >= 0) and bool(high <= 1)):
+            images = images.clamp(0, 1)
+            if images.shape == self._images.shape:
+                images = torch.where(images.isnan(), self._images, images)
         if images.requires_grad:
             images.register_hook(_check_gradients)  # type: ignore[no-untyped-call]
-        if images.shape == self._images.shape:
-            images = torch.where(images.isnan(), self._images, images)
         answers: Tensor = self._inner(images)
         if images.shape == self._images.shape:
             self.note(images.detach(), answers.detach())
@@ -102,8 +104,11 @@ class Record(nn.Module):
 
     def note(self, images: Tensor, answers: Tensor) -> None:
         """Remember those images that fool the target and are closer than what was known."""
+        fooled = fools(answers, self._labels, self._targets)
+        if not bool(fooled.any()):
+            return
         sizes = self._norm.of(images - self._images)
-        better = fools(answers, self._labels, self._targets) & (sizes < self.sizes)
+        better = fooled & (sizes < self.sizes)
         self.best[better] = images[better]
         self.sizes[better] = sizes[better]
 
@@ -128,6 +133,8 @@ def settle(
     targets: Tensor | None,
     norm: Norm | None,
     epsilon: float | None,
+    *,
+    push: bool = True,
 ) -> tuple[Tensor, Tensor]:
     """Return images that fool the target when they are saved with 8 bits, and which do, bool [N].
 
@@ -142,17 +149,16 @@ def settle(
     labels, targets : Tensor of int64, shape [N]
     norm, epsilon : optional
         The ball that changes may not leave.
+    push : bool
+        Whether to push at all, or only to ask.
     """
     settled, saved = images.clone(), (originals * 255).round().to(torch.uint8)
     done = torch.zeros(len(images), dtype=torch.bool, device=images.device)
     open_ = (images != originals).flatten(1).any(1).nonzero().flatten()
-    for push in _PUSHES:
+    for factor in _PUSHES if push else _PUSHES[:1]:
         if not len(open_):
             break
-        change = push * (images[open_] - originals[open_])
-        if norm is Norm.L2 and epsilon is not None:
-            change *= (epsilon / norm.of(change)).clamp_max(1).view(-1, 1, 1, 1)
-        pushed = originals[open_] + change
+        pushed = push_away(images[open_], originals[open_], factor, norm, epsilon)
         tried = to_bytes(pushed, saved[open_], norm, epsilon).float() / 255
         wanted = None if targets is None else targets[open_]
         held = fools(target.predict(tried), labels[open_], wanted)
@@ -160,6 +166,16 @@ def settle(
         done[open_[held]] = True
         open_ = open_[~held]
     return settled, done
+
+
+def push_away(
+    images: Tensor, originals: Tensor, factor: float, norm: Norm | None, epsilon: float | None
+) -> Tensor:
+    """Return images whose changes are `factor` times as large, as far as an L2 ball allows."""
+    change = factor * (images - originals)
+    if norm is Norm.L2 and epsilon is not None:
+        change *= (epsilon / norm.of(change)).clamp_max(1).view(-1, 1, 1, 1)
+    return originals + change
 
 
 def find_starts(

@@ -13,6 +13,7 @@ from molehunt.attacks import _foolbox
 from molehunt.attacks._autoattack import AutoAttack
 from molehunt.attacks._evasion import EvasionAttack, Norm
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._projected_gradient import ProjectedGradient
 from molehunt.attacks._random_search import RandomSquares
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import Reveals
@@ -35,6 +36,8 @@ class AttackKind:
         only says which changes are small enough.
     targeted : bool
         Whether it can make a model take images for a class that is wanted.
+    starts : bool
+        Whether it takes ``starts``: more images that the attacker has.
     """
 
     make: Callable[..., EvasionAttack]
@@ -42,6 +45,7 @@ class AttackKind:
     norms: tuple[Norm, ...]
     bounded: bool = False
     targeted: bool = True
+    starts: bool = False
 
 
 def _of_foolbox(name: str) -> AttackKind:
@@ -57,7 +61,9 @@ def _of_foolbox(name: str) -> AttackKind:
     ) -> EvasionAttack:
         return _foolbox.FoolboxAttack(name, norm, epsilon, steps, starts, settings)
 
-    return AttackKind(make, recipe.needs, tuple(recipe.classes), recipe.bounded)
+    return AttackKind(
+        make, recipe.needs, tuple(recipe.classes), recipe.bounded, starts=recipe.from_start
+    )
 
 
 # A new attack is a line here: `tests/attacks/test_attack_kinds.py` then runs over it.
@@ -66,6 +72,9 @@ ATTACKS: dict[str, AttackKind] = {
     "greedy": AttackKind(GreedyAttack, Reveals.LABELS, (Norm.L0, Norm.LINF)),
     "greedy-scores": AttackKind(
         partial(GreedyAttack, scores=True), Reveals.ROUNDED, (Norm.L0, Norm.LINF)
+    ),
+    "projected-gradient": AttackKind(
+        ProjectedGradient, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True
     ),
     "random-squares": AttackKind(
         RandomSquares, Reveals.ROUNDED, (Norm.LINF, Norm.L2), bounded=True

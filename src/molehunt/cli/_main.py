@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from molehunt import __version__
 from molehunt.cli import (
+    _attack,
     _backdoor,
     _certify,
     _fit,
@@ -69,6 +70,7 @@ app.command("fit", cls=Command)(_fit.fit)
 app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)
 app.command("list", cls=Command)(_list.list_names)
+app.add_typer(_attack.app, name="attack")
 app.add_typer(_zoo.app, name="zoo")
 app.add_typer(_backdoor.app, name="backdoor")
 app.add_typer(_provenance.app, name="provenance")

@@ -90,11 +90,18 @@ def _backdoor_kinds() -> Iterable[str]:
     return (repr(kind) for kind in BACKDOOR_KINDS)
 
 
+def _evasion_attacks() -> Iterable[str]:
+    from molehunt.attacks import ATTACKS
+
+    return ATTACKS
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
     "usual_checks_with_images": _usual_checks_with_images,
     "backdoor_kinds": _backdoor_kinds,
+    "evasion_attacks": _evasion_attacks,
 }
 
 

@@ -2,6 +2,15 @@
 
 from molehunt.report._article import write_article
 from molehunt.report._bom import scan_as_bom
+from molehunt.report._evasion import (
+    CSV_MARKS,
+    curve_figure,
+    evasion_as_json,
+    evasion_table,
+    save_curves,
+    threat_model,
+    write_evasion,
+)
 from molehunt.report._figures import (
     roc_figure,
     save_roc,
@@ -17,10 +26,15 @@ from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
 from molehunt.report._words import contract_line, other_files
 
 __all__ = [
+    "CSV_MARKS",
     "contract_line",
+    "curve_figure",
     "evaluation_table",
+    "evasion_as_json",
+    "evasion_table",
     "other_files",
     "roc_figure",
+    "save_curves",
     "save_roc",
     "save_triggers",
     "scan_as_bom",
@@ -30,9 +44,11 @@ __all__ = [
     "scan_json_schema",
     "scan_table",
     "template",
+    "threat_model",
     "trigger_on_grey",
     "triggers_of",
     "write_article",
+    "write_evasion",
     "write_scan_page",
     "zoo_tables",
 ]

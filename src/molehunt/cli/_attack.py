@@ -1,0 +1,299 @@
+"""``molehunt attack``: what attackers can do to a model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from molehunt.cli._commands import Command
+from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._terminal import note, output, progress_of
+from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
+from molehunt.files import check_replaceable, make_folder, write_text
+
+if TYPE_CHECKING:
+    from molehunt.attacks import EvasionAttack, Measured
+    from molehunt.images import ImageSet
+    from molehunt.networks import Classifier, Reveals
+
+app = typer.Typer(help="Attack a model, and say what it withstands.")
+_JSON_MARKS = (b"{", b'"molehunt"')
+_PNG_MARKS = (b"\x89PNG",)
+# Of attacks that need one; RobustBench's for CIFAR-10.
+_USUAL_RADII = {"linf": 8 / 255, "l2": 0.5}
+
+
+@app.callback()
+def _group() -> None:
+    """Attack a model, and say what it withstands."""
+
+
+@app.command("evade", cls=Command)
+def evade(
+    model: Annotated[str, typer.Argument(help="A model file, or the URL of an endpoint.")],
+    clean: Annotated[str, Clean],
+    attack: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="{evasion_attacks}; may be repeated. By default projected-gradient on weights, "
+            "random-squares on confidences, hopskipjump on labels; with --curve fmn and "
+            "hopskipjump in all their norms.",
+        ),
+    ] = None,
+    norm: Annotated[
+        str | None, typer.Option(help="linf, l2 or l0; each attack's usual one when not given.")
+    ] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option(
+            help="Most that a change may be, for pixels in [0, 1]: 8/255 or 0.03; a number of "
+            "pixels for l0. By default 8/255 in linf and 0.5 in l2 for attacks that need one."
+        ),
+    ] = None,
+    target: Annotated[
+        str | None,
+        typer.Option(help="The class, by name or number, that images shall be taken for."),
+    ] = None,
+    reveals: Annotated[
+        str | None,
+        typer.Option(
+            help="What the attacker sees: weights, confidences, rounded or labels. Default: as "
+            "much as the model can reveal."
+        ),
+    ] = None,
+    queries: Annotated[
+        int | None, typer.Option(help="Most images that each attack may ask the model about.")
+    ] = None,
+    images: Annotated[int, typer.Option(help="Clean images that are attacked.")] = 100,
+    controls: Annotated[
+        bool,
+        typer.Option(help="Look for signs that an attack failed where a model withstands it."),
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
+    contract: Annotated[
+        Path | None, typer.Option(help="A TOML file with the model's input contract.")
+    ] = None,
+    weights: Annotated[
+        str | None, typer.Option(help="The set of weights, of several in a file.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", "-o", help="A folder for the images and a table of them."),
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
+    ] = None,
+    curve: Annotated[
+        Path | None, typer.Option(help="Write a figure (PNG): accuracy over the size of changes.")
+    ] = None,
+    device: Device = "cpu",
+    data_root: DataRoot = None,
+) -> int:
+    """Change images so that a model errs. Exit code: 0 measured, 3 if an attack could not run."""
+    from molehunt.attacks import measure_evasion
+    from molehunt.images import load_test_images
+    from molehunt.networks import Reveals
+    from molehunt.scanning import open_model
+    from molehunt.subjects import Opening, StatedContract, read_contract
+
+    _check_outputs(out, json_file, curve)
+    if reveals is not None and reveals not in [*Reveals]:
+        raise InvalidRequestError(mismatch("`reveals`", ", ".join(Reveals), reveals))
+    if images < 1:
+        raise InvalidRequestError(mismatch("number of `images`", "1 or more", images))
+    shown = load_test_images(clean, data_root=data_root)
+    stated = StatedContract() if contract is None else read_contract(contract)
+    opening = Opening(contract=stated, weights=weights)
+    opened = open_model(model, opening=opening, clean=shown, device=device)
+    shown = _pick(shown, opened, images, seed)
+    seen = Reveals(reveals) if reveals is not None else _most(opened)
+    wanted = None if target is None else _class_of(target, opened.card.class_names)
+    attacks = _attacks(attack, norm, epsilon, seen, curve is not None, shown, wanted)
+    results: list[Measured] = []
+    interrupted = False
+    with progress_of("images") as progress:
+        found = measure_evasion(
+            opened,
+            shown,
+            attacks,
+            reveals=seen,
+            targets=None if wanted is None else _all_of(wanted, shown),
+            budget=queries,
+            controls=controls,
+            seed=seed,
+            progress=progress,
+        )
+        try:
+            results.extend(found)
+        except KeyboardInterrupt:
+            interrupted = True
+    whole = all(result.evaded is not None for result in results)
+    code = ExitCode.CLEAN if whole else ExitCode.INCONCLUSIVE
+    settings = {"model": model, "clean": clean, "images": len(shown), "seed": seed}
+    _write(results, code, settings, out=out, json_file=json_file, curve=curve)
+    if interrupted:
+        raise KeyboardInterrupt
+    return int(code)
+
+
+def _check_outputs(out: Path | None, json_file: Path | None, curve: Path | None) -> None:
+    """Refuse outputs that cannot be written, before the work."""
+    for path, what, marks in (
+        (json_file, "the results of attacks (JSON)", _JSON_MARKS),
+        (curve, "a figure (PNG)", _PNG_MARKS),
+    ):
+        if path is not None and str(path) != "-":
+            make_folder(path.parent)
+            check_replaceable(path, what, marks)
+    if out is not None:
+        from molehunt.report import CSV_MARKS
+
+        make_folder(out)
+        check_replaceable(out / "results.csv", "the results of attacks", CSV_MARKS)
+
+
+def _pick(shown: ImageSet, model: Classifier, count: int, seed: int) -> ImageSet:
+    import torch
+
+    drawn = shown.sample(count, torch.Generator().manual_seed(seed))
+    return drawn.shaped(model.card.input_shape).named(model.card.class_names)
+
+
+def _most(model: Classifier) -> Reveals:
+    """Return the most that a model can reveal."""
+    from molehunt.networks import Access, Reveals
+
+    if model.answers.doubt:
+        return Reveals.LABELS
+    return Reveals.WEIGHTS if Access.GRADIENTS in model.gives else Reveals.CONFIDENCES
+
+
+def _class_of(text: str, names: Sequence[str]) -> int:
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    some = printable(", ".join(names[:5]))
+    allowed = f"a class of the model ({some}{', …' if len(names) > 5 else ''}) or its number"
+    raise InvalidRequestError(mismatch("`target`", allowed, repr(text)))
+
+
+def _all_of(wanted: int, shown: ImageSet) -> Any:
+    import torch
+
+    return torch.full((len(shown),), wanted)
+
+
+def parse_epsilon(text: str) -> float:
+    """Return the radius of a text such as 8/255 or 0.03.
+
+    Raises
+    ------
+    InvalidRequestError
+
+    Examples
+    --------
+    >>> parse_epsilon("51/255")
+    0.2
+    """
+    above, _, below = text.partition("/")
+    try:
+        return float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError) as error:
+        raise InvalidRequestError(
+            mismatch("`epsilon`", "a number such as 0.03 or 8/255", repr(text))
+        ) from error
+
+
+def _attacks(
+    names: Sequence[str] | None,
+    norm: str | None,
+    epsilon: str | None,
+    reveals: Reveals,
+    curve: bool,
+    shown: ImageSet,
+    wanted: int | None,
+) -> list[EvasionAttack]:
+    """Return the attacks that were asked for, or the usual ones for what is revealed."""
+    from molehunt.attacks import ATTACKS, new_attack
+    from molehunt.networks import Reveals
+
+    usual = {
+        Reveals.WEIGHTS: "fmn" if curve else "projected-gradient",
+        Reveals.LABELS: "hopskipjump",
+    }.get(reveals, "hopskipjump" if curve else "random-squares")
+    unknown = [name for name in names or () if name not in ATTACKS]
+    if unknown:
+        got = printable(repr(unknown[0]))
+        raise InvalidRequestError(mismatch("`attack`", f"one of {', '.join(ATTACKS)}", got))
+    in_all_norms = curve and not names and norm is None
+    pairs: list[tuple[str, str | None]] = [
+        (name, one)
+        for name in names or [usual]
+        for one in (ATTACKS[name].norms if in_all_norms else [norm or _usual_norm(name)])
+    ]
+    if epsilon is not None and len({one for _, one in pairs}) > 1:
+        raise InvalidRequestError(mismatch("`epsilon`", "one norm for all attacks", "several"))
+    made = []
+    for name, one in pairs:
+        kind = ATTACKS[name]
+        if wanted is not None and not kind.targeted:
+            raise InvalidRequestError(mismatch(f"attack {name}", "no target", "one"))
+        usual_radius = _USUAL_RADII.get(str(one)) if kind.bounded else None
+        radius = usual_radius if epsilon is None else parse_epsilon(epsilon)
+        more: dict[str, Any] = {}
+        if wanted is not None and kind.starts:
+            # What the attacker wants to look like, it has pictures of.
+            more["starts"] = shown.take((shown.labels == wanted).nonzero().flatten()[:10]).pixels()
+        made.append(new_attack(name, norm=one, epsilon=radius, **more))
+    return made
+
+
+def _usual_norm(name: str) -> str | None:
+    from molehunt.attacks import ATTACKS
+
+    return next(iter(ATTACKS[name].norms), None)
+
+
+def _write(
+    results: list[Measured],
+    code: ExitCode,
+    settings: dict[str, Any],
+    *,
+    out: Path | None,
+    json_file: Path | None,
+    curve: Path | None,
+) -> None:
+    """Write what was measured: files first, then the terminal."""
+    from molehunt.report import evasion_as_json, evasion_table, save_curves, write_evasion
+
+    content = json.dumps(evasion_as_json(results, code, **settings), indent=2) + "\n"
+    if json_file is not None and str(json_file) != "-":
+        write_text(json_file, content)
+    if out is not None:
+        write_evasion(out, results)
+    if curve is not None:
+        save_curves(results, curve)
+    if str(json_file) == "-":
+        output.out(content, end="", highlight=False)
+        return
+    first = next((result.evaded for result in results if result.evaded is not None), None)
+    if first is not None:
+        rate, (low, high) = first.clean_accuracy
+        output.print(
+            f"{settings['images']} clean images, accuracy {rate:.0%} [{low:.0%}, {high:.0%}]",
+            highlight=False,
+        )
+    output.print(evasion_table(results))
+    for result in results:
+        if result.remark:
+            output.print(printable(f"{result.attack.name}: {result.remark}", 1000), highlight=False)
+    if out is not None:
+        note(f"Images: {out}")
+    if curve is not None:
+        note(f"Security curve: {curve}")
