@@ -80,6 +80,40 @@ def test_several_attacks_and_curves_of_all_norms(
     assert "fgsm" in shown and "random-squares" in shown
 
 
+def test_a_mask_is_painted_and_nothing_else(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    picture = np.zeros((12, 12), np.uint8)
+    picture[3:8, 3:9] = 255
+    Image.fromarray(picture).save(tmp_path / "mask.png")
+    arguments = ["--images", "20", "--mask", str(tmp_path / "mask.png"), "--json", "-"]
+    assert attack(model, *arguments) == 0
+    painted, chance = json.loads(capfd.readouterr().out)["attacks"]
+    assert (painted["attack"], chance["attack"]) == ("masked", "random colours")
+    assert painted["success"]["rate"] > chance["success"]["rate"]
+    assert painted["median_size"]["l0"] <= 30
+    for drawn in ("glasses", "sticker"):
+        asked = ["--images", "3", "--mask", drawn, "--reveals", "confidences", "--json", "-"]
+        assert attack(model, *asked) == 0
+        assert json.loads(capfd.readouterr().out)["attacks"][0]["attack"] == "swarm"
+
+
+def test_a_mask_that_does_not_fit_is_one_line(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    Image.fromarray(np.zeros((12, 12), np.uint8)).save(tmp_path / "empty.png")
+    Image.fromarray(np.full((8, 9), 255, np.uint8)).save(tmp_path / "small.png")
+    for mask, more, code, said in (
+        ("empty.png", [], 4, "got 0 pixels"),
+        ("small.png", [], 4, "expected 12x12 pixels, as the images have, got 9x8"),
+        ("none.png", [], 2, "none.png"),
+        ("empty.png", ["--reveals", "labels"], 4, "weights or confidences, got labels"),
+        ("empty.png", ["--norm", "l2"], 4, "no --attack, --norm"),
+    ):
+        assert attack(model, "--mask", str(tmp_path / mask), *more) == code
+        assert said in one_line(capfd)
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [

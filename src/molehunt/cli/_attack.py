@@ -55,6 +55,15 @@ def evade(
             "pixels for l0. By default 8/255 in linf and 0.5 in l2 for attacks that need one."
         ),
     ] = None,
+    mask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="glasses|sticker|FILE",
+            help="Paint drawn eyeglasses, a sticker in the middle, or what is bright in an image "
+            "file, and nothing else: by gradients on weights, by a swarm on confidences. Random "
+            "colours in the same mask stand beside it.",
+        ),
+    ] = None,
     target: Annotated[
         str | None,
         typer.Option(help="The class, by name or number, that images shall be taken for."),
@@ -113,7 +122,13 @@ def evade(
     shown = _pick(shown, opened, images, seed)
     seen = Reveals(reveals) if reveals is not None else _most(opened)
     wanted = None if target is None else _class_of(target, opened.card.class_names)
-    attacks = _attacks(attack, norm, epsilon, seen, curve is not None, shown, wanted)
+    if mask is None:
+        attacks = _attacks(attack, norm, epsilon, seen, curve is not None, shown, wanted)
+    else:
+        if attack or norm or epsilon or curve:
+            allowed = "no --attack, --norm, --epsilon or --curve with it"
+            raise InvalidRequestError(mismatch("`mask`", allowed, "one of them"))
+        attacks = _inside(mask, seen, shown)
     results: list[Measured] = []
     interrupted = False
     with progress_of("images") as progress:
@@ -252,6 +267,32 @@ def _attacks(
             more["starts"] = shown.take((shown.labels == wanted).nonzero().flatten()[:10]).pixels()
         made.append(new_attack(name, norm=one, epsilon=radius, **more))
     return made
+
+
+def _inside(mask: str, reveals: Reveals, shown: ImageSet) -> list[EvasionAttack]:
+    """Return the attack inside a mask for what is revealed, and random colours beside it."""
+    from molehunt.attacks import (
+        Masked,
+        RandomColours,
+        Swarm,
+        draw_eyeglasses,
+        draw_sticker,
+        read_mask,
+    )
+    from molehunt.networks import Reveals
+
+    if reveals is Reveals.LABELS:
+        allowed = "a target that reveals weights or confidences"
+        raise InvalidRequestError(mismatch("`mask`", allowed, reveals.value))
+    _, height, width = shown.shape
+    if mask == "glasses":
+        place = draw_eyeglasses(height, width)
+    elif mask == "sticker":
+        place = draw_sticker(height, width)
+    else:
+        place = read_mask(Path(mask), height, width)
+    painted = Masked(place) if reveals is Reveals.WEIGHTS else Swarm(place)
+    return [painted, RandomColours(place)]
 
 
 def _usual_norm(name: str) -> str | None:
