@@ -80,6 +80,7 @@ class _Mixture:
         self.values = values.flatten(2)
         self.mask = (self.values != self.originals).any(1)
         self.err = torch.zeros(len(images), dtype=torch.bool)
+        self._side = max(1, round((images[0, 0].numel() / _BLOCKS) ** 0.5))  # of a block
 
     @property
     def sizes(self) -> Tensor:
@@ -109,14 +110,16 @@ class _Mixture:
 
     def rank_blocks(self) -> Tensor:
         """Return what the block that each pixel lies in is worth, float [N, P]."""
-        count, (height, width) = len(self.mask), self._shape[-2:]
-        side = max(1, round((height * width / _BLOCKS) ** 0.5))
-        across = -(-width // side)
-        block = torch.arange(height)[:, None] // side * across + torch.arange(width) // side
-        return self._worth_of(block.flatten().expand(count, -1))
+        height, width = self._shape[-2:]
+        across = -(-width // self._side)
+        rows, columns = torch.arange(height) // self._side, torch.arange(width) // self._side
+        blocks = (rows[:, None] * across + columns).flatten()
+        return self._worth_of(blocks.expand(len(self.mask), -1))
 
     def rank_pixels(self, worth: Tensor) -> Tensor:
         """Return what each pixel of the best blocks is worth, -inf for the others."""
+        if self._side == 1:
+            return worth
         short = _ranks(-worth) < _SHORTLIST
         return self._worth_of(torch.where(short, short.cumsum(1) - 1, -1))
 
