@@ -47,7 +47,13 @@ from molehunt.detectors._twin_readings import TwinStatistic
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
 from molehunt.detectors._verdict_counts import LEAST_POWER, VerdictCounts, Verdicts, count_verdicts
-from molehunt.detectors._wrong_predictions import WrongPredictions, mistakes_of
+from molehunt.detectors._wrong_predictions import (
+    WrongPredictions,
+    chi_square_p,
+    excess_mistakes,
+    expected_mistakes,
+    mistakes_of,
+)
 from molehunt.detectors._zoo_contract import ZooContract
 from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
 
@@ -84,6 +90,7 @@ __all__ = [
     "ZooFreeDetector",
     "auc_over_shuffles",
     "auc_with_interval",
+    "chi_square_p",
     "compare_with_twins",
     "conformal_p_values",
     "conformal_threshold",
@@ -93,6 +100,8 @@ __all__ = [
     "detector_names",
     "draw_fresh",
     "evaluate",
+    "excess_mistakes",
+    "expected_mistakes",
     "fit_on_zoo",
     "load_detector",
     "make_twins",

@@ -72,7 +72,7 @@ class WrongPredictions(ImageDetector):
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.LOGITS})
-    own_null = "mistakes that go to all other classes alike"
+    own_null = "chi-square law of mistakes that go to all classes alike"
     least_classes = 3
     axes: ClassVar[Mapping[str, str]] = {"calibration_scores_": "n", "mistakes_": "kk"}
     tiny: ClassVar[Mapping[str, Any]] = {}
@@ -109,7 +109,7 @@ class WrongPredictions(ImageDetector):
         each = np.stack([mistakes_of(models[n], images) for n in self._checked(models, clean)])
         self.mistakes_ = each.sum(0)
         self.calibration_scores_ = np.array(
-            [self._statistics(own, self.mistakes_ - own).max() for own in each]
+            [excess_mistakes(own, self.mistakes_ - own, self.prior).max() for own in each]
         )
         self.__dict__.pop("contract_", None)
         self._take_contract(models[n].card for n in clean)
@@ -124,16 +124,19 @@ class WrongPredictions(ImageDetector):
     def _examine(self, model: Classifier) -> Examination:
         own = mistakes_of(model, self._clean_images())
         expected = getattr(self, "mistakes_", np.zeros_like(own))
-        p_value = None if self.is_calibrated else chi_square_p(own, self._expected(own, expected))
+        p_value = None
+        if not self.is_calibrated:
+            p_value = chi_square_p(own, expected_mistakes(own, expected, self.prior))
         return self._examination(own, expected, p_value)
 
     def _examination(self, own: Floats, others: Floats, p_value: float | None) -> Examination:
         if own.sum() < _FEWEST_MISTAKES:
             allowed = f"{_FEWEST_MISTAKES} or more: give more clean images"
             raise UnsuitableSubjectError(mismatch("mistakes of the model", allowed, int(own.sum())))
-        statistics = self._statistics(own, others)
+        statistics = excess_mistakes(own, others, self.prior)
         target = int(statistics.argmax())
-        taken, expected = own.sum(0)[target], self._expected(own, others)[target]
+        taken = own.sum(0)[target]
+        expected = expected_mistakes(own, others, self.prior)[target]
         return Examination(
             score=float(statistics[target]),
             p_value=p_value,
@@ -142,18 +145,6 @@ class WrongPredictions(ImageDetector):
             remark=f"this class takes {taken:.0f} of {own.sum():.0f} mistakes, "
             f"{expected:.0f} are expected",
         )
-
-    def _statistics(self, own: Floats, others: Floats) -> Floats:
-        """Return each class's excess [K] by mistakes [K, K] of this model and of others."""
-        expected = self._expected(own, others)
-        return np.asarray((own.sum(0) - expected) / np.sqrt(expected + 1), dtype=np.float64)
-
-    def _expected(self, own: Floats, others: Floats) -> Floats:
-        """Return how many mistakes [K] go to each class if they go where others' went."""
-        alike = (1 - np.eye(len(own))) / (len(own) - 1)
-        counts = others + (self.prior or 1e-9) * alike
-        shares = counts / counts.sum(1, keepdims=True)
-        return np.asarray(own.sum(1) @ shares, dtype=np.float64)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -175,6 +166,31 @@ def mistakes_of(model: Classifier, images: ImageSet) -> Floats:
     places = images.labels * classes + logits.argmax(1)
     counts = places.bincount(minlength=classes**2).view(classes, classes).double()
     return np.asarray(counts.fill_diagonal_(0).numpy(), dtype=np.float64)
+
+
+def expected_mistakes(own: Floats, others: Floats, prior: float = 1.0) -> Floats:
+    """Return how many mistakes [K] go to each class if they go where those of others went.
+
+    Parameters
+    ----------
+    own, others : array of float64, shape [K, K]
+        Of the model and of the reference models, as `mistakes_of` counts them.
+    prior : float
+        As in `WrongPredictions`.
+    """
+    alike = (1 - np.eye(len(own))) / (len(own) - 1)
+    counts = others + (prior or 1e-9) * alike
+    shares = counts / counts.sum(1, keepdims=True)
+    return np.asarray(own.sum(1) @ shares, dtype=np.float64)
+
+
+def excess_mistakes(own: Floats, others: Floats, prior: float = 1.0) -> Floats:
+    """Return how far the mistakes that each class takes are above the expected ones, [K].
+
+    In roots of the expected number; parameters as in `expected_mistakes`.
+    """
+    expected = expected_mistakes(own, others, prior)
+    return np.asarray((own.sum(0) - expected) / np.sqrt(expected + 1), dtype=np.float64)
 
 
 def chi_square_p(own: Floats, expected: Floats) -> float:
