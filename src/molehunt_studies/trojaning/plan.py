@@ -239,8 +239,8 @@ SCALES = {
                 "opacity 50 %",
                 "area 4 %",
             ),
-            "gtsrb": ("trojan", "random neurons", "no denoising"),
-            "faces": ("trojan", "random neurons"),
+            "gtsrb": ("trojan",),
+            "faces": ("trojan",),
         },
         test_images=1000,
         scans={
