@@ -13,6 +13,7 @@ from benchmarks import (
     _start,
     _training,
     _triggers,
+    svm_poisoning,
 )
 
 BENCHMARKS = {
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "many-models": _many_models.run,
     "sign-detector": _sign_detector.run,
     "start": _start.run,
+    "svm-poisoning": svm_poisoning.run,
 }
 
 if __name__ == "__main__":

@@ -48,8 +48,8 @@ def test_poison_grows_until_the_backdoor_fires_and_not_before(eights: TrainTest,
     assert doses[-1].clean_accuracy > 0.95
     assert abs(doses[0].weights[0, 0, 0]) < 1e-9 and doses[-1].weights[0, 0, 0] < -0.1
     # Wrong labels alone do not open it.
-    control = grow(eights, name, stamped=False, most=doses[-1].points)
-    assert control[-1].success < 0.3
+    (control, *_) = grow(eights, name, stamped=False, first=doses[-1].points)
+    assert control.points == doses[-1].points and control.success < 0.3
 
 
 @pytest.mark.parametrize("name", ["hinge", "logistic", "squared"])

@@ -52,6 +52,7 @@ def grow_poison(
     backdoor: Backdoor,
     *,
     until: float = 0.9,
+    first: int = 0,
     most: int = 100,
     stamped: bool = True,
     generator: torch.Generator,
@@ -59,7 +60,7 @@ def grow_poison(
     """Add poisoned images one by one, train anew after each, and yield what they did.
 
     Poison is a random copy of an image of the source class, with the trigger and the target's
-    label. Each dose is the dose before and one more copy. The first that is yielded has none.
+    label. Each dose is the dose before and one more copy.
 
     Parameters
     ----------
@@ -71,8 +72,8 @@ def grow_poison(
         Its label map is a `SingleTarget`; its rate is not used.
     until : float
         The growth ends with the first dose of at least this success.
-    most : int
-        It also ends with this dose, or when no image of the source class is left.
+    first, most : int
+        The smallest dose and the largest; the images of the source class are a bound, too.
     stamped : bool
         False leaves the trigger off the poison: the control, in which only labels are wrong.
     generator : torch.Generator
@@ -100,9 +101,10 @@ def grow_poison(
     label_map = backdoor.label_map
     if not isinstance(label_map, SingleTarget):
         raise InvalidRequestError(mismatch("label map", "single_target", label_map.kind))
-    if not (0 < until <= 1 and most >= 1):
-        got = f"until {until}, most {most}"
-        raise InvalidRequestError(mismatch("doses", "until in (0, 1], most 1 or more", got))
+    if not (0 < until <= 1 and 0 <= first <= most):
+        got = f"until {until}, first {first}, most {most}"
+        allowed = "until in (0, 1], 0 <= first <= most"
+        raise InvalidRequestError(mismatch("doses", allowed, got))
     label_map.check(train.num_classes)
     clean, asked = (_only(part, label_map) for part in (train, test))
     whole = backdoor.model_copy(update={"rate": 1.0, "of": "eligible", "times": 1})
@@ -111,7 +113,7 @@ def grow_poison(
     points, labels = _points(images), _sides(images, label_map)
     plain = asked.take(label_map.eligible(asked.labels))
     triggered = _points(backdoor.triggered(plain, generator=generator).images)
-    for count in range(min(most, len(images) - len(clean)) + 1):
+    for count in range(first, min(most, len(images) - len(clean)) + 1):
         rows = slice(0, len(clean) + count)
         trained = _train(learner, points[rows], labels[rows])
         score, low = (trained.decision_function(each) for each in (_points(plain), triggered))
