@@ -37,7 +37,7 @@ def run() -> str:
         return f"skipped: {error}"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    tasks = [task for task in PLAN.tasks() if task.pair == PAIR and task.kernel == "linear"]
+    tasks = [task for task in PLAN.tasks("linear") if task.pair == PAIR]
     ours, theirs = [], {step: [] for step in STEPS}
     try:
         for task in tasks[:DRAWS]:

@@ -169,7 +169,7 @@ def defend_draw(task: DrawPlan, bench: SvmBench) -> DefenceRecord:
 
 
 def _reject(machine: Any, points: Array, labels: Array, rng: Any) -> tuple[Array, Array]:
-    return reject_negative_impact(machine, points, labels, generator=rng), labels
+    return reject_negative_impact(machine, points, labels, trials=2, generator=rng), labels
 
 
 def _trim(machine: Any, points: Array, labels: Array, rng: Any) -> tuple[Array, Array]:

@@ -40,6 +40,8 @@ class SvmPlan(BaseModel):
         As the paper writes them: the attacker's label first.
     draws : dict
         Of each pair, by kernel.
+    rbf_pairs : tuple
+        Those that an RBF kernel is tried on, too.
     points : int
         Poisoned points, made one after the other.
     train, validation : int
@@ -49,26 +51,34 @@ class SvmPlan(BaseModel):
         Of a point, as in `molehunt.attacks.SvmPoisoning`.
     defended : tuple of int
         Numbers of points at which the defences are tried, with a linear kernel.
+    defended_draws : int
+        On which they are tried, of each pair; the first ones.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     source: str = "mnist"
     pairs: tuple[tuple[int, int], ...] = ((7, 1), (9, 8), (4, 0))
-    draws: dict[Kernel, int] = Field(default={"linear": 12, "rbf": 10})
+    draws: dict[Kernel, int] = Field(default={"linear": 10, "rbf": 5})
+    rbf_pairs: tuple[tuple[int, int], ...] = ((7, 1),)
     points: int = Field(default=9, ge=1)
     train: int = Field(default=100, ge=10)
     validation: int = Field(default=500, ge=2)
     C: float = Field(default=1.0, gt=0)
     steps: int = Field(default=100, ge=1)
-    defended: tuple[int, ...] = (0, 1, 4, 8)
+    defended: tuple[int, ...] = (0, 1, 8)
+    defended_draws: int = Field(default=5, ge=2)
 
-    def tasks(self) -> list[DrawPlan]:
-        """Return all draws."""
+    def pairs_of(self, kernel: Kernel) -> tuple[tuple[int, int], ...]:
+        """Return the pairs that a kernel is tried on."""
+        return self.pairs if kernel == "linear" else self.rbf_pairs
+
+    def tasks(self, kernel: Kernel, most: int | None = None) -> list[DrawPlan]:
+        """Return the draws with a kernel, of each pair `most` at the most."""
+        draws = min(self.draws[kernel], most or self.draws[kernel])
         return [
             DrawPlan(id=f"{kernel}-{a}v{b}-{seed}", pair=(a, b), kernel=kernel, seed=seed)
-            for kernel, draws in self.draws.items()
-            for a, b in self.pairs
+            for a, b in self.pairs_of(kernel)
             for seed in range(FIRST_DRAW, FIRST_DRAW + draws)
         ]
 
@@ -77,13 +87,17 @@ SCALES = {
     "smoke": SvmPlan(
         source="digits",
         pairs=((9, 8),),
+        rbf_pairs=((9, 8),),
         draws={"linear": 2, "rbf": 2},
         points=2,
         train=80,
         validation=60,
         steps=10,
         defended=(0, 2),
+        defended_draws=2,
     ),
-    "quick": SvmPlan(draws={"linear": 2, "rbf": 2}, points=2, steps=40, defended=(0, 2)),
+    "quick": SvmPlan(
+        draws={"linear": 2, "rbf": 2}, points=2, steps=40, defended=(0, 2), defended_draws=2
+    ),
     "full": SvmPlan(),
 }

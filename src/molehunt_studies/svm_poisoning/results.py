@@ -19,7 +19,7 @@ def results_of(
     found: dict[str, Any] = {}
     for kernel in plan.draws:
         found[kernel] = {}
-        for pair in plan.pairs:
+        for pair in plan.pairs_of(kernel):
             place = (kernel, pair)
             found[kernel][f"{pair[0]} v {pair[1]}"] = {
                 **_errors([each for each in records if (each.kernel, each.pair) == place], plan),
@@ -62,6 +62,7 @@ def _defended(records: Sequence[DefenceRecord], plan: SvmPlan) -> dict[str, Any]
             errors, poison, clean = np.array([each.defended[name][points] for each in records]).T
             found[name][str(points)] = {
                 **summary(100 * errors),
+                "draws": len(records),
                 "poison_touched": round(float(poison.mean()), 2),
                 "clean_touched": round(float(clean.mean()), 2),
             }

@@ -21,25 +21,26 @@ from molehunt_studies.svm_poisoning.plan import FIRST_DRAW, SCALES, DrawPlan
 from molehunt_studies.svm_poisoning.results import contaminations, results_of
 
 
-def _linear(bench: SvmBench, _records: Records) -> list[DrawPlan]:
-    return [task for task in bench.plan.tasks() if task.kernel == "linear"]
+def _defended(bench: SvmBench, _records: Records) -> list[DrawPlan]:
+    return bench.plan.tasks("linear", bench.plan.defended_draws)
 
 
 def measures(bench: SvmBench, records: Records) -> dict[str, Any]:
     """Return the figures of all kernels and pairs."""
+    draws = [*records["draws"], *records["RBF kernel"]]
     return {
-        "kernels": results_of(records["draws"], records["defences"], bench.plan),
+        "kernels": results_of(draws, records["defences"], bench.plan),
         "test_images": {f"{a} v {b}": len(bench.test((a, b))[0]) for a, b in bench.plan.pairs},
         "plan": bench.plan.model_dump(mode="json"),
         "seed": FIRST_DRAW,
-        "core_seconds_of_attacks": round(sum(each.seconds for each in records["draws"]), 1),
+        "core_seconds_of_attacks": round(sum(each.seconds for each in draws), 1),
     }
 
 
 def pictures(bench: SvmBench, results: dict[str, Any]) -> dict[str, Figure]:
     """Draw the points of the first draw of each kernel and pair."""
     first = {}
-    for task in bench.plan.tasks():
+    for task in [*bench.plan.tasks("linear"), *bench.plan.tasks("rbf")]:
         if task.seed == FIRST_DRAW:
             first[f"{task.kernel}\n{task.pair[0]} v {task.pair[1]}"] = np.load(
                 bench.points_of(task)
@@ -61,8 +62,15 @@ SVM_POISONING = Study(
     scales=SCALES,
     bench=SvmBench,
     stages=(
-        Stage("draws", lambda bench, _: bench.plan.tasks(), poison_draw, DrawRecord),
-        Stage("defences", _linear, defend_draw, DefenceRecord),
+        Stage("draws", lambda bench, _: bench.plan.tasks("linear"), poison_draw, DrawRecord),
+        Stage("defences", _defended, defend_draw, DefenceRecord),
+        Stage(
+            "RBF kernel",
+            lambda bench, _: bench.plan.tasks("rbf"),
+            poison_draw,
+            DrawRecord,
+            "rbf.jsonl",
+        ),
     ),
     measures=measures,
     pictures=pictures,
