@@ -10,6 +10,7 @@ from benchmarks import (
     _many_models,
     _scan,
     _sign_detector,
+    _smoothing,
     _start,
     _training,
     _triggers,
@@ -24,6 +25,7 @@ BENCHMARKS = {
     "triggers": _triggers.run,
     "many-models": _many_models.run,
     "sign-detector": _sign_detector.run,
+    "smoothing": _smoothing.run,
     "start": _start.run,
     "svm-poisoning": svm_poisoning.run,
 }

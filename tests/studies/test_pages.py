@@ -9,6 +9,7 @@ import pytest
 from molehunt.study import Study, results_in
 from molehunt_studies.badnets import BADNETS_MNIST
 from molehunt_studies.broken_defences import BROKEN_DEFENCES
+from molehunt_studies.certified import CERTIFIED
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
@@ -20,6 +21,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "badnets-signs": BADNETS_GTSRB,
     "broken-defences": BROKEN_DEFENCES,
     "poison-toy": POISON_TOY,
+    "certified": CERTIFIED,
     "scanners": SCANNERS,
     "ulp": ULP_MNIST,
 }

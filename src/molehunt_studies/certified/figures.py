@@ -66,7 +66,7 @@ def smoothing_figure(results: Mapping[str, Any]) -> Figure:
 
 
 def limits_figure(bench: CertifiedBench, results: Mapping[str, Any]) -> Figure:
-    """Show one certified image with what turns it, and noise with a certified class."""
+    """Show certified images with what turns them, and a negative with a certified class."""
     pictures = load_file(bench.folder / PICTURES)
     shown = results["limits"]["shown"]
     titles = {
@@ -74,14 +74,16 @@ def limits_figure(bench: CertifiedBench, results: Mapping[str, Any]) -> Figure:
         "rotated": "rotated",
         "patched-before": "certified",
         "patched": "under a patch",
-        "noise": "noise, certified",
+        "negative": "negative, certified",
     }
     names = [name for name in titles if name in pictures]
     figure = Figure(figsize=(1.7 * max(1, len(names)), 2.2), layout="constrained")
     for axes, name in zip(
         np.atleast_1d(figure.subplots(1, max(1, len(names)))), names, strict=False
     ):
-        axes.imshow(pictures[name].permute(1, 2, 0).squeeze(), cmap="gray", vmin=0, vmax=255)
+        axes.imshow(
+            pictures[name].permute(1, 2, 0).squeeze().numpy(), cmap="gray", vmin=0, vmax=255
+        )
         words = shown.get(name.removesuffix("-before"), "")
         words = words.partition(" to ")[0] if name.endswith("-before") else words
         axes.set_title(f"{titles[name]}\n{words}", fontsize=9)

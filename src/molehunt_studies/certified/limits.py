@@ -15,9 +15,10 @@ from molehunt.study import Records
 from molehunt_studies.certified.measuring import Count
 from molehunt_studies.certified.networks import CertifiedBench, name_of
 
-ANGLES = tuple(angle for angle in range(-60, 61, 10) if angle)
+# The smallest first, so that an example shows what suffices.
+ANGLES = tuple(sorted((angle for angle in range(-30, 31, 5) if angle), key=abs))
 PICTURES = "limits.safetensors"
-PATCH = 0.3  # side over that of the image: 8 of 28 pixels
+PATCH = 0.2  # side over that of the image: 6 of 28 pixels
 
 
 class LimitsTask(Task):
@@ -27,29 +28,28 @@ class LimitsTask(Task):
 
 
 class LimitsRecord(LimitsTask):
-    """Of certified images, how many other changes turn; of noise, how much is certified.
+    """Of certified images, how many other changes turn; of negatives, how many are certified.
 
-    The first of each is in `PICTURES`: the certified image, rotated, under a patch, and
-    noise with a certified class.
+    `negatives` have a certified class, `misled` a certified class that is not the image's. The
+    first of each is in `PICTURES`.
     """
 
     certified: Count
     rotated: Count
     patched: Count
-    noise: Count
+    negatives: Count
+    misled: Count
     shown: dict[str, str]
 
 
 def limits_tasks(bench: CertifiedBench, _records: Records) -> list[LimitsTask]:
-    """Return the network that was trained by CROWN-IBP for the largest radius."""
-    return [
-        LimitsTask(id=name_of("crown-ibp", largest), epsilon=largest)
-        for largest in [max(bench.plan.epsilons)]
-    ]
+    """Return the network that was trained by CROWN-IBP for the smallest radius."""
+    epsilon = min(bench.plan.epsilons)
+    return [LimitsTask(id=name_of("crown-ibp", epsilon), epsilon=epsilon)]
 
 
 def find_limits(task: LimitsTask, bench: CertifiedBench) -> LimitsRecord:
-    """Turn certified images by a rotation and by a patch; certify noise."""
+    """Turn certified images by a rotation and by a patch; certify negatives."""
     model = bench.network(task.id)
     images = bench.first(bench.plan.source, bench.plan.images)
     holds = certify_box(model, images, epsilon=task.epsilon, method=BoundMethod.CROWN_IBP).certified
@@ -60,28 +60,30 @@ def find_limits(task: LimitsTask, bench: CertifiedBench) -> LimitsRecord:
         "rotated": _first_turned(model, certified, rotations),
         "patched": _first_turned(model, certified, patches),
     }
-    noise = _noise_like(images, bench.plan.seed)
-    # What the network takes noise for is its label here: the certificate says that it stays.
-    answers = ImageSet(noise, logits_of(model, noise).argmax(1), images.class_names)
+    negatives = 255 - images.images
+    # What the network takes one for is its label here: the certificate says that it stays.
+    answers = ImageSet(negatives, logits_of(model, negatives).argmax(1), images.class_names)
     kept = certify_box(model, answers, epsilon=task.epsilon, method=BoundMethod.CROWN_IBP).certified
+    misled = kept & (answers.labels != images.labels)
     names, shown, pictures = images.class_names, {}, {}
     for name, (found, hits) in turned.items():
         for place in hits.nonzero()[:1, 0].tolist():
             answer = int(logits_of(model, found[place][None]).argmax())
             own = names[int(certified.labels[place])]
-            pictures[f"{name}-before"] = certified.images[place].contiguous()
-            pictures[name] = found[place].contiguous()
+            pictures[f"{name}-before"] = certified.images[place].clone()
+            pictures[name] = found[place].clone()
             shown[name] = f"{own} to {names[answer]}"
-    for place in kept.nonzero()[:1, 0].tolist():
-        pictures["noise"] = noise[place]
-        shown["noise"] = names[int(answers.labels[place])]
+    for place in misled.nonzero()[:1, 0].tolist():
+        pictures["negative"] = negatives[place].clone()
+        shown["negative"] = names[int(answers.labels[place])]
     save_file(pictures, bench.folder / PICTURES)
     return LimitsRecord(
         **dict(task),
         certified=(int(holds.sum()), len(holds)),
         rotated=(int(turned["rotated"][1].sum()), len(certified)),
         patched=(int(turned["patched"][1].sum()), len(certified)),
-        noise=(int(kept.sum()), len(kept)),
+        negatives=(int(kept.sum()), len(kept)),
+        misled=(int(misled.sum()), len(misled)),
         shown=shown,
     )
 
@@ -110,8 +112,3 @@ def _first_turned(model: Classifier, images: ImageSet, changed: Tensor) -> tuple
     wrong = answers != images.labels
     first = wrong.float().argmax(0)
     return changed[first, torch.arange(len(images))], wrong.any(0)
-
-
-def _noise_like(images: ImageSet, seed: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randint(0, 256, images.images.shape, generator=generator, dtype=torch.uint8)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from molehunt.rates import rate_interval
 from molehunt.study import Records, Report, Stage, Study
 from molehunt_studies.certified.figures import curve_figure, limits_figure, smoothing_figure
 from molehunt_studies.certified.limits import LimitsRecord, find_limits, limits_tasks
 from molehunt_studies.certified.measuring import (
     BoxRecord,
-    Count,
     SmoothingRecord,
     box_tasks,
     measure_box,
@@ -21,11 +19,11 @@ from molehunt_studies.certified.measuring import (
 from molehunt_studies.certified.networks import (
     CertifiedBench,
     NetworkRecord,
-    name_of,
     network_tasks,
     train_network,
 )
 from molehunt_studies.certified.plan import KAPPA, SCALES, TRADES_BETA
+from molehunt_studies.certified.words import farthest, hours_of_large, share
 
 # Cohen et al. print their curves at these.
 SMOOTHING_RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -66,9 +64,11 @@ def measures(bench: CertifiedBench, records: Records) -> dict[str, Any]:
             "training_attack_steps": plan.kinds["pgd"].attack_steps,
             "kappa": KAPPA,
             "trades_beta": TRADES_BETA,
+            "warmup": plan.kinds["pgd"].ramp[1],
             "n0": plan.n0,
             "seed": plan.seed,
         },
+        "steps": {each.kind: each.steps for each in networks.values() if each.kind != "noise"},
         "seconds": round(_seconds(records), 0),
     }
 
@@ -121,21 +121,6 @@ def _smoothed(found: SmoothingRecord, network: NetworkRecord) -> dict[str, Any]:
     }
 
 
-def share(found: Count | None) -> str:
-    """Return a share in percent with its exact 95 % interval, a dash where there is none.
-
-    Examples
-    --------
-    >>> share((90, 100)), share(None)
-    ('90.0 [82.4, 95.1]', '-')
-    """
-    if found is None:
-        return "-"
-    hits, of = found
-    low, high = rate_interval(hits, of)
-    return f"{hits / of:.1%} [{100 * low:.1f}, {100 * high:.1f}]".replace("%", "")
-
-
 CERTIFIED = Study(
     name="certified",
     title="Certified robustness, its price, and what attacks leave of it.",
@@ -154,7 +139,7 @@ CERTIFIED = Study(
             "curve": curve_figure(results),
             "smoothing": smoothing_figure(results),
         },
-        words={"share": share, "name_of": name_of},
+        words={"share": share, "farthest": farthest, "hours_of_large": hours_of_large},
     ),
     pictures=lambda bench, results: {"limits": limits_figure(bench, results)},
 )
