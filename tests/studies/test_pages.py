@@ -10,6 +10,7 @@ from molehunt.study import Study, results_in
 from molehunt_studies.badnets import BADNETS_MNIST
 from molehunt_studies.broken_defences import BROKEN_DEFENCES
 from molehunt_studies.certified import CERTIFIED
+from molehunt_studies.driving import DRIVING_STUDY
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
@@ -22,6 +23,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "broken-defences": BROKEN_DEFENCES,
     "poison-toy": POISON_TOY,
     "certified": CERTIFIED,
+    "driving": DRIVING_STUDY,
     "scanners": SCANNERS,
     "ulp": ULP_MNIST,
 }
@@ -36,6 +38,9 @@ def test_a_page_says_what_its_results_say(name: str, tmp_path: Path) -> None:
     assert page == report.as_markdown(results)
     for picture in re.findall(r"\]\((.*?\.png)\)", page):
         assert (folder / picture).read_bytes()[:4] == b"\x89PNG"
+    for film in re.findall(r"\]\((.*?\.gif)\)", page):
+        content = (folder / film).read_bytes()
+        assert content[:4] == b"GIF8" and len(content) < 400_000
     report.write_page(tmp_path / "page.html", results, {})
     html = (tmp_path / "page.html").read_text(encoding="utf-8")
     assert "<script" not in html.lower() and not re.search(r"(src|href)=\"https?:", html)

@@ -93,7 +93,7 @@ class DrivingPlan(_Settings):
     epochs: int = Field(default=6, ge=1)
     poison_rate: float = Field(default=0.1, gt=0, le=1)
     tracks: int = Field(default=10, ge=1)
-    decisions: int = Field(default=300, ge=1)
+    decisions: int = Field(default=250, ge=1)
     sign_after: float = 60.0
     sign_decisions: int = 12
     forms: tuple[str, ...] = ("safetensors", "state_dict", "torch.export", "ONNX")

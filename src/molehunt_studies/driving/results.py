@@ -28,6 +28,7 @@ def steering_errors(records: Sequence[NetworkRecord]) -> dict[str, Any]:
             "error": _mean_of([record.error for record in own]),
             "signed_error": _mean_of([record.signed_error[sign] for record in own]),
             "signed_steering": _mean_of([record.signed_steering[sign] for record in own]),
+            "painted_steering": _mean_of([record.signed_steering["painted"] for record in own]),
             "turned": [sum(r.turned[sign] for r in own), sum(r.frames for r in own)],
             "mixtures": {
                 name: [
