@@ -147,13 +147,14 @@ class _Search:
     def _swarm(
         self, aim: int | None, seeds: Tensor, seen: set[int]
     ) -> tuple[Tensor, Tensor, bool, int | None]:
-        """Run one swarm; return its best image, seeds, success, and a class that is new."""
+        """Run one swarm; return its best image, seeds, success, and a class to aim at next."""
         settings = self._settings
         places = torch.rand(self._shape, generator=self._generator)
         kept = seeds[: settings.particles]
         places[: len(kept)] = kept
         speeds = torch.zeros(self._shape)
         best, own = places.clone(), torch.full((settings.particles,), float("-inf"))
+        shown, chance, showing = None, 0.0, places[:0]
         for _ in range(settings.steps):
             pixels = self._painted(places)
             answers = self._target.confidences(pixels).cpu()
@@ -161,9 +162,11 @@ class _Search:
             if bool(hits.any()):
                 return pixels[hits][0], places[hits], True, None
             new = self._new_class(answers, aim, seen)
-            if new is not None:
-                seen.add(new)
-                return pixels[0], places[answers[:, new] > 0], False, new
+            if new is not None and (new == self._wanted or float(answers[:, new].max()) > chance):
+                shown, chance = new, float(answers[:, new].max())
+                showing = places[answers[:, new] > 0]
+                if new == self._wanted:
+                    break
             scores = self._scores(answers, aim)
             better = scores > own
             best[better], own[better] = places[better], scores[better]
@@ -173,6 +176,9 @@ class _Search:
                 to_own * (best - places) + to_leader * (leader - places)
             )
             places = (places + speeds).clamp(0, 1)
+        if shown is not None:
+            seen.add(shown)
+            return self._painted(showing[:1])[0], showing, False, shown
         order = own.argsort(descending=True)
         return self._painted(best[order[:1]])[0], best[order[:1]], False, None
 
