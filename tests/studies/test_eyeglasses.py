@@ -66,7 +66,7 @@ def test_rates_have_counts_and_intervals(study: StudyResult) -> None:
         for name in ("true_accepts", "false_accepts", "impersonation"):
             rates = [each[name]["hits"] for each in thresholds]
             assert rates == sorted(rates, reverse=True)
-        assert ("areas" in found) == (network in SCALES["smoke"].faces.closely)
+        assert ("areas" in found) == (network in SCALES["smoke"].faces.varied)
     bounded = figures["faces"]["softmax"]["attacks"]["impersonation"]
     assert bounded["hits"] <= bounded["ceiling"]["hits"]
     for found in figures["signs"].values():

@@ -74,16 +74,16 @@ def face_tasks(bench: EyeglassesBench, _records: Records) -> list[FaceTask]:
     """Return the attacks on all networks."""
     plan, tasks = bench.plan.faces, []
     for network in plan.networks:
-        closely = network in plan.closely
+        closely, varied = network in plan.closely, network in plan.varied
         for kind in KINDS:
             if kind in ("frames", "development") or (kind in CLOSELY and not closely):
                 continue
             tasks.append(FaceTask(id=f"{network} {kind}", network=network, kind=kind, rim=plan.rim))
-        for rim in sorted({plan.rim, *plan.rims}) if closely else ():
+        for rim in sorted({plan.rim, *plan.rims}) if varied else ():
             tasks.append(
                 FaceTask(id=f"{network} rim {rim:g}", network=network, kind="frames", rim=rim)
             )
-        for tried in TRIED if closely else ():
+        for tried in TRIED if varied else ():
             tasks.append(
                 FaceTask(
                     id=f"{network} {trial_name(tried)}",

@@ -16,7 +16,7 @@ from molehunt.networks import Classifier, build_classifier, load_model, logits_o
 from molehunt.resumable import Task
 from molehunt.study import Bench, Records
 from molehunt.training import train
-from molehunt_studies.eyeglasses.plan import EyeglassesPlan, NetworkPlan
+from molehunt_studies.eyeglasses.plan import EyeglassesPlan, NetworkPlan, SignsPlan
 
 SIGNS = "signs"
 # Angles and light that stickers are learned under, and networks where they see any.
@@ -52,8 +52,14 @@ class EyeglassesBench(Bench[EyeglassesPlan]):
     @cached_property
     def signs(self) -> TrainTest:
         """The traffic signs."""
-        plan = self.plan.signs
+        plan = self.signs_plan
         return load_images(plan.source, data_root=self.data_root, size=plan.size)
+
+    @property
+    def signs_plan(self) -> SignsPlan:
+        """The part about signs, where it is not left out."""
+        assert self.plan.signs is not None, "asked for where there are signs only"
+        return self.plan.signs
 
     def images_of(self, name: str) -> TrainTest:
         """Return what a network is trained and tested on."""
@@ -76,7 +82,9 @@ class EyeglassesBench(Bench[EyeglassesPlan]):
 
 def model_tasks(bench: EyeglassesBench, _records: Records) -> list[ModelTask]:
     """Return the networks to train."""
-    networks = {**bench.plan.faces.networks, SIGNS: bench.plan.signs.network}
+    networks = dict(bench.plan.faces.networks)
+    if bench.plan.signs is not None:
+        networks[SIGNS] = bench.plan.signs.network
     seed = 1000 + bench.plan.seed  # attacks were tried on networks of other seeds
     return [ModelTask(id=name, network=network, seed=seed) for name, network in networks.items()]
 

@@ -43,7 +43,7 @@ def faces_of(bench: EyeglassesBench, records: Sequence[FaceRecord]) -> dict[str,
             },
             "thresholds": _thresholds(bench, network, by_id[names["impersonation"]]),
         }
-        if network in plan.closely:
+        if network in plan.varied:
             rims = sorted({plan.rim, *plan.rims})
             each["areas"] = [_attack(by_id[f"{network} rim {rim:g}"]) for rim in rims]
             each["development"] = [
@@ -114,5 +114,11 @@ def best_linear(results: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def closely_in(results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the networks that were attacked in every way."""
+    """Return the networks that were attacked by queries, too."""
+    closely = results["plan"]["faces"]["closely"]
+    return {name: found for name, found in results["faces"].items() if name in closely}
+
+
+def varied_in(results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the networks that were attacked with other frames and other settings, too."""
     return {name: found for name, found in results["faces"].items() if "areas" in found}

@@ -72,6 +72,8 @@ class SignRecord(SignTask):
 
 def sign_tasks(bench: EyeglassesBench, _records: Records) -> list[SignTask]:
     """Return the methods, each dodging and impersonating."""
+    if bench.plan.signs is None:
+        return []
     return [
         SignTask(
             id=f"{method}, {'impersonation' if targeted else 'dodging'}",
@@ -95,7 +97,7 @@ def attack_signs(task: SignTask, bench: EyeglassesBench) -> SignRecord:
         images, worn = stuck(bench, target, sign, wanted if task.targeted else None, task.method)
         for name, views in (("front", Views()), ("views", VIEWS), ("wider", WIDER)):
             generator = torch.Generator().manual_seed(bench.plan.seed * 1_000 + sign)
-            for _ in range(1 if name == "front" else bench.plan.signs.draws):
+            for _ in range(1 if name == "front" else bench.signs_plan.draws):
                 seen = views.draw(len(images), generator)
                 before, after = (
                     _labels(model, seen(part.float() / 255)) for part in (images.images, worn)
@@ -121,7 +123,7 @@ def stuck(
     bench: EyeglassesBench, target: Queried, sign: int, wanted: int | None, method: str
 ) -> tuple[ImageSet, Tensor]:
     """Return test images of a sign, and the same with its sticker, uint8 [N, C, H, W]."""
-    plan, how, mask = bench.plan.signs, METHODS[method], sticker_mask(bench)
+    plan, how, mask = bench.signs_plan, METHODS[method], sticker_mask(bench)
     train, test = (part.take(part.labels == sign) for part in bench.signs)
     generator = torch.Generator().manual_seed(bench.plan.seed * 1_000 + 500 + sign)
     mine, others = train.sample(plan.learned, generator), test.sample(plan.worn, generator)
@@ -144,7 +146,7 @@ def attacked_classes(bench: EyeglassesBench) -> list[tuple[int, int]]:
 
     Every fourth class chose settings and is left out.
     """
-    plan, classes = bench.plan.signs, bench.signs.test.num_classes
+    plan, classes = bench.signs_plan, bench.signs.test.num_classes
     generator = torch.Generator().manual_seed(bench.plan.seed + 77)
     free = torch.tensor([sign for sign in range(classes) if sign % 4])
     chosen = free[torch.randperm(len(free), generator=generator)[: plan.classes]].tolist()
@@ -154,7 +156,7 @@ def attacked_classes(bench: EyeglassesBench) -> list[tuple[int, int]]:
 
 def sticker_mask(bench: EyeglassesBench) -> Tensor:
     """Return the sticker's place on a sign, bool [H, W]."""
-    size, (row, column, tall, wide) = bench.plan.signs.size, bench.plan.signs.sticker
+    size, (row, column, tall, wide) = bench.signs_plan.size, bench.signs_plan.sticker
     return draw_sticker(size, size, centre=(row, column), size=(tall, wide))
 
 

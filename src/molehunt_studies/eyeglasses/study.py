@@ -30,6 +30,7 @@ from molehunt_studies.eyeglasses.results import (
     closely_in,
     faces_of,
     signs_of,
+    varied_in,
 )
 from molehunt_studies.eyeglasses.signs import WIDER, SignRecord, attack_signs, sign_tasks
 
@@ -50,7 +51,8 @@ def measures(bench: EyeglassesBench, records: Records) -> dict[str, Any]:
 
 def pictures(bench: EyeglassesBench, _results: dict[str, Any]) -> dict[str, Figure]:
     """Draw what needs images and networks."""
-    return {"glasses": glasses_figure(bench), "stickers": sign_figure(bench)}
+    drawn = {"glasses": glasses_figure(bench)}
+    return drawn if bench.plan.signs is None else {**drawn, "stickers": sign_figure(bench)}
 
 
 EYEGLASSES = Study(
@@ -69,9 +71,14 @@ EYEGLASSES = Study(
     report=Report(
         package="molehunt_studies.eyeglasses",
         figures=lambda results: {
-            "areas": area_figure(closely_in(results)),
+            "areas": area_figure(varied_in(results)),
             "queries": query_figure(closely_in(results)),
         },
-        words={"sign_network": SIGNS, "best_linear": best_linear, "closely_in": closely_in},
+        words={
+            "sign_network": SIGNS,
+            "best_linear": best_linear,
+            "closely_in": closely_in,
+            "varied_in": varied_in,
+        },
     ),
 )
