@@ -11,6 +11,7 @@ from molehunt_studies.badnets import BADNETS_MNIST
 from molehunt_studies.broken_defences import BROKEN_DEFENCES
 from molehunt_studies.certified import CERTIFIED
 from molehunt_studies.driving import DRIVING_STUDY
+from molehunt_studies.evasion_toy import EVASION_TOY
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
@@ -24,6 +25,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "poison-toy": POISON_TOY,
     "certified": CERTIFIED,
     "driving": DRIVING_STUDY,
+    "evasion-toy": EVASION_TOY,
     "scanners": SCANNERS,
     "ulp": ULP_MNIST,
 }

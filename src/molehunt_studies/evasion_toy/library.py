@@ -15,23 +15,20 @@ from molehunt.networks import Queried, Reveals
 
 
 class Thrifty(Queried):
-    """A target that is not asked again about an image that has not changed since.
+    """A target that charges nothing for an image that has not changed since the last question.
 
     Attacks of a library go on asking about all images of a batch until the last one is done.
+    All are answered together, because answers at a boundary depend on what else is asked.
     """
 
-    _seen: tuple[Tensor, Tensor] | None = None
+    _last: Tensor | None = None
 
     def predict(self, images: Tensor) -> Tensor:
-        """Return labels, int64 [N]; only changed images are asked about and counted."""
-        if self._seen is None or self._seen[0].shape != images.shape:
-            labels = super().predict(images)
-        else:
-            labels = self._seen[1].clone()
-            changed = (images != self._seen[0]).flatten(1).any(1)
-            if changed.any():
-                labels[changed] = super().predict(images[changed])
-        self._seen = images.clone(), labels
+        """Return labels, int64 [N]; only changed images are counted."""
+        labels = super().predict(images)
+        if self._last is not None and self._last.shape == images.shape:
+            self.queries -= int((images == self._last).flatten(1).all(1).sum())
+        self._last = images.clone()
         return labels
 
 
