@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    _autoattack,
     _badnets_pairs,
     _litmus,
     _many_models,
@@ -28,6 +29,7 @@ BENCHMARKS = {
     "smoothing": _smoothing.run,
     "start": _start.run,
     "svm-poisoning": svm_poisoning.run,
+    "autoattack": _autoattack.run,
 }
 
 if __name__ == "__main__":

@@ -100,6 +100,20 @@ with open("zoo.csv", "w", newline="") as file:
 END
 """
 
+# A small network on digits, as a file of Molehunt.
+_DIGITS = """
+python - <<'END'
+import molehunt
+from molehunt.training import Recipe, train
+
+digits = molehunt.load_images("digits", size=12)
+network = {"width": 6, "stages": [1, 1]}
+model = molehunt.build_classifier("vgg", digits.train, arguments=network, seed=0)
+train(model, digits.train, Recipe(epochs=6), seed=0)
+molehunt.save_model(model, "digits.safetensors")
+END
+"""
+
 TRANSCRIPTS = {
     "scan": Transcript(
         "README.md",
@@ -108,6 +122,17 @@ TRANSCRIPTS = {
             "echo $?",
         ),
         _STRANGERS,
+    ),
+    "evade": Transcript(
+        "docs/evasion.md",
+        (
+            "molehunt -q attack evade digits.safetensors --clean digits --images 50 "
+            "--epsilon 0.05 --attack pgd --attack fgsm",
+            "echo $?",
+            "molehunt -q attack evade digits.safetensors --clean digits --images 10 "
+            "--norm l2 --attack fmn --attack hopskipjump",
+        ),
+        _DIGITS,
     ),
     "audit": Transcript(
         "docs/provenance.md", ("molehunt provenance audit zoo.csv", "echo $?"), _LIST, True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import random
 import sys
 import warnings
@@ -14,7 +15,7 @@ import torch
 from sklearn.tree import DecisionTreeClassifier
 from torch import Tensor
 
-from molehunt.attacks import ATTACKS, EvasionAttack, Norm, evade, new_attack
+from molehunt.attacks import ATTACKS, Evaded, EvasionAttack, Norm, evade, new_attack
 from molehunt.errors import InvalidRequestError, MissingExtraError, UnsuitableSubjectError
 from molehunt.images import ImageSet, load_images
 from molehunt.networks import (
@@ -28,7 +29,7 @@ from molehunt.networks import (
 from molehunt.training import Recipe, train
 
 DIGITS = load_images("digits", size=12)
-TEST = DIGITS.test.take(torch.arange(20))
+TEST = DIGITS.test.take(torch.arange(12))
 RADIUS = {Norm.LINF: 0.3, Norm.L2: 2.5, Norm.L0: 40.0}
 # Settings that are quick; what is not named here runs as it is.
 QUICK: dict[str, dict[str, Any]] = {
@@ -40,6 +41,8 @@ QUICK: dict[str, dict[str, Any]] = {
     "boundary": {"steps": 60},
     "random-squares": {"queries": 150},
 }
+# What these had found is known when a budget ends; PGD asks about its last step at the end.
+KEEPING = ("ddn", "fmn", "ead", "hopskipjump", "boundary", "autoattack")
 CASES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
 
 
@@ -57,47 +60,65 @@ def made(name: str, norm: Norm, *, bounded: bool | None = None, **more: Any) -> 
     return new_attack(name, norm=norm, epsilon=epsilon, **{**QUICK.get(name, {}), **more})
 
 
+@pytest.fixture(scope="module")
+def once(model: Classifier) -> Callable[[str, Norm], Evaded]:
+    """Each attack's result, which several tests look at."""
+
+    @functools.cache
+    def run(name: str, norm: Norm) -> Evaded:
+        attack = made(name, norm)
+        return evade(Queried(model, reveals=attack.needs), TEST, attack)
+
+    return run
+
+
 @pytest.mark.parametrize(("name", "norm"), CASES)
 def test_it_succeeds_within_its_norm_and_says_so_by_its_seed(
-    name: str, norm: Norm, model: Classifier
+    name: str, norm: Norm, model: Classifier, once: Callable[[str, Norm], Evaded]
 ) -> None:
     attack = made(name, norm)
-    assert (attack.name, attack.norm, attack.needs) == (name, norm, ATTACKS[name].needs)
-    target = Queried(model, reveals=attack.needs)
-    images, labels = TEST.pixels(), TEST.labels
+    assert (attack.norm, attack.needs) == (norm, ATTACKS[name].needs)
     before = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        first, second = (
-            attack.perturb(target, images, labels, None, torch.Generator().manual_seed(7))
-            for _ in range(2)
-        )
+        result = evade(Queried(model, reveals=attack.needs), TEST, attack)
     assert torch.equal(before[0], torch.get_rng_state())
     assert before[1:] == (np.random.get_state()[1].tolist(), random.getstate())
-    assert torch.equal(first, second)
-    assert first.shape == images.shape and first.dtype == torch.float32
-    assert float(first.min()) >= 0 and float(first.max()) <= 1
+    assert torch.equal(result.images, once(name, norm).images)
     if attack.epsilon is not None:
-        assert float(norm.of(first - images).max()) <= attack.epsilon + 1e-5
-    result = evade(Queried(model, reveals=attack.needs), TEST, attack)
+        change = (result.images.float() - TEST.images.float()) / 255
+        assert float(norm.of(change).max()) <= attack.epsilon + 1e-5
     assert result.queries > 0
     assert result.success_rate[0] >= (0.5 if name == "fgsm" else 0.9), result.success_rate
     assert torch.equal(result.images[~result.attacked], TEST.images[~result.attacked])
 
 
+@pytest.mark.parametrize(
+    ("name", "norm"), [(name, kind.norms[0]) for name, kind in ATTACKS.items()]
+)
+def test_what_it_returns_are_pixels(name: str, norm: Norm, model: Classifier) -> None:
+    attack = made(name, norm)
+    few = TEST.take(torch.arange(2))
+    target = Queried(model, reveals=attack.needs)
+    found = attack.perturb(target, few.pixels(), few.labels, None, torch.Generator())
+    assert found.shape == few.images.shape and found.dtype == torch.float32
+    assert float(found.min()) >= 0 and float(found.max()) <= 1
+
+
 @pytest.mark.parametrize(("name", "norm"), [case for case in CASES if ATTACKS[case[0]].targeted])
 def test_a_class_that_is_wanted_is_reached(name: str, norm: Norm, model: Classifier) -> None:
-    attack = made(name, norm, **({"starts": TEST.pixels()} if name in WALKS else {}))
-    result = evade(Queried(model, reveals=attack.needs), TEST, attack, targets=torch.full((20,), 8))
-    assert int(result.success.sum()) >= (1 if name == "fgsm" else 0.6 * int(result.attacked.sum()))
+    attack = made(name, norm, **({"starts": TEST.pixels()} if ATTACKS[name].starts else {}))
+    result = evade(Queried(model, reveals=attack.needs), TEST, attack, targets=torch.full((12,), 8))
+    least = 0.1 if name in ("fgsm", "random-squares") else 0.6
+    assert int(result.success.sum()) >= least * int(result.attacked.sum())
     assert bool((result.predictions[result.success] == 8).all())
 
 
 @pytest.mark.parametrize(("name", "norm"), [case for case in CASES if not ATTACKS[case[0]].bounded])
 def test_what_is_larger_than_epsilon_is_no_success(
-    name: str, norm: Norm, model: Classifier
+    name: str, norm: Norm, model: Classifier, once: Callable[[str, Norm], Evaded]
 ) -> None:
-    free = evade(Queried(model, reveals=ATTACKS[name].needs), TEST, made(name, norm))
+    free = once(name, norm)
     middle = float(free.sizes(norm).median())
     attack = new_attack(name, norm=norm, epsilon=middle, **QUICK.get(name, {}))
     held = evade(Queried(model, reveals=attack.needs), TEST, attack)
@@ -129,32 +150,32 @@ def test_attacks_on_labels_run_on_a_tree(name: str) -> None:
     assert result.success_rate[0] > 0.7
 
 
-@pytest.mark.parametrize("name", WALKS)
+@pytest.mark.parametrize("name", [name for name in WALKS if ATTACKS[name].starts])
 def test_images_without_a_start_leave_the_others_alone(name: str, model: Classifier) -> None:
     """The model takes nothing for a 9, which the first image shall become."""
     network = Changed(model.network, lambda logits: logits - 99 * (torch.arange(10) == 9))
     target = Queried(Classifier(network, model.card), reveals=Reveals.LABELS)
-    wanted = torch.full((20,), 3)
+    wanted = torch.full((12,), 3)
     wanted[0] = 9
     attack = new_attack(name, **QUICK.get(name, {}))
     changed = attack.perturb(target, TEST.pixels(), TEST.labels, wanted, torch.Generator())
     assert torch.equal(changed[0], TEST.pixels()[0])
-    assert int((target.predict(changed) == wanted).sum()) > 15
+    assert int((target.predict(changed) == wanted).sum()) > 7
 
 
-@pytest.mark.parametrize(("name", "norm"), CASES)
+@pytest.mark.parametrize(
+    ("name", "norm"), [(name, kind.norms[0]) for name, kind in ATTACKS.items()]
+)
 def test_a_budget_that_ends_within_a_batch_keeps_what_was_found(
-    name: str, norm: Norm, model: Classifier
+    name: str, norm: Norm, model: Classifier, once: Callable[[str, Norm], Evaded]
 ) -> None:
     attack = made(name, norm)
-    whole = evade(Queried(model, reveals=attack.needs), TEST, attack)
-    budget = int(whole.queries * 0.7)
+    budget = int(once(name, norm).queries * 0.7)
     target = Queried(model, reveals=attack.needs, budget=budget)
     part = evade(target, TEST, attack)
     assert f"the budget of {budget} queries is spent" in part.note
     assert part.queries <= budget
-    # These ask about their last step only at the end, or keep nothing.
-    if name not in ("fgsm", "pgd", "projected-gradient", "random-squares"):
+    if name in KEEPING:
         assert int(part.success.sum()) > 0
     with pytest.raises(BudgetSpentError) as error:
         attack.perturb(

@@ -11,6 +11,7 @@ from molehunt_studies.badnets import BADNETS_MNIST
 from molehunt_studies.broken_defences import BROKEN_DEFENCES
 from molehunt_studies.certified import CERTIFIED
 from molehunt_studies.driving import DRIVING_STUDY
+from molehunt_studies.evasion import EVASION
 from molehunt_studies.evasion_toy import EVASION_TOY
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
@@ -26,6 +27,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "certified": CERTIFIED,
     "driving": DRIVING_STUDY,
     "evasion-toy": EVASION_TOY,
+    "evasion": EVASION,
     "scanners": SCANNERS,
     "ulp": ULP_MNIST,
 }

@@ -26,7 +26,7 @@ class Measured:
     ----------
     attack : EvasionAttack
     reveals : Reveals
-        What the attacker saw.
+        What the attack used of what the attacker saw.
     evaded : Evaded, optional
         None where the attack could not run.
     signs : WarningSigns, optional
@@ -71,6 +71,7 @@ def measure_evasion(
     clean : ImageSet
     attacks : sequence of EvasionAttack
     reveals : Reveals
+        An attack sees no more of it than it uses: one on labels sees labels.
     targets : Tensor of int64, shape [N], optional
         What each image shall be taken for.
     budget : int, optional
@@ -93,8 +94,8 @@ def measure_evasion(
         At the call, before any attack: if one does not fit the model, the images or what is
         revealed.
     """
-    targeted = [Queried(model, reveals=reveals, budget=budget) for _ in attacks]
-    for attack, target in zip(attacks, targeted, strict=True):
+    asked = [Queried(model, reveals=_used_by(attack, reveals), budget=budget) for attack in attacks]
+    for attack, target in zip(attacks, asked, strict=True):
         check_attack(target, clean, attack, targets)
 
     def measure(attack: EvasionAttack, target: Queried) -> Measured:
@@ -109,11 +110,19 @@ def measure_evasion(
                 progress=progress,
             )
         except UnsuitableSubjectError as error:
-            return Measured(attack, reveals, None, None, f"not measured: {error}")
+            return Measured(attack, target.reveals, None, None, f"not measured: {error}")
         signs = _look(model, clean, attack, evaded, seed) if controls else None
-        return Measured(attack, reveals, evaded, signs, _remark(attack, evaded, signs))
+        return Measured(attack, target.reveals, evaded, signs, _remark(attack, evaded, signs))
 
-    return (measure(*each) for each in zip(attacks, targeted, strict=True))
+    return (measure(*each) for each in zip(attacks, asked, strict=True))
+
+
+def _used_by(attack: EvasionAttack, reveals: Reveals) -> Reveals:
+    if not reveals.allows(attack.needs):
+        return reveals  # the check will refuse it
+    if attack.needs in (Reveals.WEIGHTS, Reveals.LABELS):
+        return attack.needs
+    return Reveals.CONFIDENCES if reveals is Reveals.WEIGHTS else reveals
 
 
 def _look(
