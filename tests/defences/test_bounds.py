@@ -198,6 +198,36 @@ def build_of(name: str, arguments: dict[str, object]) -> Classifier:
     return build_classifier(name, images, arguments=arguments, seed=0)
 
 
+class InPlace(nn.Module):
+    """The second term of the sum is rectified, too, as the first ReLU works in place."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(SIZE**2, 8), nn.Linear(8, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.first(images.flatten(1))
+        return self.last(functional.relu_(hidden) + hidden)
+
+
+class AtTestTime(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(SIZE**2, 10)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.last(functional.dropout(images.flatten(1), 0.5))
+
+
+@pytest.mark.parametrize(
+    ("network", "message"), [(InPlace, "change nothing in place"), (AtTestTime, "function dropout")]
+)
+def test_what_the_layers_do_not_say_is_refused(network: type[nn.Module], message: str) -> None:
+    model, images = trained("strided")
+    with pytest.raises(UnsuitableSubjectError, match=message):
+        certify_box(Classifier(network(), model.card), images, epsilon=EPSILON)
+
+
 def test_impossible_requests_are_refused() -> None:
     model, images = trained("strided")
     few = images.take(torch.arange(2))

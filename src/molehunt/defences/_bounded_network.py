@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import torch
 from torch import Tensor, fx, nn
 
-from molehunt.defences._operations import Normalise, Operation
+from molehunt.defences._operations import Interval, Normalise, Operation
 from molehunt.defences._read_operations import ALLOWED, Passed, function_name, read_operation
 from molehunt.errors import UnsuitableSubjectError, mismatch, printable, reason_of
 from molehunt.networks import Access, Classifier
@@ -41,7 +41,8 @@ class BoundedNetwork:
 def read_network(model: Classifier) -> BoundedNetwork:
     """Return a classifier as steps.
 
-    The network is traced with symbols and run once on black images, in evaluation mode.
+    The network is traced with symbols and run on two random images, in evaluation mode; the
+    steps must give what it gives.
 
     Parameters
     ----------
@@ -53,7 +54,8 @@ def read_network(model: Classifier) -> BoundedNetwork:
     ------
     UnsuitableSubjectError
         If the model only answers, its weights are not finite, it cannot be traced, or it has a
-        layer that bounds do not know; the message names the layer and what is allowed.
+        layer that bounds do not know; the message names the layer and what is allowed. Also
+        if its answers are no function of these steps: random, or changed in place.
 
     Examples
     --------
@@ -100,9 +102,11 @@ def _trace(network: nn.Module) -> fx.GraphModule:
 
 def _read_steps(model: Classifier, traced: fx.GraphModule) -> tuple[Step, ...]:
     shape = model.card.input_shape
-    values = _run(traced, model.mean.new_zeros(_PROBES, *shape))
     normalise = Normalise(model.mean, model.std, model.card.channel_order == "bgr")
     normalise.input_shape = shape
+    probes = torch.rand(_PROBES, *shape, generator=torch.Generator().manual_seed(0))
+    probes = probes.to(model.mean.device)
+    values = _run(traced, normalise.apply(probes))
     steps = [Step("normalisation", normalise, (0,), shape)]
     places: dict[fx.Node, int] = {}
     squashed: set[fx.Node] = set()
@@ -113,6 +117,8 @@ def _read_steps(model: Classifier, traced: fx.GraphModule) -> tuple[Step, ...]:
             places[node] = len(steps)
         elif node.op == "output":
             _check_output(node, places, steps, model.card.num_classes)
+            logits = next(each for each in reversed(places) if each not in squashed)
+            _check_answers(steps, probes, values[logits])
         elif sources and isinstance(values[node], Tensor):
             read = read_operation(node, traced, values)
             known = isinstance(read, Passed) or (read is not None and read.arity == len(sources))
@@ -155,6 +161,18 @@ def _check_output(
         raise _refuse("outputs", f"the logits of {classes} classes", got)
 
 
+@torch.no_grad()
+def _check_answers(steps: Sequence[Step], probes: Tensor, logits: Tensor) -> None:
+    """Refuse steps that do not give the network's own answers."""
+    bounds = [Interval(probes, probes)]
+    for step in steps:
+        bounds.append(step.operation.interval(*(bounds[each] for each in step.sources)))
+    gap = (bounds[-1].lower - logits).abs().max() / (1 + logits.abs().max())
+    if not float(gap) < _TOLERANCE:
+        allowed = "one whose layers change nothing in place and draw nothing"
+        raise _refuse("network", allowed, "other answers than its layers give")
+
+
 def _name(node: fx.Node, traced: fx.GraphModule) -> str:
     """Return how a reader finds a layer: its path and class, or the function."""
     if node.op == "call_module":
@@ -168,3 +186,4 @@ def _refuse(what: str, allowed: str, got: str) -> UnsuitableSubjectError:
 
 # With two images a shape says which of its numbers is the batch's.
 _PROBES = 2
+_TOLERANCE = 1e-3  # of float32's rounding, in many layers

@@ -51,6 +51,7 @@ _ARGUMENTS: dict[str, tuple[str, ...]] = {
         *("ceil_mode", "return_indices"),
     ),
     "add": ("other", "alpha"),
+    "dropout": ("p", "training"),
     "softmax": ("dim",),
     "log_softmax": ("dim",),
 }
@@ -64,7 +65,7 @@ _MODULES: dict[type[nn.Module], str] = {
     nn.AvgPool2d: "avg_pool2d",
     nn.AdaptiveAvgPool2d: "adaptive_avg_pool2d",
     nn.Flatten: "flatten",
-    nn.Identity: "dropout",
+    nn.Identity: "identity",
     nn.Dropout: "dropout",
     nn.Dropout2d: "dropout",
     nn.Softmax: "softmax",
@@ -78,8 +79,8 @@ _SAME = {
     "reshape": "flatten",
     "feature_dropout": "dropout",
     "dropout2d": "dropout",
-    "contiguous": "dropout",
-    "clone": "dropout",
+    "contiguous": "identity",
+    "clone": "identity",
 }
 
 
@@ -95,7 +96,7 @@ def read_operation(node: fx.Node, traced: fx.GraphModule, values: Values) -> Rea
         What each node gave for two images.
     """
     after = values[node]
-    if len(after) != len(values[node.all_input_nodes[0]]):
+    if not after.ndim or len(after) != len(values[node.all_input_nodes[0]]):
         return None
     if node.op == "call_module":
         layer = traced.get_submodule(str(node.target))
@@ -218,7 +219,8 @@ _READERS: dict[str, Callable[[_Call], Read]] = {
     "mean": lambda call: Mean(call.run),
     "flatten": lambda call: Reshape(tuple(call.after.shape[1:])),
     "add": _read_addition,
-    "dropout": lambda _call: Passed.KEPT,
+    "identity": lambda _call: Passed.KEPT,
+    "dropout": lambda call: None if call.given.get("training", True) else Passed.KEPT,
     "softmax": _read_squash,
     "log_softmax": _read_squash,
     "sigmoid": _read_squash,
