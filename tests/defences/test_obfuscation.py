@@ -123,9 +123,18 @@ def test_a_layer_hides_its_gradient_and_knows_one_close_to_it(layer: nn.Module, 
     assert bool((gradient == 0).all()) is flat
     with approximate_backward(layer):
         (close,) = torch.autograd.grad((layer(pixels) * weights).sum(), pixels)
-    assert float(close.min()) >= 0
-    assert float(close.mean()) > 0.5
+    assert float(close.mean()) > 0.2
     assert layer.approximation(PIXELS).shape == answers.shape  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("shape", [(2, 1, 28, 28), (2, 3, 32, 24)])
+def test_soft_jpeg_is_close_to_jpeg(shape: tuple[int, ...]) -> None:
+    coarse = torch.rand(shape[0], shape[1], 5, 5, generator=torch.Generator().manual_seed(0))
+    pixels = torch.nn.functional.interpolate(coarse, shape[2:], mode="bicubic").clamp(0, 1)
+    layer = JpegCompression(quality=20)
+    read = layer(pixels)
+    away = float((layer.approximation(pixels) - read).abs().mean())
+    assert away < 0.7 * float((pixels - read).abs().mean())
 
 
 def test_missing_pixels_are_drawn_from_their_neighbours() -> None:

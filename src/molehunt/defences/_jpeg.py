@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, nn
 
+from molehunt.defences._soft_jpeg import soft_jpeg
 from molehunt.defences._zero_gradient import zero_gradient
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 
@@ -55,8 +56,8 @@ class JpegCompression(nn.Module):
         return zero_gradient(self._compressed, pixels)
 
     def approximation(self, pixels: Tensor) -> Tensor:
-        """Return the pixels as they are."""
-        return pixels
+        """Return about the same image, its coefficients softly rounded."""
+        return soft_jpeg(pixels, self.quality)
 
     def _compressed(self, pixels: Tensor) -> Tensor:
         images = (pixels.detach().clamp(0, 1) * 255).round().to("cpu", torch.uint8)

@@ -13,8 +13,10 @@ class ThermometerCode(nn.Module):
     """For each channel `levels` channels that say which thresholds a pixel passes.
 
     By Buckman et al. (2018). The model behind it takes C * levels channels and is trained on
-    codes. The gradient of a code is zero almost everywhere; the approximation is that of
-    Athalye et al. (2018, section 5.1.2), min(max(x - k / levels, 0), 1).
+    codes. The gradient of a code is zero almost everywhere. The approximation rises from 0 to 1
+    beside each threshold, over two levels; that of Athalye et al. (2018, section 5.1.2),
+    min(max(x - k / levels, 0), 1), rises far away from it, and left three times as many images
+    of CIFAR-10 (10 and 3 of 60).
 
     Parameters
     ----------
@@ -42,8 +44,8 @@ class ThermometerCode(nn.Module):
         return zero_gradient(lambda inputs: (self._above(inputs) > 0).to(inputs.dtype), pixels)
 
     def approximation(self, pixels: Tensor) -> Tensor:
-        """Return how far each threshold is passed, of the codes' shape."""
-        return self._above(pixels).clamp(0, 1)
+        """Return codes that rise beside each threshold, of the codes' shape."""
+        return (self.levels / 2 * self._above(pixels) + 0.5).clamp(0, 1)
 
     def _above(self, pixels: Tensor) -> Tensor:
         thresholds = torch.arange(self.levels, device=pixels.device) / self.levels
