@@ -13,6 +13,7 @@ from molehunt_studies.certified import CERTIFIED
 from molehunt_studies.driving import DRIVING_STUDY
 from molehunt_studies.evasion import EVASION
 from molehunt_studies.evasion_toy import EVASION_TOY
+from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
@@ -28,6 +29,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "driving": DRIVING_STUDY,
     "evasion-toy": EVASION_TOY,
     "evasion": EVASION,
+    "eyeglasses": EYEGLASSES,
     "scanners": SCANNERS,
     "ulp": ULP_MNIST,
 }

@@ -49,16 +49,19 @@ def area_figure(faces: Mapping[str, Any]) -> Figure:
 
 
 def query_figure(faces: Mapping[str, Any]) -> Figure:
-    """Draw the share of photographs that impersonate after so many queries."""
+    """Draw the share of photographs that dodge or impersonate after so many queries."""
     figure = Figure(figsize=(7, 3.2), layout="constrained")
     axes = figure.subplots()
-    kinds = {"queries, impersonation": "-", "list, impersonation": "--"}
+    kinds = {
+        "queries, dodging": ("-", "dodging"),
+        "queries, impersonation": ("--", "impersonation"),
+        "list, impersonation": (":", "impersonation, three best"),
+    }
     for colour, (network, found) in zip(COLOURS, faces.items(), strict=False):
-        for kind, style in kinds.items():
+        for kind, (style, said) in kinds.items():
             attack = found["attacks"][kind]
             needed = [1, *attack["needed"], attack["most_queries"]]
             share = np.arange(len(needed) - 1) / attack["n"]
-            said = "all confidences" if kind.startswith("queries") else "three best"
             axes.step(
                 needed,
                 [*share, share[-1]],
@@ -69,7 +72,7 @@ def query_figure(faces: Mapping[str, Any]) -> Figure:
             )
     axes.set_xscale("log")
     axes.set_xlabel("queries for a photograph")
-    axes.set_ylabel("impersonated")
+    axes.set_ylabel("succeeded")
     axes.set_ylim(-0.02, 1.02)
     axes.grid(axis="y", color="#eeeeee")
     axes.legend(fontsize=8, frameon=False)
@@ -91,7 +94,7 @@ def glasses_figure(bench: EyeglassesBench) -> Figure:
         mine = mine.take(torch.arange(min(len(mine), 7)))
         generator = torch.Generator().manual_seed(bench.plan.seed * 1_000 + person)
         pattern = attack.learn(target, mine.pixels(), mine.labels, None, generator)
-        shown = torch.where(mask, pattern[0], torch.ones(()))
+        shown = torch.where(mask, pattern[0], torch.full((), 0.6))
         axes.imshow(shown[cut].numpy(), cmap="gray", vmin=0, vmax=1, interpolation="nearest")
         axes.set_axis_off()
     return figure
