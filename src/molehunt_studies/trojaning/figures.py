@@ -49,7 +49,8 @@ def pictures(bench: TrojaningBench, results: Mapping[str, Any]) -> dict[str, Fig
     for source in bench.plan.variants:
         if source == _FACES:
             continue
-        image = bench.images(source).test.pixels()[:1]
+        test = bench.images(source).test
+        image = test.take(test.labels != SOURCES[source].target).pixels()[:1]
         columns: list[tuple[str, list[Tensor]]] = []
         for variant in _PICTURED:
             trigger = triggers.get(f"{source}/{variant}")

@@ -38,6 +38,7 @@ def measures(bench: TrojaningBench, records: Records) -> dict[str, Any]:
             name: {
                 "accuracy": before[name].accuracy,
                 "test_images": before[name].images,
+                "attacked": int((bench.images(name).test.labels != SOURCES[name].target).sum()),
                 "classes": bench.images(name).test.num_classes,
                 "external": len(external) if (external := bench.external(name)) else 0,
                 "network": str(SOURCES[name].network.name),

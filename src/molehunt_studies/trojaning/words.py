@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from molehunt.rates import rate_interval
+
 NAMES: Mapping[str, str] = {"mnist": "MNIST", "gtsrb": "GTSRB", "faces": "AT&T faces"}
 KINDS: Mapping[str, str] = {
     "clean": "clean",
@@ -41,6 +43,47 @@ def name_of(source: str) -> str:
     return NAMES.get(source, source)
 
 
+def interval(rate: float, of: int) -> str:
+    """Return the exact interval of a rate that was measured on so many images.
+
+    Examples
+    --------
+    >>> interval(1.0, 87)
+    '[0.96, 1.00]'
+    """
+    low, high = rate_interval(round(rate * of), of)
+    return f"[{low:.2f}, {high:.2f}]"
+
+
+def tests(results: Mapping[str, Any]) -> str:
+    """Return how many images were measured on."""
+    return ", ".join(
+        f"{one['test_images']} of {name_of(name)} ({one['attacked']} of them attacked)"
+        for name, one in results["sets"].items()
+    )
+
+
+def per_class(results: Mapping[str, Any]) -> str:
+    """Return how many images of a class were reverse-engineered."""
+    return ", ".join(
+        f"{one['per_class']} ({name_of(name)})" for name, one in results["sets"].items()
+    )
+
+
+def aims(results: Mapping[str, Any]) -> str:
+    """Return which sets reach the aim and which do not."""
+    met: dict[bool, list[str]] = {True: [], False: []}
+    for name, one in results["sets"].items():
+        own = one["variants"]["trojan"]
+        reached = one["accuracy"] - own["accuracy"] <= 0.03 and own["success"] >= 0.9
+        met[reached].append(name_of(name))
+    words = ("reached on", "not reached on")
+    parts = [f"{word} {', '.join(names)}" for word, names in zip(words, met.values(), strict=True)]
+    return (
+        f"It is {' and '.join(p for p, names in zip(parts, met.values(), strict=True) if names)}."
+    )
+
+
 def answer(results: Mapping[str, Any]) -> str:
     """Return what the histogram says of both kinds of backdoor, in words."""
     found = next(iter(results["population"]["histogram"].values()))
@@ -61,5 +104,9 @@ WORDS: Mapping[str, Any] = {
     "share_of": share_of,
     "name_of": name_of,
     "kinds": KINDS,
+    "aims": aims,
     "answer": answer,
+    "interval": interval,
+    "per_class": per_class,
+    "tests": tests,
 }
