@@ -17,6 +17,7 @@ from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
+from molehunt_studies.trojaning import TROJANING
 from molehunt_studies.ulp import ULP_MNIST
 
 DOCS = Path(__file__).parents[2] / "docs" / "studies"
@@ -31,6 +32,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "evasion": EVASION,
     "eyeglasses": EYEGLASSES,
     "scanners": SCANNERS,
+    "trojaning": TROJANING,
     "ulp": ULP_MNIST,
 }
 
