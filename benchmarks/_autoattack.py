@@ -14,7 +14,7 @@ from molehunt.images import load_images
 from molehunt.networks import Queried, Reveals, build_classifier
 from molehunt.training import Recipe, train
 
-IMAGES, EPSILON, PAIRS = 20, 0.15, 3
+IMAGES, EPSILON, PAIRS = 20, 0.1, 3
 NETWORK = {"width": 16, "stages": [1, 1, 1]}
 
 
