@@ -124,5 +124,7 @@ SCALES = {
         clean_images=100,
     ),
     "quick": StrangersPlan(images=("mnist",), kinds=("all-to-one", "source-target"), pairs=1),
+    # Strangers' files alone, for `--set foreign=FOLDER`.
+    "files": StrangersPlan(images=()),
     "full": StrangersPlan(),
 }
