@@ -156,12 +156,6 @@ _FULL = EyeglassesPlan(
                 recipe=_SHIFTED.model_copy(update={"noise": 0.15}),
             ),
             "CNN, no noise": NetworkPlan(architecture="vgg", arguments=_CNN, recipe=_SHIFTED),
-            "CNN, glasses": NetworkPlan(
-                architecture="vgg",
-                arguments=_CNN,
-                recipe=_SHIFTED.model_copy(update={"epochs": 12}),
-                glasses=2,
-            ),
         },
         main="softmax",
         closely=("softmax", "MLP", "CNN"),
@@ -227,7 +221,7 @@ SCALES = {
             draws=2,
         ),
     ),
-    # What the committed page holds: two processor minutes.
+    # About three processor minutes.
     "faces": EyeglassesPlan(
         faces=_FULL.faces.model_copy(
             update={
