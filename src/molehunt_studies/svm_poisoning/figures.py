@@ -50,7 +50,8 @@ def error_curves(results: Mapping[str, Any], kernel: str) -> Figure:
         axes.set_title(f"{pair}, {found['draws']} draws", fontsize=10)
         axes.set_xlabel("poison in the training set (%)")
         axes.grid(color="#eeeeee")
-        axes.set_ylim(bottom=0)
+    # The panels share it; set earlier, it would stop following the data.
+    panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("error on test images (%)")
     panels[0].legend(frameon=False, fontsize=8)
     return figure
@@ -87,7 +88,8 @@ def defence_curves(results: Mapping[str, Any]) -> Figure:
         axes.set_xlabel("attack points")
         axes.set_xticks(doses)
         axes.grid(color="#eeeeee")
-        axes.set_ylim(bottom=0)
+    # The panels share it; set earlier, it would stop following the data.
+    panels[0].set_ylim(bottom=0)
     panels[0].set_ylabel("error on test images (%)")
     panels[0].legend(frameon=False, fontsize=8)
     return figure
@@ -98,7 +100,8 @@ def points_figure(points: Mapping[str, NDArray[np.uint8]], most: int = 3) -> Fig
     shown = min(most, *(each.shape[1] for each in points.values()))
     figure = Figure(figsize=(2.6 * shown, 1.55 * len(points)), layout="constrained")
     grid = figure.subplots(len(points), 2 * shown, squeeze=False)
-    for row, (name, both) in zip(grid, points.items(), strict=True):
+    for line, (name, both) in enumerate(points.items()):
+        row = grid[line]
         side = round(both.shape[2] ** 0.5)
         for number in range(shown):
             for place, when in enumerate(("before", "after")):
@@ -106,7 +109,7 @@ def points_figure(points: Mapping[str, NDArray[np.uint8]], most: int = 3) -> Fig
                 axes.imshow(both[place, number].reshape(side, side), cmap="gray", vmin=0, vmax=255)
                 axes.set_xticks([])
                 axes.set_yticks([])
-                if row is grid[0]:
+                if line == 0:
                     axes.set_title(f"{number + 1}: {when}", fontsize=8)
         row[0].set_ylabel(name, fontsize=8)
     return figure

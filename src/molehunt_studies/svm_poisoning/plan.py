@@ -75,7 +75,8 @@ class SvmPlan(BaseModel):
 
     def tasks(self, kernel: Kernel, most: int | None = None) -> list[DrawPlan]:
         """Return the draws with a kernel, of each pair `most` at the most."""
-        draws = min(self.draws[kernel], most or self.draws[kernel])
+        draws = self.draws.get(kernel, 0)
+        draws = draws if most is None else min(draws, most)
         return [
             DrawPlan(id=f"{kernel}-{a}v{b}-{seed}", pair=(a, b), kernel=kernel, seed=seed)
             for a, b in self.pairs_of(kernel)
