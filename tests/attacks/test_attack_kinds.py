@@ -260,9 +260,10 @@ def test_autoattack_draws_at_random_models_and_takes_no_target(model: Classifier
     target = Queried(model, reveals=Reveals.WEIGHTS)
     attack = new_attack("autoattack", epsilon=0.3, version="rand")
     few = TEST.take(torch.arange(1))
+    # 20 draws at each of 100 steps.
     assert evade(target, few, attack).queries > 100 * 20
     with pytest.raises(InvalidRequestError, match="no target"):
-        evade(target, few, attack, targets=torch.ones(1, dtype=torch.int64))
+        attack.perturb(target, few.pixels(), few.labels, few.labels, torch.Generator())
     with pytest.raises(InvalidRequestError, match="standard or rand"):
         new_attack("autoattack", epsilon=0.02, version="plus")
 
