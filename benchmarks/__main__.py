@@ -13,6 +13,7 @@ from benchmarks import (
     _sign_detector,
     _smoothing,
     _start,
+    _stealing,
     _training,
     _triggers,
     svm_poisoning,
@@ -30,6 +31,7 @@ BENCHMARKS = {
     "start": _start.run,
     "svm-poisoning": svm_poisoning.run,
     "autoattack": _autoattack.run,
+    "stealing": _stealing.run,
 }
 
 if __name__ == "__main__":
