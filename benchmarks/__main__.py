@@ -14,9 +14,9 @@ from benchmarks import (
     _smoothing,
     _start,
     _stealing,
+    _svm_poisoning,
     _training,
     _triggers,
-    svm_poisoning,
 )
 
 BENCHMARKS = {
@@ -29,7 +29,7 @@ BENCHMARKS = {
     "sign-detector": _sign_detector.run,
     "smoothing": _smoothing.run,
     "start": _start.run,
-    "svm-poisoning": svm_poisoning.run,
+    "svm-poisoning": _svm_poisoning.run,
     "autoattack": _autoattack.run,
     "stealing": _stealing.run,
 }

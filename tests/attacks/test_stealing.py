@@ -107,6 +107,17 @@ def test_every_leaf_of_a_tree_is_found(leaves: int, tmp_path: Path) -> None:
     assert torch.equal(again(pixels), stolen.model(pixels))
 
 
+def test_leaves_that_answer_alike_are_told_apart_by_where_they_are() -> None:
+    tree = DecisionTreeClassifier(max_leaf_nodes=60, random_state=0).fit(ROWS, LABELS)
+    leaves = tree.tree_.children_left < 0
+    answers = {tuple(row) for row in tree.tree_.value[leaves][:, 0].round(6).tolist()}
+    assert len(answers) < leaves.sum() == 60
+    target = Queried(wrap_estimator(tree, (1, 8, 8)))
+    stolen = PathFinding().steal(target)
+    assert stolen.agreement(target, DIGITS.test.images)[0] > 0.95
+    assert stolen.agreement(target, UNIFORM)[0] > 0.95
+
+
 def test_a_tree_that_costs_too_much_is_kept_in_part() -> None:
     tree = DecisionTreeClassifier(max_leaf_nodes=40, min_samples_leaf=7, random_state=0)
     model = wrap_estimator(tree.fit(ROWS, LABELS), (1, 8, 8))
@@ -119,6 +130,8 @@ def test_a_tree_that_costs_too_much_is_kept_in_part() -> None:
         PathFinding().steal(Queried(model, budget=10))
     with pytest.raises(InvalidRequestError, match="levels"):
         PathFinding(levels=1)
+    with pytest.raises(InvalidRequestError, match="checks"):
+        PathFinding(checks=-1)
 
 
 def copied(victim: Classifier, reveals: Reveals = Reveals.CONFIDENCES, **settings: object) -> float:

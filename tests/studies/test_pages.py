@@ -17,6 +17,7 @@ from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
+from molehunt_studies.stealing import STEALING
 from molehunt_studies.svm_poisoning import SVM_POISONING
 from molehunt_studies.trojaning import TROJANING
 from molehunt_studies.ulp import ULP_MNIST
@@ -33,6 +34,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "evasion": EVASION,
     "eyeglasses": EYEGLASSES,
     "scanners": SCANNERS,
+    "stealing": STEALING,
     "trojaning": TROJANING,
     "svm-poisoning": SVM_POISONING,
     "ulp": ULP_MNIST,

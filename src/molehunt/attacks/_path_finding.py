@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -11,6 +12,19 @@ from torch import Tensor
 from molehunt.attacks._stolen import Stolen, new_copy
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.networks import BudgetSpentError, Queried
+
+
+class _Box(NamedTuple):
+    low: Tensor  # [pixels], not of the box
+    high: Tensor
+    answer: Tensor  # [K]
+
+    def holds(self, point: Tensor) -> bool:
+        return bool(((self.low < point) & (point <= self.high)).all())
+
+    def log_volume(self) -> float:
+        sides = self.high.clamp_max(1) - self.low.clamp_min(0)
+        return float(sides.clamp_min(1e-6).log().sum())
 
 
 @dataclass(frozen=True)
@@ -30,15 +44,18 @@ class PathFinding:
         either side of them.
     decimals : int
         To which confidences are the same leaf's.
+    checks : int
+        Random points of each box that are asked about: leaves that answer alike and touch
+        look like one.
     most_leaves : int
         Where to stop.
     seed : int
-        Of the first point.
+        Of the first point, and of those.
 
     Raises
     ------
     InvalidRequestError
-        If `levels` is below 2.
+        If `levels` is below 2 or `checks` below 0.
 
     Examples
     --------
@@ -57,10 +74,13 @@ class PathFinding:
 
     levels: int = 256
     decimals: int = 6
+    checks: int = 20
     most_leaves: int = 10_000
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.checks < 0:
+            raise InvalidRequestError(mismatch("checks", "0 or more", self.checks))
         if self.levels < 2:
             raise InvalidRequestError(mismatch("levels of a pixel", "2 or more", self.levels))
 
@@ -78,20 +98,22 @@ class PathFinding:
         size = int(torch.tensor(target.input_shape).prod())
         generator = torch.Generator().manual_seed(self.seed)
         waiting = [torch.randint(self.levels, (size,), generator=generator)]
-        boxes: dict[tuple[float, ...], tuple[Tensor, Tensor, Tensor]] = {}
+        boxes: list[_Box] = []
         note = ""
         try:
             while waiting and len(boxes) < self.most_leaves:
-                self._visit(target, waiting.pop(), waiting, boxes)
+                self._visit(target, waiting.pop(), waiting, boxes, generator)
         except BudgetSpentError as error:
             if not boxes:
                 raise
             note = f"{error}; the tree is not complete"
         if waiting and not note:
             note = f"stopped at {self.most_leaves} leaves; the tree is not complete"
-        low, high, logits = (torch.stack(part) for part in zip(*boxes.values(), strict=True))
+        # Of boxes that overlap the smaller one is the better known.
+        boxes.sort(key=_Box.log_volume)
+        low, high, answers = (torch.stack(part) for part in zip(*boxes, strict=True))
         model = new_copy(target, "boxes", {"leaves": len(boxes)}, seed=0)
-        state = {"low": low, "high": high, "logits": logits}
+        state = {"low": low, "high": high, "logits": answers.clamp_min(1e-30).log()}
         model.network.load_state_dict(state)
         return Stolen(model.freeze(), target.queries - asked, time.perf_counter() - started, note)
 
@@ -100,12 +122,13 @@ class PathFinding:
         target: Queried,
         point: Tensor,
         waiting: list[Tensor],
-        boxes: dict[tuple[float, ...], tuple[Tensor, Tensor, Tensor]],
+        boxes: list[_Box],
+        generator: torch.Generator,
     ) -> None:
         """Find the box of a point's leaf, and points in the leaves beyond its faces."""
         own = self._ask(target, point[None])
-        leaf = tuple(own[0].tolist())
-        if leaf in boxes:
+        here = point / (self.levels - 1)
+        if any(torch.equal(box.answer, own[0]) and box.holds(here) for box in boxes):
             return
         size = len(point)
         faces = []
@@ -130,8 +153,19 @@ class PathFinding:
                 neighbour = point.clone()
                 neighbour[pixel] = value
                 beyond.append(neighbour)
-        boxes[leaf] = (faces[0], faces[1], own[0].clamp_min(1e-30).log())
+        boxes.append(_Box(faces[0], faces[1], own[0]))
+        # Leaves that answer alike and touch are taken for one: who is not of it shows here.
+        inside = self._draw(faces[0], faces[1], generator)
+        beyond += list(inside[(self._ask(target, inside) != own).any(1)])
         waiting += beyond
+
+    def _draw(self, low: Tensor, high: Tensor, generator: torch.Generator) -> Tensor:
+        """Return random points of a box, int64 [checks, pixels]."""
+        most = self.levels - 1
+        first = (low.clamp_min(0) * most).ceil()
+        count = (high.clamp_max(1) * most).floor() - first + 1
+        shares = torch.rand(self.checks, len(low), generator=generator)
+        return (first + (shares * count).floor()).long()
 
     def _ask(self, target: Queried, points: Tensor) -> Tensor:
         images = points.view(-1, *target.input_shape) / (self.levels - 1)

@@ -11,7 +11,7 @@ _AT_ONCE = 10_000_000  # comparisons
 
 
 class Boxes(nn.Module):
-    """Logits of the box that an image lies in; of the nearest box where it lies in none.
+    """Logits of the first box that an image lies in; of the nearest box where it lies in none.
 
     Parameters
     ----------
@@ -69,12 +69,13 @@ class Boxes(nn.Module):
         """Return logits [N, num_classes] for normalised images [N, C, H, W]."""
         rows = images.flatten(1)
         size = max(1, _AT_ONCE // self.low.numel())
-        parts = [self._nearest(part) for part in rows.split(size)]  # type: ignore[no-untyped-call]
+        parts = [self._choose(part) for part in rows.split(size)]  # type: ignore[no-untyped-call]
         return self.logits[torch.cat(parts)]
 
-    def _nearest(self, rows: Tensor) -> Tensor:
+    def _choose(self, rows: Tensor) -> Tensor:
         # Outside by how much, in the worst pixel; the lower edge is not of the box.
         above = (self.low - rows[:, None]).amax(2)
         beyond = (rows[:, None] - self.high).amax(2)
-        outside = torch.where(above >= 0, above + 1e-9, above).maximum(beyond)
-        return outside.argmin(1)
+        inside = (above < 0) & (beyond <= 0)
+        order = torch.arange(-len(self.low), 0, device=rows.device)
+        return torch.where(inside, order, above.maximum(beyond)).argmin(1)

@@ -39,8 +39,8 @@ class StealingPlan(BaseModel):
     label_queries: tuple[int, ...] = (650, 2600, 10_000)
     images: str = "mnist"
     others: str = "cifar10"
-    queries: tuple[int, ...] = (250, 1000, 2000, 4000)
-    replicates: int = 2
+    queries: tuple[int, ...] = (250, 1000, 2000)
+    replicates: int = 1
     epochs: float = 40
     test: int = 5000
 
@@ -58,6 +58,6 @@ SCALES = {
         epochs=40,
         test=150,
     ),
-    "quick": StealingPlan(queries=(500, 2000), replicates=1),
+    "quick": StealingPlan(queries=(500,)),
     "full": StealingPlan(),
 }

@@ -87,18 +87,22 @@ def cells_of(results: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
 
 def curves(results: Mapping[str, Any]) -> Figure:
     """Draw the agreement over the questions."""
-    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    figure = Figure(figsize=(9.5, 4), layout="constrained")
     axes = figure.subplots()
     for number, (name, points) in enumerate(cells_of(results).items()):
         means = [sum(p["agreement"]) / len(p["agreement"]) for p in points]
         colour = COLOURS[number % len(COLOURS)]
-        axes.plot([p["queries"] for p in points], means, "o-", color=colour, label=name)
+        style = "o-" if number < len(COLOURS) else "s--"
+        axes.plot([p["queries"] for p in points], means, style, color=colour, label=name)
     axes.set_xscale("log")
+    asked = sorted({each["queries"] for each in results["networks"]})
+    axes.set_xticks(asked, [f"{count:,}" for count in asked], minor=False)
+    axes.minorticks_off()
     axes.set_xlabel("questions")
     axes.set_ylabel("agreement on test images")
     axes.set_ylim(0, 1.02)
     axes.grid(color="#eeeeee")
-    axes.legend(fontsize=7, frameon=False, loc="lower right")
+    axes.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -29,7 +29,7 @@ from molehunt_studies.stealing.victims import StealingBench, linear_victim, tree
 
 _UNIFORM = 10_000
 _EVASION = ProjectedGradient(epsilon=0.15, norm=Norm.LINF, steps=40)
-_EVADED = 500  # images
+_EVADED = 200  # images
 
 
 class TheftTask(Task):
@@ -54,7 +54,9 @@ class TheftRecord(TheftTask):
     on_test: tuple[int, int]
     on_uniform: tuple[int, int]
     total_variation: float | None = None
-    found: int | None = Field(default=None, description="leaves")
+    has: int | None = Field(default=None, description="leaves of the victim")
+    answers: int | None = Field(default=None, description="of these leaves, those that differ")
+    found: int | None = Field(default=None, description="leaves of the copy")
     evasion: tuple[int, int] | None = None
     accuracy: float | None = None
     seconds: float
@@ -144,7 +146,13 @@ def steal(task: TheftTask, bench: StealingBench) -> TheftRecord:
     variation = total_variation(stolen.model, victim.model, victim.test)
     found = stolen.model.card.arguments.get("leaves")
     return record.model_copy(
-        update={"total_variation": variation, "found": found, "accuracy": victim.accuracy}
+        update={
+            "total_variation": variation,
+            "has": victim.leaves,
+            "answers": victim.answers,
+            "found": found,
+            "accuracy": victim.accuracy,
+        }
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -46,6 +46,8 @@ class Victim:
     model: BlackBox
     test: Tensor  # uint8 [N, 1, 1, d]
     accuracy: float
+    leaves: int | None = None
+    answers: int | None = None  # of the leaves, those that differ
 
 
 def linear_victim(table: str) -> Victim:
@@ -54,10 +56,12 @@ def linear_victim(table: str) -> Victim:
 
 
 def tree_victim(table: str, leaves: int) -> Victim:
-    """Return a decision tree of so many leaves at most, no two with the same confidences."""
-    return _fitted(
-        table, DecisionTreeClassifier(max_leaf_nodes=leaves, min_samples_leaf=5, random_state=_SEED)
-    )
+    """Return a decision tree of so many leaves at most."""
+    tree = DecisionTreeClassifier(max_leaf_nodes=leaves, min_samples_leaf=5, random_state=_SEED)
+    victim = _fitted(table, tree)
+    is_leaf = tree.tree_.children_left < 0
+    answers = np.unique(tree.tree_.value[is_leaf][:, 0].round(6), axis=0)
+    return replace(victim, leaves=int(is_leaf.sum()), answers=len(answers))
 
 
 def _fitted(table: str, estimator: Any) -> Victim:
