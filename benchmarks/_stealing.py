@@ -31,7 +31,7 @@ def run() -> str:
         art = importlib.import_module("art.attacks.extraction")
     except ImportError:
         return (
-            "needs adversarial-robustness-toolbox, multiprocess and statsmodels: pip install them"
+            "needs adversarial-robustness-toolbox, multiprocess, tqdm and pandas: pip install them"
         )
     images = load_images("mnist", data_root=Path(os.environ["MOLEHUNT_DATA"]))
     order = torch.randperm(len(images.train), generator=torch.Generator().manual_seed(0))
@@ -46,23 +46,25 @@ def run() -> str:
         theft = QueryAndTrain(QUERIES, "vgg", VGG, pool=pool, recipe=recipe)
         return theft.steal(Queried(victim, reveals=reveals)).model
 
-    def theirs(name: str) -> nn.Module:
+    def theirs(name: str, probabilities: bool) -> nn.Module:
         thieved = wrapped(build_classifier("vgg", mine, arguments=VGG, seed=1))
         kind, more = getattr(art, name), {}
         if name == "KnockoffNets":
             more = {"sampling_strategy": "random", "verbose": False}
         attack = kind(
-            wrapped(victim), batch_size_fit=BATCH, batch_size_query=500,
-            nb_epochs=EPOCHS, nb_stolen=QUERIES, use_probability=True, **more,
+            wrapped(victim, nn.Softmax(1)), batch_size_fit=BATCH, batch_size_query=500,
+            nb_epochs=EPOCHS, nb_stolen=QUERIES, use_probability=probabilities, **more,
         )  # fmt: skip
         attack.extract(pool.numpy().astype(np.float32) / 255, thieved_classifier=thieved)
-        return thieved.model  # type: ignore[no-any-return]
+        return thieved.model.eval()  # type: ignore[no-any-return]
 
     thefts: dict[str, Callable[[], nn.Module]] = {
         "ours, labels": lambda: ours(Reveals.LABELS),
         "ours, confidences": lambda: ours(Reveals.CONFIDENCES),
-        "ART CopycatCNN": lambda: theirs("CopycatCNN"),
-        "ART KnockoffNets": lambda: theirs("KnockoffNets"),
+        "ART CopycatCNN, labels": lambda: theirs("CopycatCNN", False),
+        "ART CopycatCNN, confidences": lambda: theirs("CopycatCNN", True),
+        "ART KnockoffNets, labels": lambda: theirs("KnockoffNets", False),
+        "ART KnockoffNets, confidences": lambda: theirs("KnockoffNets", True),
     }
     said = []
     names = target.judge(test)
@@ -77,11 +79,11 @@ def run() -> str:
     return f"agreement after {QUERIES} questions about MNIST: " + ", ".join(said)
 
 
-def wrapped(model: Classifier) -> Any:
-    """Return a model as ART takes it."""
+def wrapped(model: Classifier, last: nn.Module | None = None) -> Any:
+    """Return a model as ART takes it; its thefts take a victim's answers for probabilities."""
     estimators = importlib.import_module("art.estimators.classification")
     return estimators.PyTorchClassifier(
-        model=model.train(),
+        model=model.train() if last is None else nn.Sequential(model, last),
         loss=nn.CrossEntropyLoss(),
         optimizer=torch.optim.Adam(model.parameters(), lr=1e-3),
         input_shape=model.card.input_shape,

@@ -9,7 +9,6 @@ from typing import Literal
 import torch
 from pydantic import Field
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from molehunt.backdoors._pictures import colours_of, read_picture
 from molehunt.backdoors._triggers import Trigger, TriggerFamily
@@ -60,6 +59,8 @@ class Reflection(Trigger):
         UnreadableFileError, InvalidRequestError
             As `Blended.pattern`.
         """
+        from torchvision.transforms.v2.functional import gaussian_blur  # noqa: PLC0415  heavy
+
         channels, height, width = images.shape[1:]
         reach = 2 * int(2 * self.blur) + 1
         side = min(reach, 2 * (min(height, width) // 2) - 1)

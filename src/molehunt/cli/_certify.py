@@ -12,7 +12,6 @@ from molehunt.cli._options import Clean, DataRoot, Device, parse_fraction, parse
 from molehunt.cli._terminal import output, progress_of
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import check_replaceable, make_folder, write_text
-from molehunt.rates import rate_interval
 
 if TYPE_CHECKING:
     from molehunt.images import ImageSet
@@ -179,6 +178,7 @@ def _write(
     from rich.table import Table
 
     from molehunt import __version__
+    from molehunt.rates import rate_interval
 
     intervals = {name: rate_interval(count, of) for name, count in counts.items()}
     found = {
