@@ -40,6 +40,7 @@ SMALLER = {
         "epochs=12": "epochs=1",
         "epochs=8": "epochs=1",
     },
+    "docs/stealing.md": {"queries=400": "queries=100"},
 }
 
 
