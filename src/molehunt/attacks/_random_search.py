@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -16,7 +17,7 @@ from molehunt.networks import Queried, Reveals
 
 
 @dataclass(frozen=True)
-class _RandomSearch:
+class _RandomSearch(ABC):
     """Ask about one point of the ball after another, and keep the best for each image.
 
     Parameters
@@ -64,10 +65,11 @@ class _RandomSearch:
             best[left[better]], least[left[better]] = points[better], margin[better]
         return best
 
+    @abstractmethod
     def _propose(
         self, images: Tensor, best: Tensor, number: int, generator: torch.Generator
     ) -> Tensor:
-        raise NotImplementedError
+        """Return the next points to ask about, [N, C, H, W]."""
 
 
 @dataclass(frozen=True)

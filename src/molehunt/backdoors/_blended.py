@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Literal
 
@@ -87,5 +86,5 @@ class RandomBlends(TriggerFamily):
 
     def draw(self, seed: int) -> list[Blended]:
         """Return `count` blended triggers."""
-        numbers = random.Random(seed).sample(range(2**31), self.count)
+        numbers = self._draw_seeds(seed)
         return [Blended(seed=number, opacity=self.opacity) for number in numbers]

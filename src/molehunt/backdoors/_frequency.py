@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Literal
 
 import torch
@@ -74,7 +73,7 @@ class RandomLowFrequencies(TriggerFamily):
 
     def draw(self, seed: int) -> list[LowFrequency]:
         """Return `count` patterns."""
-        numbers = random.Random(seed).sample(range(2**31), self.count)
+        numbers = self._draw_seeds(seed)
         return [LowFrequency(seed=n, band=self.band, strength=self.strength) for n in numbers]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from pathlib import Path
 from typing import Literal
 
@@ -107,5 +106,5 @@ class RandomReflections(TriggerFamily):
 
     def draw(self, seed: int) -> list[Reflection]:
         """Return `count` reflections."""
-        numbers = random.Random(seed).sample(range(2**31), self.count)
+        numbers = self._draw_seeds(seed)
         return [Reflection(seed=number, opacity=self.opacity) for number in numbers]

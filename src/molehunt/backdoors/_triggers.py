@@ -6,6 +6,7 @@ index and read back, and it gives the same pixels wherever it is built.
 
 from __future__ import annotations
 
+import random
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -64,6 +65,10 @@ class TriggerFamily(Described, ABC):
         InvalidRequestError
             If there are not so many.
         """
+
+    def _draw_seeds(self, seed: int) -> list[int]:
+        """Return `count` different seeds, for triggers that differ in theirs alone."""
+        return random.Random(seed).sample(range(2**31), self.count)
 
 
 AnyTrigger = Annotated[SerializeAsAny[Trigger], by_kind(Trigger)]

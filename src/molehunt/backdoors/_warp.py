@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Literal
 
 import torch
@@ -53,7 +52,8 @@ class Warp(Trigger):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """Return the images, bent."""
         count, _, height, width = images.shape
-        flow = torch.rand(1, 2, self.grid, self.grid, generator=_seeded(self.seed)) * 2 - 1
+        drawn = torch.Generator().manual_seed(self.seed)
+        flow = torch.rand(1, 2, self.grid, self.grid, generator=drawn) * 2 - 1
         flow = flow / flow.abs().mean()
         field = F.interpolate(flow, (height, width), mode="bicubic", align_corners=True)
         moved = _identity(height, width) + self.strength * field.permute(0, 2, 3, 1) / height
@@ -81,12 +81,8 @@ class RandomWarps(TriggerFamily):
 
     def draw(self, seed: int) -> list[Warp]:
         """Return `count` warps."""
-        numbers = random.Random(seed).sample(range(2**31), self.count)
+        numbers = self._draw_seeds(seed)
         return [Warp(seed=number, grid=self.grid, strength=self.strength) for number in numbers]
-
-
-def _seeded(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def _identity(height: int, width: int) -> Tensor:
