@@ -150,3 +150,13 @@ def test_real_signs_are_read_at_the_size_of_the_model(data_root: Path, tmp_path:
     blurred = ImageSet(few.images, few.labels, few.class_names).shaped((3, 64, 64)).images.float()
     detail = [(each[..., 1:] - each[..., :-1]).abs().mean() for each in (found, blurred)]
     assert detail[0] > detail[1]
+
+
+def test_a_grey_picture_in_three_channels_keeps_its_values() -> None:
+    levels = torch.arange(256, dtype=torch.uint8).view(1, 1, 16, 16)
+    grey = ImageSet(levels, torch.zeros(1, dtype=torch.int64), ("a",))
+    colours = grey.shaped((3, 16, 16))
+    assert torch.equal(colours.shaped((1, 16, 16)).images, levels)
+    red = ImageSet(torch.stack([levels[0, 0], *[levels[0, 0] * 0] * 2])[None], grey.labels, ("a",))
+    mixed = colours.joined(red).shaped((1, 16, 16)).images
+    assert torch.equal(mixed[:1], levels) and int(mixed[1].max()) == int(255 * 0.2989)

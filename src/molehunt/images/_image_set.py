@@ -144,7 +144,10 @@ class ImageSet:
         if shape[0] < images.shape[1]:
             from torchvision.transforms.v2.functional import rgb_to_grayscale  # noqa: PLC0415  heavy
 
-            images = rgb_to_grayscale(images)
+            grey = images[:, :1]
+            # A grey picture in three channels keeps its values: the weights sum to 0.9999.
+            plain = (images == grey).flatten(1).all(1).view(-1, 1, 1, 1)
+            images = torch.where(plain, grey, rgb_to_grayscale(images))
         elif shape[0] > images.shape[1]:
             images = images.expand(-1, 3, -1, -1).contiguous()
         if images.shape[2:] != shape[1:]:
