@@ -169,3 +169,16 @@ def test_what_is_no_fitted_classifier_of_images_is_refused(
 ) -> None:
     with pytest.raises(UnsuitableSubjectError, match=said):
         wrap_estimator(estimator, shape)
+
+
+def test_who_measures_asks_what_stands_behind_a_front(model: Classifier) -> None:
+    class Front(Classifier):
+        @property
+        def measured(self) -> Classifier:
+            return model
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("asked the front")
+
+    target = Queried(Front(model, model.card))
+    assert torch.equal(target.judge(DIGITS.test.images), Queried(model).judge(DIGITS.test.images))

@@ -227,7 +227,7 @@ class Queried:
         UnsuitableSubjectError
             If an answer is not finite.
         """
-        return self._finite(logits_of(self._model, images)).argmax(1)
+        return self._finite(logits_of(self._model.measured, images)).argmax(1)
 
     def _ask(self, images: Tensor) -> Tensor:
         size = 100 if self.device.type == "cpu" else 1000
