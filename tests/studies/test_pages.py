@@ -15,6 +15,7 @@ from molehunt_studies.evasion import EVASION
 from molehunt_studies.evasion_toy import EVASION_TOY
 from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.poison_toy import POISON_TOY
+from molehunt_studies.property_inference import PROPERTY
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
 from molehunt_studies.stealing import STEALING
@@ -33,6 +34,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "evasion-toy": EVASION_TOY,
     "evasion": EVASION,
     "eyeglasses": EYEGLASSES,
+    "property": PROPERTY,
     "scanners": SCANNERS,
     "stealing": STEALING,
     "trojaning": TROJANING,

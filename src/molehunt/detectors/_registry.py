@@ -21,6 +21,7 @@ _BUILT_IN = {
     "litmus": "_litmus:LitmusPatterns",
     "noise": "_noise:NoisePatterns",
     "statistics": "_statistics:WeightStatistics",
+    "unit-statistics": "_unit_statistics:UnitStatistics",
     "final-layer": "_final_layer:FinalLayer",
     "margin": "_margin:MaximumMargin",
     "neural-cleanse": "_neural_cleanse:NeuralCleanse",
