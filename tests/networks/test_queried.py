@@ -182,3 +182,17 @@ def test_who_measures_asks_what_stands_behind_a_front(model: Classifier) -> None
 
     target = Queried(Front(model, model.card))
     assert torch.equal(target.judge(DIGITS.test.images), Queried(model).judge(DIGITS.test.images))
+
+
+def test_another_model_beside_reveals_as_much_and_counts_on_its_own() -> None:
+    model = build_classifier("mlp", DIGITS.train, arguments={"hidden": [8]}, seed=0)
+    other = build_classifier("mlp", DIGITS.train, arguments={"hidden": [8]}, seed=1)
+    shown = DIGITS.test.pixels()[:4]
+    target = Queried(model, reveals=Reveals.ROUNDED, decimals=1, top=2, budget=3)
+    beside = target.beside(other)
+    answers = beside.confidences(shown)
+    assert torch.equal(answers, answers.round(decimals=1))
+    assert int((answers > 0).sum(1).max()) <= 2
+    assert (target.queries, beside.queries, beside.remaining) == (0, 4, None)
+    white = Queried(model, reveals=Reveals.WEIGHTS).beside(other)
+    assert white.reveals is Reveals.CONFIDENCES

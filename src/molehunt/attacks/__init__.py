@@ -9,11 +9,15 @@ from molehunt.attacks._curves import SecurityCurve, curve_of, sweep
 from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, check_attack, evade, to_bytes
+from molehunt.attacks._exposure import Exposure, measure_membership
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._label_robustness import LabelRobustness
+from molehunt.attacks._likelihood_ratio import LikelihoodRatio, Variance, likelihood_ratios
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
 from molehunt.attacks._masked import Masked
 from molehunt.attacks._masks import check_mask, draw_eyeglasses, draw_sticker, read_mask
 from molehunt.attacks._measure import Measured, measure_evasion
+from molehunt.attacks._membership import LossThreshold, MembershipAttack, ask_shares
 from molehunt.attacks._neuron_trigger import generate_trigger, most_excitable
 from molehunt.attacks._neurons import NeuronChoice, Neurons, choose_neurons, neuron_layers
 from molehunt.attacks._path_finding import PathFinding
@@ -22,6 +26,8 @@ from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
 from molehunt.attacks._query_and_train import Choice, QueryAndTrain
 from molehunt.attacks._random_search import RandomPoints, RandomSquares
 from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
+from molehunt.attacks._robust_membership import RobustMembership, robust_scores
+from molehunt.attacks._shadow_models import ShadowModels, draw_members
 from molehunt.attacks._stolen import Stolen, total_variation, uniform_images
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._swarm import Swarm
@@ -58,12 +64,17 @@ __all__ = [
     "EquationSolving",
     "Evaded",
     "EvasionAttack",
+    "Exposure",
     "GreedyAttack",
+    "LabelRobustness",
+    "LikelihoodRatio",
     "Loss",
+    "LossThreshold",
     "MaskShape",
     "Masked",
     "Masks",
     "Measured",
+    "MembershipAttack",
     "NeuronChoice",
     "Neurons",
     "Norm",
@@ -75,9 +86,11 @@ __all__ = [
     "RandomPoints",
     "RandomSquares",
     "Retraining",
+    "RobustMembership",
     "Robustness",
     "SecurityCurve",
     "Seen",
+    "ShadowModels",
     "Sign",
     "Stolen",
     "SvmPoison",
@@ -86,22 +99,27 @@ __all__ = [
     "Tasks",
     "Transferred",
     "Trojan",
+    "Variance",
     "Views",
     "WarningSigns",
     "Worn",
     "approximate_backward",
+    "ask_shares",
     "check_attack",
     "check_mask",
     "check_search_settings",
     "choose_neurons",
     "curve_of",
     "draw_eyeglasses",
+    "draw_members",
     "draw_sticker",
     "evade",
     "find_warning_signs",
     "generate_trigger",
     "grow_poison",
+    "likelihood_ratios",
     "measure_evasion",
+    "measure_membership",
     "most_excitable",
     "nearest_colours",
     "neuron_layers",
@@ -111,6 +129,7 @@ __all__ = [
     "printable_palette",
     "read_mask",
     "reverse_images",
+    "robust_scores",
     "search_masks",
     "search_patches",
     "sweep",

@@ -167,6 +167,21 @@ class Queried:
         """
         return _Module(self)
 
+    def beside(self, model: Classifier) -> Queried:
+        """Return another model that reveals as much of its answers, with a count of its own.
+
+        What an attacker trains to stand for the target is asked as the target is; its weights
+        do not matter, and it has no budget.
+
+        Raises
+        ------
+        UnsuitableSubjectError
+            If the model cannot reveal so much.
+        """
+        reveals = Reveals.CONFIDENCES if self.reveals is Reveals.WEIGHTS else self.reveals
+        top = None if self.reveals is Reveals.WEIGHTS else self._top
+        return Queried(model, reveals=reveals, decimals=self._decimals, top=top)
+
     def logits(self, images: Tensor) -> Tensor:
         """Return logits [N, K] for pixels [N, C, H, W] in [0, 1]; gradients flow.
 
