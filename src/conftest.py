@@ -1,8 +1,14 @@
 """Examples in docstrings run as tests, in an empty folder each."""
 
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+# Modules that are imported only where the extra "guard" is installed.
+collect_ignore = (
+    [] if find_spec("starlette") else ["molehunt/guard/_app.py", "molehunt/guard/_bodies.py"]
+)
 
 
 @pytest.fixture(autouse=True)

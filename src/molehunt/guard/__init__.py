@@ -1,30 +1,54 @@
 """A guard in front of a model: monitors of what accounts ask, and attacks through it."""
 
 from molehunt.guard._canary import Canary
+from molehunt.guard._desk import Answering, Desk
 from molehunt.guard._guard import Action, Decision, Guard, Reply, answer_wrongly
 from molehunt.guard._guarded import BlockedError, Guarded
 from molehunt.guard._hashed_windows import HashedWindows
+from molehunt.guard._keys import Keys, new_key
+from molehunt.guard._limits import Limits, usual_body
 from molehunt.guard._monitor import Alarm, Digests, Monitor
 from molehunt.guard._neighbours import NearestNeighbours
+from molehunt.guard._open_store import STORES, open_store
 from molehunt.guard._prada import Prada
+from molehunt.guard._redis_store import RedisStore
+from molehunt.guard._refusal import RefusedError
+from molehunt.guard._server import Serving, listen, make_server, run_workers
+from molehunt.guard._sqlite_store import SqliteStore, StoreError
 from molehunt.guard._store import MemoryStore, Standing, Store
 
 __all__ = [
+    "STORES",
     "Action",
     "Alarm",
+    "Answering",
     "BlockedError",
     "Canary",
     "Decision",
+    "Desk",
     "Digests",
     "Guard",
     "Guarded",
     "HashedWindows",
+    "Keys",
+    "Limits",
     "MemoryStore",
     "Monitor",
     "NearestNeighbours",
     "Prada",
+    "RedisStore",
+    "RefusedError",
     "Reply",
+    "Serving",
+    "SqliteStore",
     "Standing",
     "Store",
+    "StoreError",
     "answer_wrongly",
+    "listen",
+    "make_server",
+    "new_key",
+    "open_store",
+    "run_workers",
+    "usual_body",
 ]

@@ -3,6 +3,7 @@
 from molehunt.subjects._claims import read_claimed_card
 from molehunt.subjects._contract import StatedContract, parse_contract, read_contract
 from molehunt.subjects._endpoint import Endpoint, open_endpoint
+from molehunt.subjects._json_answers import read_json
 from molehunt.subjects._shards import inspect_shards, is_index, shards_of, without_shards
 from molehunt.subjects._subjects import Opened, Opening, open_subject
 
@@ -18,6 +19,7 @@ __all__ = [
     "parse_contract",
     "read_claimed_card",
     "read_contract",
+    "read_json",
     "shards_of",
     "without_shards",
 ]

@@ -1,4 +1,4 @@
-"""The numbers in a server's JSON, within bounds."""
+"""JSON of strangers, and the numbers in a server's, within bounds."""
 
 from __future__ import annotations
 
