@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +29,7 @@ _MOST_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
-class _Stored:
+class StoredArray:
     """An array that was not read yet, as its header describes it."""
 
     member: zipfile.ZipInfo
@@ -57,15 +58,8 @@ def read_npz(path: Path) -> TrainTest:
     """
     if not path.is_file():
         raise DataNotFoundError(f"npz: no file {path.resolve()}")
-    try:
-        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
-            stored = _headers(archive, path)
-            _check(stored, path)
-            x_train, y_train, x_test, y_test = (stored[key].read(archive) for key in _KEYS)
-    except (InvalidRequestError, UnreadableFileError):
-        raise
-    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
-        raise UnreadableFileError(f"{path}: not a readable npz file: {reason_of(error)}") from error
+    found = read_arrays(path, _KEYS, _check)
+    x_train, y_train, x_test, y_test = (found[key] for key in _KEYS)
     train_labels, test_labels = _labels(y_train, path), _labels(y_test, path)
     classes = int(torch.cat([train_labels, test_labels]).max()) + 1
     names = tuple(str(number) for number in range(classes))
@@ -75,18 +69,51 @@ def read_npz(path: Path) -> TrainTest:
     )
 
 
-def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Stored]:
+def read_arrays(
+    path: Path,
+    keys: Sequence[str],
+    check: Callable[[Mapping[str, StoredArray], Path], None] = lambda _arrays, _path: None,
+) -> dict[str, np.ndarray]:
+    """Return arrays of an npz file that a stranger wrote; pickled objects are refused.
+
+    Parameters
+    ----------
+    path : Path
+    keys : sequence of str
+        All of them must be there; others are not read.
+    check : callable
+        Looks at all headers before anything is read, and raises what it does not like.
+
+    Raises
+    ------
+    UnreadableFileError
+        If it is no npz file, or its arrays take more than 4 GiB or more than they say.
+    InvalidRequestError
+        If arrays are missing.
+    """
+    try:
+        with open_regular(path) as stream, zipfile.ZipFile(stream) as archive:
+            stored = _headers(archive, path, keys)
+            check(stored, path)
+            return {key: stored[key].read(archive) for key in keys}
+    except (InvalidRequestError, UnreadableFileError):
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise many kinds on damaged files
+        raise UnreadableFileError(f"{path}: not a readable npz file: {reason_of(error)}") from error
+
+
+def _headers(archive: zipfile.ZipFile, path: Path, keys: Sequence[str]) -> dict[str, StoredArray]:
     """Return the arrays' headers; those that are huge, or ask for more than is stored, refuse."""
     # NumPy finds an array with and without the suffix.
     members = {item.filename.removesuffix(".npy"): item for item in archive.infolist()}
-    if any(key not in members for key in _KEYS):
+    if any(key not in members for key in keys):
         got = printable(", ".join(list(members)[:10]))
-        raise InvalidRequestError(mismatch(f"arrays in {path}", ", ".join(_KEYS), got))
-    total = sum(members[key].file_size for key in _KEYS)
+        raise InvalidRequestError(mismatch(f"arrays in {path}", ", ".join(keys), got))
+    total = sum(members[key].file_size for key in keys)
     if total > _LARGEST:
         raise UnreadableFileError(mismatch(f"arrays in {path}", f"at most {_LARGEST} bytes", total))
     found = {}
-    for key in _KEYS:
+    for key in keys:
         with archive.open(members[key]) as stream:
             version = np.lib.format.read_magic(stream)
             read = (
@@ -101,11 +128,11 @@ def _headers(archive: zipfile.ZipFile, path: Path) -> dict[str, _Stored]:
         needed, there = math.prod(shape) * kind.itemsize, members[key].file_size
         if min(shape, default=0) < 0 or needed > there:
             raise UnreadableFileError(mismatch(f"{key} in {path}", f"{there} bytes", needed))
-        found[key] = _Stored(members[key], shape, kind)
+        found[key] = StoredArray(members[key], shape, kind)
     return found
 
 
-def _check(stored: dict[str, _Stored], path: Path) -> None:
+def _check(stored: Mapping[str, StoredArray], path: Path) -> None:
     """Refuse what is not images, labels, and as many of one as of the other."""
     for part in ("train", "test"):
         images, labels = stored[f"x_{part}"], stored[f"y_{part}"]
