@@ -36,6 +36,7 @@ class Recipe:
     needs: Reveals = Reveals.WEIGHTS
     bounded: bool = False
     from_start: bool = False
+    targeted: bool = True
 
 
 _PGD = {
@@ -79,6 +80,14 @@ RECIPES: dict[str, Recipe] = {
         lambda n: {"steps": n},
         needs=Reveals.LABELS,
         from_start=True,
+    ),
+    # More and more pixels black or white at random; a question a step.
+    "salt-and-pepper": Recipe(
+        {Norm.L2: "SaltAndPepperNoiseAttack"},
+        200,
+        lambda n: {"steps": n},
+        needs=Reveals.LABELS,
+        targeted=False,
     ),
 }
 
@@ -155,7 +164,9 @@ class FoolboxAttack:
                 if RECIPES[self.name].from_start:
                     starts, has = find_starts(target, images, labels, targets, self.starts)
                     rows = rows[has]
-                for part in rows.split(self._at_once(images)):  # type: ignore[no-untyped-call]
+                # Of nothing, `split` makes one empty part.
+                parts = rows.split(self._at_once(images)) if len(rows) else ()  # type: ignore[no-untyped-call]
+                for part in parts:
                     self._attack(target, images, labels, targets, starts, part, found)
         except BudgetSpentError as error:
             # There is no question left to find out how far rounding lets them go back.

@@ -62,7 +62,12 @@ def _of_foolbox(name: str) -> AttackKind:
         return _foolbox.FoolboxAttack(name, norm, epsilon, steps, starts, settings)
 
     return AttackKind(
-        make, recipe.needs, tuple(recipe.classes), recipe.bounded, starts=recipe.from_start
+        make,
+        recipe.needs,
+        tuple(recipe.classes),
+        recipe.bounded,
+        recipe.targeted,
+        recipe.from_start,
     )
 
 
