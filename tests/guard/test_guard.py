@@ -7,6 +7,7 @@ from molehunt.attacks import RandomSquares, evade
 from molehunt.errors import InvalidRequestError
 from molehunt.guard import (
     Action,
+    Blinded,
     Canary,
     Guard,
     Guarded,
@@ -114,3 +115,14 @@ def test_guards_that_make_no_sense_are_refused() -> None:
         Guard([NEAR, NEAR])
     with pytest.raises(InvalidRequestError, match="canary: expected a threshold"):
         Guard([Canary()])
+
+
+def test_blinded_queries_keep_apart_and_measures_stay_true() -> None:
+    guarded = Guarded(MODEL, Guard([NEAR]))
+    blinded = Blinded(guarded, noise=0.1, turn=10, shift=0.1, scale=0.1, seed=0)
+    target = Queried(blinded, reveals=Reveals.LABELS)
+    target.predict(DIGITS.test.pixels()[:1].repeat(20, 1, 1, 1))
+    assert not guarded.flagged
+    assert torch.equal(target.judge(DIGITS.test.images), Queried(MODEL).judge(DIGITS.test.images))
+    with pytest.raises(InvalidRequestError, match="turn of blinded queries: expected 0 or more"):
+        Blinded(MODEL, turn=-1)

@@ -15,6 +15,7 @@ from molehunt.cli import (
     _backdoor,
     _certify,
     _fit,
+    _guard,
     _list,
     _provenance,
     _repair,
@@ -71,6 +72,7 @@ app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)
 app.command("list", cls=Command)(_list.list_names)
 app.add_typer(_attack.app, name="attack")
+app.add_typer(_guard.app, name="guard")
 app.add_typer(_zoo.app, name="zoo")
 app.add_typer(_backdoor.app, name="backdoor")
 app.add_typer(_provenance.app, name="provenance")

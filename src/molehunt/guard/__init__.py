@@ -1,5 +1,7 @@
 """A guard in front of a model: monitors of what accounts ask, and attacks through it."""
 
+from molehunt.guard._blinded import Blinded
+from molehunt.guard._calibration import Calibration, calibrate, usual_monitors
 from molehunt.guard._canary import Canary
 from molehunt.guard._desk import Answering, Desk
 from molehunt.guard._guard import Action, Decision, Guard, Reply, answer_wrongly
@@ -11,18 +13,23 @@ from molehunt.guard._monitor import Alarm, Digests, Monitor
 from molehunt.guard._neighbours import NearestNeighbours
 from molehunt.guard._open_store import STORES, open_store
 from molehunt.guard._prada import Prada
+from molehunt.guard._query_log import Logged, QueryLog
 from molehunt.guard._redis_store import RedisStore
 from molehunt.guard._refusal import RefusedError
+from molehunt.guard._replay import ANY, Replayed, replay
 from molehunt.guard._server import Serving, listen, make_server, run_workers
 from molehunt.guard._sqlite_store import SqliteStore, StoreError
 from molehunt.guard._store import MemoryStore, Standing, Store
 
 __all__ = [
+    "ANY",
     "STORES",
     "Action",
     "Alarm",
     "Answering",
+    "Blinded",
     "BlockedError",
+    "Calibration",
     "Canary",
     "Decision",
     "Desk",
@@ -32,12 +39,15 @@ __all__ = [
     "HashedWindows",
     "Keys",
     "Limits",
+    "Logged",
     "MemoryStore",
     "Monitor",
     "NearestNeighbours",
     "Prada",
+    "QueryLog",
     "RedisStore",
     "RefusedError",
+    "Replayed",
     "Reply",
     "Serving",
     "SqliteStore",
@@ -45,10 +55,13 @@ __all__ = [
     "Store",
     "StoreError",
     "answer_wrongly",
+    "calibrate",
     "listen",
     "make_server",
     "new_key",
     "open_store",
+    "replay",
     "run_workers",
     "usual_body",
+    "usual_monitors",
 ]

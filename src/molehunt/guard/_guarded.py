@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor
 
 from molehunt.errors import InvalidRequestError, mismatch
+from molehunt.guard._front import Front
 from molehunt.guard._guard import Guard, Reply, answer_wrongly
-from molehunt.networks import Access, BudgetSpentError, Classifier
+from molehunt.networks import BudgetSpentError, Classifier
 
 
 class BlockedError(BudgetSpentError):
     """The guard refuses all accounts that the attacker has."""
 
 
-class Guarded(Classifier):
+class Guarded(Front):
     """A classifier that answers as its guard lets it.
 
     Put it into `Queried`, and every attack runs through the guard. The attacker's accounts ask
@@ -27,7 +26,6 @@ class Guarded(Classifier):
     Parameters
     ----------
     model : Classifier
-        Of which attackers see no weights.
     guard : Guard
         Its pauses are not waited for.
     accounts : int
@@ -56,26 +54,15 @@ class Guarded(Classifier):
     (['attacker-0', 'attacker-1'], True)
     """
 
-    gives = frozenset({Access.LOGITS})
-    stackable = False
-
     def __init__(self, model: Classifier, guard: Guard, *, accounts: int = 1) -> None:
         if accounts < 1:
             raise InvalidRequestError(mismatch("accounts of an attacker", "1 or more", accounts))
-        super().__init__(model, model.card)
-        self.to(model.mean.device)
-        self.answers = model.answers
+        super().__init__(model)
         self._guard = guard
         self._live = [f"attacker-{number}" for number in range(accounts)]
         self._next = 0
         self.asked = 0
         self.flagged: dict[str, int] = {}
-        self.eval()
-
-    @property
-    def measured(self) -> Classifier:
-        """The model behind the guard."""
-        return cast(Classifier, self.network)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
@@ -86,7 +73,7 @@ class Guarded(Classifier):
         BlockedError
             When the guard refuses every account.
         """
-        answers: Tensor = self.measured(images)
+        answers: Tensor = self.behind(images)
         labels = answers.argmax(1)
         waiting = list(range(len(images)))
         while waiting:

@@ -61,7 +61,7 @@ class Prada(Monitor):
     def _scores(self, history: Digests, digests: Digests) -> NDArray[np.float64]:
         """Return 1 - W of the distances up to each query."""
         rows = np.concatenate([history, digests])
-        nearest = self._nearest(rows)
+        nearest = self._nearest(rows, max(0, len(history) + 1 - self.window))
         found = np.full(len(digests), -np.inf)
         for number in range(len(digests)):
             end = len(history) + number + 1
@@ -69,16 +69,19 @@ class Prada(Monitor):
             found[number] = self._abnormality(spread[np.isfinite(spread)])
         return found
 
-    def _nearest(self, rows: Digests) -> NDArray[np.float64]:
-        """Return the distance of each row to the nearest one of its class before it, or inf."""
+    def _nearest(self, rows: Digests, start: int) -> NDArray[np.float64]:
+        """Return the distance of each row to the nearest one of its class before it, or inf.
+
+        Of rows before `start` nothing is computed.
+        """
         classes = np.ascontiguousarray(rows[:, :2]).view(np.uint16)[:, 0]
         nearest = np.full(len(rows), np.inf)
-        for label in np.unique(classes):
-            places = (classes == label).nonzero()[0]
-            copies = rows[places, 2:]
-            behind = places[:, None] - places[None]
+        for label in np.unique(classes[start:]):
+            others = (classes == label).nonzero()[0]
+            places = others[others >= start]
+            behind = places[:, None] - others[None]
             near = (behind > 0) & (behind <= self.window)
-            far = np.where(near, distances(copies, copies), np.inf)
+            far = np.where(near, distances(rows[places, 2:], rows[others, 2:]), np.inf)
             nearest[places] = far.min(axis=1)
         return nearest
 

@@ -18,6 +18,7 @@ from molehunt.report._figures import (
     trigger_on_grey,
     triggers_of,
 )
+from molehunt.report._guard import replay_as_json, replay_table
 from molehunt.report._html import template, write_scan_page
 from molehunt.report._json import scan_as_json, scan_json_schema
 from molehunt.report._sarif import scan_as_sarif
@@ -33,6 +34,8 @@ __all__ = [
     "evasion_as_json",
     "evasion_table",
     "other_files",
+    "replay_as_json",
+    "replay_table",
     "roc_figure",
     "save_curves",
     "save_roc",

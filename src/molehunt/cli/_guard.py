@@ -1,0 +1,126 @@
+"""``molehunt guard``: watch what a model is asked."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from molehunt.cli._commands import Command
+from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._terminal import note, output, progress_of
+from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
+from molehunt.files import check_replaceable, make_folder, write_text
+
+app = typer.Typer(help="Watch what accounts ask a model, and say when an attack is seen.")
+_JSON_MARKS = (b"{", b'"molehunt"', b'"replayed"')
+_MOST_ACCOUNTS = 100_000
+
+
+@app.callback()
+def _group() -> None:
+    """Watch what accounts ask a model, and say when an attack is seen."""
+
+
+@app.command("calibrate", cls=Command)
+def calibrate(
+    model: Annotated[str, typer.Argument(help="A model file, or the URL of an endpoint.")],
+    clean: Annotated[str, Clean],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The calibration file to write.")],
+    false_alarms: Annotated[
+        float, typer.Option(help="Most honest queries, as a share, that may raise an alarm.")
+    ] = 0.001,
+    images: Annotated[int, typer.Option(help="Most clean images that are used.")] = 10_000,
+    seed: Annotated[int, typer.Option(help="Of the choice of images and their order.")] = 0,
+    contract: Annotated[
+        Path | None, typer.Option(help="A TOML file with the model's input contract.")
+    ] = None,
+    device: Device = "cpu",
+    data_root: DataRoot = None,
+) -> int:
+    """Give the monitors thresholds that honest queries seldom pass, and write them to a file.
+
+    The file holds a new secret key. Clean images stand for honest queries: take what your users
+    send.
+    """
+    import secrets
+
+    import torch
+
+    from molehunt import guard
+    from molehunt.images import load_test_images
+    from molehunt.networks import logits_of
+    from molehunt.scanning import open_model
+    from molehunt.subjects import Opening, StatedContract, read_contract
+
+    make_folder(out.parent)
+    check_replaceable(out, "a calibration of a guard", guard.Calibration.marks)
+    shown = load_test_images(clean, data_root=data_root)
+    stated = StatedContract() if contract is None else read_contract(contract)
+    opened = open_model(model, opening=Opening(contract=stated), clean=shown, device=device)
+    drawn = shown.sample(images, torch.Generator().manual_seed(seed))
+    drawn = drawn.shaped(opened.card.input_shape)
+    labels = logits_of(opened, drawn.images).argmax(1)
+    monitors = guard.usual_monitors(secrets.randbits(64))
+    found = guard.calibrate(monitors, drawn.pixels(), labels, false_alarms=false_alarms)
+    found.save(out)
+    for monitor in found.monitors:
+        output.print(f"{monitor.kind}: alarm above {monitor.threshold:.4g}", highlight=False)
+    note(f"{len(drawn):,} clean images, {false_alarms:.2%} false alarms at most: {out}")
+    return ExitCode.CLEAN
+
+
+@app.command("replay", cls=Command)
+def replay(
+    log: Annotated[
+        Path,
+        typer.Argument(help="An npz file: images, uint8 [N, C, H, W], and the answers' labels."),
+    ],
+    calibration: Annotated[
+        Path, typer.Option(metavar="FILE", help="What `molehunt guard calibrate` wrote.")
+    ],
+    accounts: Annotated[
+        str, typer.Option(metavar="N,...", help="Numbers of accounts that ask in turn.")
+    ] = "1,10,100",
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
+    ] = None,
+) -> int:
+    """Say when each monitor would have raised its first alarm. Exit code: 1 if any did."""
+    from molehunt import guard
+    from molehunt.report import replay_as_json, replay_table
+
+    if json_file is not None and str(json_file) != "-":
+        make_folder(json_file.parent)
+        check_replaceable(json_file, "the results of a replay (JSON)", _JSON_MARKS)
+    numbers = _numbers(accounts)
+    calibrated = guard.Calibration.read(calibration)
+    queries = guard.QueryLog.read(log)
+    shape = tuple(queries.images.shape[1:])
+    if shape != calibrated.input_shape:
+        raise InvalidRequestError(
+            mismatch(f"images in {log}", f"shape {calibrated.input_shape}", f"shape {shape}")
+        )
+    with progress_of("accounts") as progress:
+        found = guard.replay(queries, calibrated.monitors, numbers, progress=progress)
+    content = replay_as_json(found, log=str(log), calibration=str(calibration))
+    text = json.dumps(content, indent=2) + "\n"
+    if str(json_file) == "-":
+        output.out(text, end="", highlight=False)
+    else:
+        if json_file is not None:
+            write_text(json_file, text)
+        output.print(replay_table(found))
+    seen = any(item.first is not None for item in found)
+    return ExitCode.FOUND if seen else ExitCode.CLEAN
+
+
+def _numbers(text: str) -> list[int]:
+    parts = text.split(",")
+    fits = all(part.strip().isdecimal() and len(part) < 9 for part in parts)
+    if not fits or not all(1 <= int(part) <= _MOST_ACCOUNTS for part in parts):
+        allowed = f"numbers from 1 to {_MOST_ACCOUNTS:,} with commas between them"
+        raise InvalidRequestError(mismatch("`accounts`", allowed, printable(repr(text), 80)))
+    return sorted({int(part) for part in parts})
