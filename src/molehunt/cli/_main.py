@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from molehunt import __version__
 from molehunt.cli import (
+    _assess,
     _attack,
     _backdoor,
     _certify,
@@ -65,6 +66,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.command("scan", cls=Command)(_scan.scan)
+app.command("assess", cls=Command)(_assess.assess)
 app.command("repair", cls=Command)(_repair.repair)
 app.command("certify", cls=Command)(_certify.certify)
 app.command("fit", cls=Command)(_fit.fit)

@@ -96,12 +96,19 @@ def _evasion_attacks() -> Iterable[str]:
     return ATTACKS
 
 
+def _risks() -> Iterable[str]:
+    from molehunt.assess import ASSESSORS
+
+    return ASSESSORS
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
     "usual_checks_with_images": _usual_checks_with_images,
     "backdoor_kinds": _backdoor_kinds,
     "evasion_attacks": _evasion_attacks,
+    "risks": _risks,
 }
 
 

@@ -1,6 +1,6 @@
 """Findings, the weaknesses that they are evidence of, and the verdict that they come to."""
 
-from molehunt.findings._exhibits import EXHIBITS, Bars, Exhibit, Histogram, Picture
+from molehunt.findings._exhibits import EXHIBITS, Bars, Curves, Exhibit, Histogram, Picture
 from molehunt.findings._finding import Finding, Status, find_verdict
 from molehunt.findings._verdict import Verdict, gravest
 from molehunt.findings._weakness import (
@@ -18,6 +18,7 @@ __all__ = [
     "WEAKNESSES",
     "WRONG_CONTRACT",
     "Bars",
+    "Curves",
     "Exhibit",
     "Finding",
     "Histogram",

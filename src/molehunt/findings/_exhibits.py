@@ -66,5 +66,38 @@ class Histogram(_Exhibit):
     dimensions: ClassVar = {"clean": 1}
 
 
+@dataclass(frozen=True, eq=False)
+class Curves(_Exhibit):
+    """Lines over one axis, each with the interval around it.
+
+    Parameters
+    ----------
+    caption : str
+    lines : array [L, 4, P]
+        Of each line the places, the values, and the lower and upper ends of the intervals; NaN
+        behind the end of lines that are shorter.
+    names : tuple of str
+        One a line.
+    axes : (str, str)
+        What the places and the values are.
+    log : bool
+        Whether both axes are logarithmic.
+    steps : bool
+        Whether a value holds until the next place.
+    """
+
+    lines: Floats
+    names: tuple[str, ...]
+    axes: tuple[str, str]
+    log: bool = False
+    steps: bool = False
+    dimensions: ClassVar = {"lines": 3}
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.lines.shape[:2] != (len(self.names), 4):
+            raise ValueError(f"lines: expected ({len(self.names)}, 4, …), got {self.lines.shape}")
+
+
 Exhibit = Picture | Bars | Histogram
 EXHIBITS: dict[str, type[Exhibit]] = {kind.__name__: kind for kind in (Picture, Bars, Histogram)}

@@ -1,6 +1,14 @@
 """Renderers of findings and figures: terminal, JSON, SARIF, ML-BOM and HTML."""
 
 from molehunt.report._article import write_article
+from molehunt.report._assessment import (
+    AssessedModel,
+    assessment_as_json,
+    assessment_lines,
+    assessment_table,
+)
+from molehunt.report._assessment_page import write_assessment_page
+from molehunt.report._assessment_sarif import assessment_as_sarif
 from molehunt.report._bom import scan_as_bom
 from molehunt.report._evasion import (
     CSV_MARKS,
@@ -28,6 +36,11 @@ from molehunt.report._words import contract_line, other_files
 
 __all__ = [
     "CSV_MARKS",
+    "AssessedModel",
+    "assessment_as_json",
+    "assessment_as_sarif",
+    "assessment_lines",
+    "assessment_table",
     "contract_line",
     "curve_figure",
     "evaluation_table",
@@ -51,6 +64,7 @@ __all__ = [
     "trigger_on_grey",
     "triggers_of",
     "write_article",
+    "write_assessment_page",
     "write_evasion",
     "write_scan_page",
     "zoo_tables",

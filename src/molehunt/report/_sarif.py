@@ -49,7 +49,7 @@ def scan_as_sarif(
     """
     results = without_others(results)
     root = Path(os.path.normpath((root or Path()).absolute()))
-    places = [_place(result.source, root) for result in results]
+    places = [place_of_source(result.source, root) for result in results]
     broken = [
         (number, finding, rule)
         for number, result in enumerate(results)
@@ -59,6 +59,35 @@ def scan_as_sarif(
     rules = sorted({rule for _, _, rule in broken}, key=lambda rule: rule.id)
     order = {rule.id: number for number, rule in enumerate(rules)}
     code = exit_code_of(results) if code is None else code
+    return sarif_log(
+        rules,
+        code,
+        EXIT_MEANINGS[code],
+        root="The folder in which the scan was started.",
+        notifications=[
+            _not_run(result, finding, place)
+            for result, place in zip(results, places, strict=True)
+            for finding in with_status(result, Status.NOT_RUN)
+        ],
+        artifacts=[_artifact(result, place) for result, place in zip(results, places, strict=True)],
+        results=[
+            _result(results[number], finding, rule, order[rule.id], {**places[number]}, number)
+            for number, finding, rule in broken
+        ],
+    )
+
+
+def sarif_log(
+    rules: Sequence[Rule],
+    code: ExitCode,
+    meaning: str,
+    *,
+    root: str,
+    notifications: Sequence[dict[str, Any]],
+    artifacts: Sequence[dict[str, Any]],
+    results: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
+    """Return a log with one run; `root` says what places are relative to."""
     run = {
         "tool": {
             "driver": {
@@ -72,30 +101,19 @@ def scan_as_sarif(
             {
                 "executionSuccessful": code is not ExitCode.FAILED,
                 "exitCode": int(code),
-                "exitCodeDescription": EXIT_MEANINGS[code],
-                "toolExecutionNotifications": [
-                    _not_run(result, finding, place)
-                    for result, place in zip(results, places, strict=True)
-                    for finding in with_status(result, Status.NOT_RUN)
-                ],
+                "exitCodeDescription": meaning,
+                "toolExecutionNotifications": list(notifications),
             }
         ],
-        "originalUriBaseIds": {
-            _ROOT: {"description": {"text": "The folder in which the scan was started."}}
-        },
-        "artifacts": [
-            _artifact(result, place) for result, place in zip(results, places, strict=True)
-        ],
-        "results": [
-            _result(results[number], finding, rule, order[rule.id], {**places[number]}, number)
-            for number, finding, rule in broken
-        ],
+        "originalUriBaseIds": {_ROOT: {"description": {"text": root}}},
+        "artifacts": list(artifacts),
+        "results": list(results),
         "columnKind": "unicodeCodePoints",
     }
     return {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
 
 
-def _place(source: str, root: Path) -> dict[str, Any]:
+def place_of_source(source: str, root: Path) -> dict[str, Any]:
     """Return where a subject lies, the same on every machine for files below `root`.
 
     An endpoint is put where a file with its host and path would lie.
@@ -147,19 +165,36 @@ def _result(
         "target": finding.target,
         "targetClass": class_name(result, finding.target),
     }
-    # Of the file and the rule, never of scores: the same alert in every run.
-    fingerprint = hashlib.sha256(f"{rule.id} {result.sha256 or place['uri']}".encode()).hexdigest()
+    return result_at(
+        rule,
+        rule_index,
+        f"{printable(result.name)}: {message_of(result, finding)} ({finding.check}).",
+        {**place, "index": artifact},
+        result.sha256 or place["uri"],
+        {name: value for name, value in figures.items() if value is not None},
+    )
+
+
+def result_at(
+    rule: Rule,
+    rule_index: int,
+    message: str,
+    place: dict[str, Any],
+    identity: str,
+    properties: dict[str, Any],
+) -> dict[str, Any]:
+    """Return a result; `identity` is of the model, so that every run makes the same alert."""
+    # Of the file and the rule, never of scores.
+    fingerprint = hashlib.sha256(f"{rule.id} {identity}".encode()).hexdigest()
     return {
         "ruleId": rule.id,
         "ruleIndex": rule_index,
         "level": rule.level,
-        "message": {
-            "text": f"{printable(result.name)}: {message_of(result, finding)} ({finding.check})."
-        },
+        "message": {"text": message},
         "locations": [
             {
                 "physicalLocation": {
-                    "artifactLocation": {**place, "index": artifact},
+                    "artifactLocation": place,
                     # A model has no lines, but GitHub shows no result without one.
                     "region": {"startLine": 1},
                 }
@@ -169,7 +204,7 @@ def _result(
             "molehuntFinding/v1": fingerprint,
             "primaryLocationLineHash": f"{fingerprint[:16]}:1",  # the only one GitHub reads
         },
-        "properties": {name: value for name, value in figures.items() if value is not None},
+        "properties": properties,
     }
 
 

@@ -6,7 +6,7 @@ from molehunt.scanning._contract_check import check_contract
 from molehunt.scanning._detector_check import DetectorCheck
 from molehunt.scanning._front import USUAL, USUAL_WITH_IMAGES, pick_checks, scan
 from molehunt.scanning._limits import Limits
-from molehunt.scanning._open_model import open_model
+from molehunt.scanning._open_model import OpenedModel, open_model, open_named
 from molehunt.scanning._opening import name_of
 from molehunt.scanning._result import ScanResult, exit_code_of
 from molehunt.scanning._scan import report_unfinished, scan_subjects
@@ -22,6 +22,7 @@ __all__ = [
     "Check",
     "DetectorCheck",
     "Limits",
+    "OpenedModel",
     "ScanResult",
     "check_contract",
     "exit_code_of",
@@ -29,6 +30,7 @@ __all__ = [
     "name_of",
     "new_check",
     "open_model",
+    "open_named",
     "pick_checks",
     "report_unfinished",
     "scan",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 from molehunt.errors import (
@@ -66,6 +67,37 @@ def open_model(
     >>> open_model("model.safetensors").card.input_shape
     (1, 12, 12)
     """
+    return open_named(source, opening=opening, clean=clean, device=device).model
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model and which file it is of.
+
+    Parameters
+    ----------
+    model : Classifier
+    name : str
+        Of the file or endpoint, as results name it; without what is secret in a URL.
+    sha256 : str or None
+        Of the bytes that were inspected and loaded; None of endpoints.
+    format : str or None
+    """
+
+    model: Classifier
+    name: str
+    sha256: str | None
+    format: str | None
+
+
+def open_named(
+    source: str | Path | Endpoint,
+    *,
+    opening: Opening | None = None,
+    clean: ImageSet | None = None,
+    device: str = "cpu",
+) -> OpenedModel:
+    """Open one model as `open_model` does, and say which bytes it is made of."""
     opening = opening or Opening()
     if isinstance(source, str) and source.startswith(
         ("http://", "https://", "grpc://", "grpcs://")
@@ -92,4 +124,5 @@ def open_model(
     if not subject.models:
         raise UnsuitableSubjectError(f"{name}: no model was found in it")
     (model,) = subject.models.values()
-    return model.to(pick_device(device)).freeze()
+    model = model.to(pick_device(device)).freeze()
+    return OpenedModel(model, name, subject.sha256, subject.format)

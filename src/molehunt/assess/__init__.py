@@ -1,0 +1,35 @@
+"""What could be done to a model: risks, each with an interval, a threat model and a price."""
+
+from molehunt.assess._assess import Assessment, assess
+from molehunt.assess._assessor import Assessor, Costs, Found
+from molehunt.assess._budget import QUERIES, queries_of_minutes, share_of_budget
+from molehunt.assess._case import Case, Purse, most_revealed, new_case
+from molehunt.assess._conditions import Condition, Outcome, code_of, parse_condition
+from molehunt.assess._registry import ASSESSORS, pick_assessors
+from molehunt.assess._risk import Measure, Price, Reference, Risk, RiskStatus
+
+__all__ = [
+    "ASSESSORS",
+    "QUERIES",
+    "Assessment",
+    "Assessor",
+    "Case",
+    "Condition",
+    "Costs",
+    "Found",
+    "Measure",
+    "Outcome",
+    "Price",
+    "Purse",
+    "Reference",
+    "Risk",
+    "RiskStatus",
+    "assess",
+    "code_of",
+    "most_revealed",
+    "new_case",
+    "parse_condition",
+    "pick_assessors",
+    "queries_of_minutes",
+    "share_of_budget",
+]

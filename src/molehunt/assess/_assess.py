@@ -1,0 +1,157 @@
+"""Assess a model: every risk in its turn, within one budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from molehunt.assess._assessor import Assessor
+from molehunt.assess._budget import QUERIES, share_of_budget
+from molehunt.assess._case import Case, Purse
+from molehunt.assess._keep import Shelf
+from molehunt.assess._registry import pick_assessors
+from molehunt.assess._risk import Price, Risk, RiskStatus
+from molehunt.errors import InvalidRequestError, MissingExtraError, UnsuitableSubjectError, mismatch
+from molehunt.networks import BudgetSpentError
+from molehunt.progress import Progress, silent
+
+# From a risk's name and its queries to the command line that repeats it.
+Command = Callable[[str, int], str]
+
+
+@dataclass(frozen=True)
+class Assessment:
+    """What could be done to a model, within a budget.
+
+    Parameters
+    ----------
+    risks : tuple of Risk
+    clean_accuracy : (float, (float, float), int)
+        The share of clean images that it gets right, its 95 % interval, and their number.
+    queries, spent : int
+        The budget, and what was asked, by this run or by one that it goes on with.
+    seconds : float
+        Of the measurements, on the clock.
+    """
+
+    risks: tuple[Risk, ...]
+    clean_accuracy: tuple[float, tuple[float, float], int]
+    queries: int
+    spent: int
+    seconds: float
+
+
+def assess(
+    case: Case,
+    *,
+    only: Sequence[str] = (),
+    queries: int = QUERIES,
+    keep: Path | None = None,
+    sha256: str | None = None,
+    command: Command = lambda name, queries: f"--only {name} --queries {queries}",
+    progress: Progress = silent,
+    on_risk: Callable[[Risk], None] = lambda _: None,
+) -> Assessment:
+    """Measure risks one after the other; the same case and queries give the same numbers.
+
+    Parameters
+    ----------
+    case : Case
+        See `new_case`.
+    only : sequence of str
+        Names of risks, of `ASSESSORS`; all without a name.
+    queries : int
+        Images that the model may be asked about, over all risks.
+    keep : Path, optional
+        A folder where each finished risk is kept; found there, it is not measured again.
+    sha256 : str, optional
+        Of the model's file.
+    command : callable
+    progress : Progress
+        In queries.
+    on_risk : callable
+        Called with each risk as soon as it is there.
+
+    Raises
+    ------
+    InvalidRequestError
+        If there is no such risk, or no query.
+    OutputError
+        If the folder cannot be written.
+
+    Examples
+    --------
+    >>> import molehunt
+    >>> from molehunt.assess import new_case
+    >>> digits = molehunt.load_images("digits", size=12)
+    >>> vgg = {"width": 4, "stages": [1, 1]}
+    >>> model = molehunt.build_classifier("vgg", digits.train, arguments=vgg, seed=0)
+    >>> case = new_case(model.freeze(), digits.test, seed=0)
+    >>> found = assess(case, only=["evasion-mask"], queries=2000)
+    >>> found.risks[0].status.value
+    'not assessed'
+    """
+    if queries < 1:
+        raise InvalidRequestError(mismatch("`queries`", "1 or more", queries))
+    picked = pick_assessors(only)
+    obstacles = {each.name: each.obstacle(case) for each in picked}
+    able = [each for each in picked if not obstacles[each.name]]
+    shelf = None if keep is None else Shelf(keep, case, sha256)
+    spent, risks = 0, []
+    for assessor in picked:
+        if obstacles[assessor.name]:
+            risk = _not_assessed(assessor, obstacles[assessor.name])
+        else:
+            waiting = able[able.index(assessor) + 1 :]
+            share = share_of_budget(queries - spent, assessor, waiting)
+            risk = _measure(case, assessor, share, shelf, _behind(progress, spent, queries))
+            risk = risk.model_copy(update={"command": command(assessor.name, share)})
+            spent += risk.price.queries if risk.price is not None else 0
+            progress(spent, queries)
+        risks.append(risk)
+        on_risk(risk)
+    seconds = sum(risk.price.seconds for risk in risks if risk.price is not None)
+    return Assessment(tuple(risks), case.clean_accuracy, queries, spent, seconds)
+
+
+def _measure(
+    case: Case, assessor: Assessor, share: int, shelf: Shelf | None, progress: Progress
+) -> Risk:
+    """Return a risk as it was kept, or measure it and keep it."""
+    kept = None if shelf is None else shelf.take(assessor.name, share)
+    if kept is not None:
+        return kept
+    purse, started = Purse(case.model, share, progress), time.perf_counter()
+    try:
+        found = assessor.measure(case, purse)
+    except (BudgetSpentError, UnsuitableSubjectError, MissingExtraError) as error:
+        risk = _not_assessed(assessor, str(error))
+    else:
+        risk = Risk(
+            name=assessor.name,
+            title=assessor.title,
+            status=found.status,
+            why=found.why,
+            words=found.words,
+            sees=found.sees,
+            may=found.may,
+            measures=tuple(found.measures),
+            exhibits=found.exhibits,
+        )
+    seconds = round(time.perf_counter() - started, 2)
+    knowledge = "" if risk.status is RiskStatus.NOT_ASSESSED else found.knowledge
+    price = Price(queries=purse.spent, seconds=seconds, knowledge=knowledge)
+    risk = risk.model_copy(update={"price": price})
+    if shelf is not None:
+        shelf.put(risk, share)
+    return risk
+
+
+def _behind(progress: Progress, spent: int, queries: int) -> Progress:
+    return lambda done, _total: progress(spent + done, queries)
+
+
+def _not_assessed(assessor: Assessor, why: str) -> Risk:
+    return Risk(name=assessor.name, title=assessor.title, status=RiskStatus.NOT_ASSESSED, why=why)

@@ -1,0 +1,194 @@
+"""What all assessors share: the model, images for each use, and a purse of queries."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from scipy.stats import binomtest
+from torch import Tensor
+
+from molehunt.attacks import Norm
+from molehunt.errors import InvalidRequestError, mismatch
+from molehunt.images import ImageSet
+from molehunt.networks import Access, BudgetSpentError, Classifier, Queried, Reveals, logits_of
+from molehunt.progress import Progress, silent
+from molehunt.rates import rate_interval
+
+_MOST_ATTACKED, _MOST_HELD, _FEWEST = 200, 500, 10
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """A model under assessment, and the images that attackers and measurers have.
+
+    Parameters
+    ----------
+    model : Classifier
+    reveals : Reveals
+        The most that an attacker sees; each attack takes no more than it needs.
+    attacked : ImageSet
+        Images that attacks change, at most 200.
+    held : ImageSet
+        Others, on which results are measured, at most 500.
+    pool : ImageSet
+        The rest: what an attacker has at hand.
+    members : ImageSet, optional
+        Images that the model was trained on.
+    seed : int
+        Of all random draws.
+    """
+
+    model: Classifier
+    reveals: Reveals
+    attacked: ImageSet
+    held: ImageSet
+    pool: ImageSet
+    members: ImageSet | None = None
+    seed: int = 0
+
+    @cached_property
+    def right(self) -> ImageSet:
+        """The attacked images that the model takes for what they show."""
+        return self.attacked.take(self._predictions(self.attacked) == self.attacked.labels)
+
+    @cached_property
+    def clean_accuracy(self) -> tuple[float, tuple[float, float], int]:
+        """The share of attacked and held images that it gets right, its interval, their number."""
+        count = len(self.right) + int((self._predictions(self.held) == self.held.labels).sum())
+        of = len(self.attacked) + len(self.held)
+        return count / of, rate_interval(count, of), of
+
+    @cached_property
+    def guesses(self) -> str:
+        """Why the model is no classifier of these images; empty where it beats guessing."""
+        labels = torch.cat([self.attacked.labels, self.held.labels])
+        chance = float(labels.bincount().max()) / len(labels)
+        rate, _, of = self.clean_accuracy
+        count = round(rate * of)
+        if binomtest(count, of, chance, "greater").pvalue < 0.01:
+            return ""
+        return (
+            f"the model gets {count} of {of} clean images right, which guessing does, too "
+            f"({chance:.0%}): there is nothing to take from it"
+        )
+
+    @property
+    def without_weights(self) -> Reveals:
+        """What an attacker sees who has no weights, only answers."""
+        return Reveals.CONFIDENCES if self.reveals is Reveals.WEIGHTS else self.reveals
+
+    def radius(self, norm: Norm) -> float:
+        """Return the usual radius of attacks: 0.1 and 1.5 on grey images, 8/255 and 0.5 else."""
+        grey = self.model.card.input_shape[0] == 1
+        if norm is Norm.LINF:
+            return 0.1 if grey else 8 / 255
+        return 1.5 if grey else 0.5
+
+    def _predictions(self, images: ImageSet) -> Tensor:
+        return logits_of(self.model, images.images).argmax(1).cpu()
+
+
+def most_revealed(model: Classifier) -> Reveals:
+    """Return the most that a model can reveal to an attacker."""
+    if model.answers.doubt:
+        return Reveals.LABELS
+    return Reveals.WEIGHTS if Access.GRADIENTS in model.gives else Reveals.CONFIDENCES
+
+
+def new_case(
+    model: Classifier,
+    clean: ImageSet,
+    *,
+    members: ImageSet | None = None,
+    reveals: Reveals | None = None,
+    seed: int = 0,
+) -> Case:
+    """Deal the clean images to their uses: a quarter each, at most 200 and 500, and the rest.
+
+    Raises
+    ------
+    InvalidRequestError
+        If the images are too few, do not fit, or the model does not reveal so much.
+    """
+    able = most_revealed(model)
+    reveals = able if reveals is None else reveals
+    if not able.allows(reveals):
+        raise InvalidRequestError(mismatch("`access`", f"at most {able}, by this model", reveals))
+    if len(clean) < 4 * _FEWEST:
+        allowed = f"{4 * _FEWEST} or more"
+        raise InvalidRequestError(mismatch("number of `clean` images", allowed, len(clean)))
+
+    def fit(images: ImageSet) -> ImageSet:
+        return images.shaped(model.card.input_shape).named(model.card.class_names)
+
+    order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
+    attacked = min(_MOST_ATTACKED, len(clean) // 4)
+    held = min(_MOST_HELD, len(clean) // 4)
+    ends = (attacked, attacked + held)
+    return Case(
+        model=model,
+        reveals=reveals,
+        attacked=fit(clean.take(order[: ends[0]])),
+        held=fit(clean.take(order[ends[0] : ends[1]])),
+        # More than an attacker could ever ask about need not be decoded.
+        pool=fit(clean.take(order[ends[1] : ends[1] + 10_000])),
+        members=None if members is None else fit(members),
+        seed=seed,
+    )
+
+
+class Purse:
+    """The queries of one risk: every target that is asked takes from it.
+
+    Parameters
+    ----------
+    model : Classifier
+    queries : int
+    progress : Progress
+        Called with what was spent and `queries`.
+    """
+
+    def __init__(self, model: Classifier, queries: int, progress: Progress = silent) -> None:
+        self._model, self.queries, self._progress = model, queries, progress
+        self._targets: list[Queried] = []
+        self._paid = 0
+
+    @property
+    def spent(self) -> int:
+        """Queries so far."""
+        return self._paid + sum(target.queries for target in self._targets)
+
+    @property
+    def left(self) -> int:
+        """Queries that may still be asked."""
+        return self.queries - self.spent
+
+    def ask(self, reveals: Reveals, **settings: Any) -> Queried:
+        """Return the model as an attacker has it, with what is left as its budget."""
+        target = Queried(self._model, reveals=reveals, budget=self.left, **settings)
+        self._targets.append(target)
+        return target
+
+    def pay(self, queries: int) -> None:
+        """Take what was asked past a target, and show how far it is."""
+        self._paid += queries
+        self.tell()
+
+    def tell(self, _done: int = 0, _total: int = 0) -> None:
+        """Show how far it is; attacks call it."""
+        self._progress(self.spent, self.queries)
+
+    def check(self, needed: int, what: str) -> None:
+        """Refuse a budget that does not suffice to begin.
+
+        Raises
+        ------
+        BudgetSpentError
+        """
+        if self.left < needed:
+            raise BudgetSpentError(
+                f"{self.left} queries are too few: {what} takes {needed} at least"
+            )

