@@ -83,7 +83,8 @@ def ask_by_triton(triton: Any, port: int) -> None:
 
 
 def test_the_client_of_triton_is_answered() -> None:
-    triton = pytest.importorskip("tritonclient.http", reason="tritonclient[http] is missing")
+    pytest.importorskip("geventhttpclient", reason="tritonclient[http] is not installed")
+    triton = pytest.importorskip("tritonclient.http")
     with serving(answering=Answering.LOGITS) as port:
         ask_by_triton(triton, port)
     gc.collect()  # its client wants to end in the thread that made it

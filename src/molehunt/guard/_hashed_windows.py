@@ -87,14 +87,26 @@ class HashedWindows(Monitor):
         known = np.unique(new[new != 0])
         if not len(known):
             return np.zeros(len(digests))
-        columns = np.minimum(np.searchsorted(known, rows), len(known) - 1)
-        hits = known[columns] == rows
-        ends = np.concatenate([[0], np.cumsum(hits.sum(axis=1))])
+        lines, columns = _find(rows, known)
+        ends = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=len(rows)))])
         table = csr_array(
-            (np.ones(ends[-1], dtype=np.int32), columns[hits], ends),
-            shape=(len(rows), len(known)),
+            (np.ones(ends[-1], dtype=np.int32), columns, ends), shape=(len(rows), len(known))
         )
         shared = (table[len(history) :] @ table.T).toarray()
         shared[~before(len(history), len(digests), self.memory)] = 0
         largest: NDArray[np.float64] = shared.max(axis=1).astype(np.float64)
         return largest
+
+
+def _find(
+    rows: NDArray[np.uint32], known: NDArray[np.uint32]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the line and the place in `known` (sorted) of each hash that is known, by lines."""
+    # Few hashes are known: the lower half of one tells most others from them by one look.
+    halves = np.zeros(2**16, dtype=bool)
+    halves[known & 0xFFFF] = True
+    lines, places = halves[rows & 0xFFFF].nonzero()
+    hashes = rows[lines, places]
+    columns = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    hits = known[columns] == hashes
+    return lines[hits], columns[hits]
