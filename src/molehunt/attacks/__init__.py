@@ -11,6 +11,7 @@ from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, check_attack, evade, to_bytes
 from molehunt.attacks._exposure import Exposure, measure_membership
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._infer_membership import USUAL_FPRS, Inferred, infer_membership
 from molehunt.attacks._label_robustness import LabelRobustness
 from molehunt.attacks._likelihood_ratio import LikelihoodRatio, Variance, likelihood_ratios
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
@@ -56,6 +57,7 @@ from molehunt.attacks._worn import RandomColours, Worn
 __all__ = [
     "ATTACKS",
     "MASK_SHAPES",
+    "USUAL_FPRS",
     "Approximable",
     "Approximation",
     "AttackKind",
@@ -66,6 +68,7 @@ __all__ = [
     "EvasionAttack",
     "Exposure",
     "GreedyAttack",
+    "Inferred",
     "LabelRobustness",
     "LikelihoodRatio",
     "Loss",
@@ -117,6 +120,7 @@ __all__ = [
     "find_warning_signs",
     "generate_trigger",
     "grow_poison",
+    "infer_membership",
     "likelihood_ratios",
     "measure_evasion",
     "measure_membership",

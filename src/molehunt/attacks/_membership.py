@@ -17,17 +17,15 @@ _SMALLEST = torch.finfo(torch.float32).tiny
 
 
 class MembershipAttack(Protocol):
-    """Guesses which images a model was trained on.
+    """Guesses which images a model was trained on."""
 
-    Attributes
-    ----------
-    name : str
-    needs : Reveals
-        The least that the target must reveal.
-    """
+    @property
+    def name(self) -> str:
+        """What reports call it."""
 
-    name: str
-    needs: Reveals
+    @property
+    def needs(self) -> Reveals:
+        """The least that the target must reveal."""
 
     def score(self, target: Queried, images: Tensor, labels: Tensor) -> Tensor:
         """Return a number an image, float64 [N]: the higher, the more probably a member.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molehunt.cli._commands import Command
+from molehunt.cli._infer import infer
 from molehunt.cli._options import Clean, DataRoot, Device
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
@@ -30,6 +31,9 @@ _USUAL_RADII = {"linf": 8 / 255, "l2": 0.5}
 @app.callback()
 def _group() -> None:
     """Attack a model, and say what it withstands."""
+
+
+app.command("infer", cls=Command)(infer)
 
 
 @app.command("evade", cls=Command)

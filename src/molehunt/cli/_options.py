@@ -87,7 +87,7 @@ def parse_bytes(flag: str, size: str) -> int:
     return int(float(match[1]) * _UNITS[match[2]])
 
 
-def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
+def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[str, Any]:
     """Return NAME=VALUE texts as settings; values are read as JSON, else as text.
 
     Raises
@@ -98,12 +98,12 @@ def parse_settings(settings: Sequence[str] | None) -> dict[str, Any]:
     for text in settings or ():
         name, equals, value = text.partition("=")
         if not equals:
-            raise InvalidRequestError(mismatch("--set", "NAME=VALUE", repr(text)))
+            raise InvalidRequestError(mismatch(flag, "NAME=VALUE", repr(text)))
         try:
             parsed[name] = json.loads(value)
         except json.JSONDecodeError:
             parsed[name] = value
         except (ValueError, RecursionError) as error:  # thousands of digits or of levels
             got = printable(repr(value), 80)
-            raise InvalidRequestError(mismatch(f"--set {name}", "a plain value", got)) from error
+            raise InvalidRequestError(mismatch(f"{flag} {name}", "a plain value", got)) from error
     return parsed

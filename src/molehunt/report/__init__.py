@@ -29,6 +29,13 @@ from molehunt.report._figures import (
 from molehunt.report._guard import replay_as_json, replay_table
 from molehunt.report._html import template, write_scan_page
 from molehunt.report._json import scan_as_json, scan_json_schema
+from molehunt.report._membership import (
+    exposure_as_json,
+    membership_as_json,
+    membership_figure,
+    membership_table,
+    save_membership,
+)
 from molehunt.report._sarif import scan_as_sarif
 from molehunt.report._scan_context import scan_context
 from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
@@ -46,11 +53,16 @@ __all__ = [
     "evaluation_table",
     "evasion_as_json",
     "evasion_table",
+    "exposure_as_json",
+    "membership_as_json",
+    "membership_figure",
+    "membership_table",
     "other_files",
     "replay_as_json",
     "replay_table",
     "roc_figure",
     "save_curves",
+    "save_membership",
     "save_roc",
     "save_triggers",
     "scan_as_bom",
