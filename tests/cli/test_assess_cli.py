@@ -93,3 +93,22 @@ def test_bad_input_is_one_line(
 ) -> None:
     assert assess(model, tmp_path, *arguments) == code
     assert said in one_line(capfd)
+
+
+def test_a_model_stands_among_honest_ones(
+    model: Path, zoo: Zoo, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--only", "evasion-mask", "--reference", str(zoo.folder), "--json", "-"]
+    assert assess(model, tmp_path, *arguments, "--reference-models", "2") == 0
+    (risk,) = json.loads(capfd.readouterr().out)["risks"]
+    found = risk["reference"]
+    assert found["of"] == 2 and found["better"] == sum(
+        value < risk["measures"][0]["value"] for value in found["values"]
+    )
+    assert found["p_value"] == (3 - found["better"]) / 3
+    # What was measured once is kept.
+    assert len([*tmp_path.rglob("evasion-mask-*")]) == 3
+    assert assess(model, tmp_path, *arguments[:-2], "--reference-models", "2") == 0
+    assert "worse than" in " ".join(capfd.readouterr().out.split())
+    with_others = ["--only", "certified", "--reference", str(tmp_path)]
+    assert assess(model, tmp_path, *with_others) == 2

@@ -5,11 +5,13 @@ from molehunt.assess._assessor import Assessor, Costs, Found
 from molehunt.assess._budget import QUERIES, queries_of_minutes, share_of_budget
 from molehunt.assess._case import Case, Purse, most_revealed, new_case
 from molehunt.assess._conditions import Condition, Outcome, code_of, parse_condition
+from molehunt.assess._reference import MOST_MODELS, honest_records, rank, stand_among
 from molehunt.assess._registry import ASSESSORS, pick_assessors
 from molehunt.assess._risk import Measure, Price, Reference, Risk, RiskStatus
 
 __all__ = [
     "ASSESSORS",
+    "MOST_MODELS",
     "QUERIES",
     "Assessment",
     "Assessor",
@@ -26,10 +28,13 @@ __all__ = [
     "RiskStatus",
     "assess",
     "code_of",
+    "honest_records",
     "most_revealed",
     "new_case",
     "parse_condition",
     "pick_assessors",
     "queries_of_minutes",
+    "rank",
     "share_of_budget",
+    "stand_among",
 ]

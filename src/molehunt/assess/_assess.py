@@ -98,7 +98,6 @@ def assess(
     picked = pick_assessors(only)
     obstacles = {each.name: each.obstacle(case) for each in picked}
     able = [each for each in picked if not obstacles[each.name]]
-    shelf = None if keep is None else Shelf(keep, case, sha256)
     spent, risks = 0, []
     for assessor in picked:
         if obstacles[assessor.name]:
@@ -106,7 +105,8 @@ def assess(
         else:
             waiting = able[able.index(assessor) + 1 :]
             share = share_of_budget(queries - spent, assessor, waiting)
-            risk = _measure(case, assessor, share, shelf, _behind(progress, spent, queries))
+            ahead = _behind(progress, spent, queries)
+            risk = measure_risk(case, assessor, share, keep, sha256, ahead)
             risk = risk.model_copy(update={"command": command(assessor.name, share)})
             spent += risk.price.queries if risk.price is not None else 0
             progress(spent, queries)
@@ -116,14 +116,20 @@ def assess(
     return Assessment(tuple(risks), case.clean_accuracy, queries, spent, seconds)
 
 
-def _measure(
-    case: Case, assessor: Assessor, share: int, shelf: Shelf | None, progress: Progress
+def measure_risk(
+    case: Case,
+    assessor: Assessor,
+    queries: int,
+    keep: Path | None,
+    sha256: str | None,
+    progress: Progress = silent,
 ) -> Risk:
-    """Return a risk as it was kept, or measure it and keep it."""
-    kept = None if shelf is None else shelf.take(assessor.name, share)
+    """Return a risk as it was kept, or measure it and keep it; without its command."""
+    shelf = None if keep is None else Shelf(keep, case, sha256)
+    kept = None if shelf is None else shelf.take(assessor.name, queries)
     if kept is not None:
         return kept
-    purse, started = Purse(case.model, share, progress), time.perf_counter()
+    purse, started = Purse(case.model, queries, progress), time.perf_counter()
     try:
         found = assessor.measure(case, purse)
     except (BudgetSpentError, UnsuitableSubjectError, MissingExtraError) as error:
@@ -142,10 +148,10 @@ def _measure(
         )
     seconds = round(time.perf_counter() - started, 2)
     knowledge = "" if risk.status is RiskStatus.NOT_ASSESSED else found.knowledge
-    price = Price(queries=purse.spent, seconds=seconds, knowledge=knowledge)
+    price = Price(queries=purse.spent, budget=queries, seconds=seconds, knowledge=knowledge)
     risk = risk.model_copy(update={"price": price})
     if shelf is not None:
-        shelf.put(risk, share)
+        shelf.put(risk, queries)
     return risk
 
 

@@ -59,6 +59,8 @@ class Price(_Model):
     ----------
     queries : int
         Images that the model was asked about; a gradient costs one, too.
+    budget : int
+        Images that it might have been asked about.
     seconds : float
         On the clock.
     knowledge : str
@@ -66,6 +68,7 @@ class Price(_Model):
     """
 
     queries: int
+    budget: int
     seconds: float
     knowledge: str
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -32,6 +33,17 @@ def assess(
     members: Annotated[
         str | None, typer.Option(help="Images that the model was trained on: {images}.")
     ] = None,
+    reference: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="POPULATION",
+            help="A population, as of molehunt zoo build: say where the model stands among its "
+            "honest models. Each costs as much as the model, once.",
+        ),
+    ] = None,
+    reference_models: Annotated[
+        int, typer.Option(help="Most models of the population that are measured.")
+    ] = 39,
     access: Annotated[
         str | None,
         typer.Option(
@@ -108,12 +120,14 @@ def assess(
         parse_condition,
         pick_assessors,
         queries_of_minutes,
+        stand_among,
     )
-    from molehunt.images import load_test_images
+    from molehunt.images import cache_folder, load_test_images
     from molehunt.networks import Reveals
     from molehunt.report import AssessedModel
     from molehunt.scanning import open_named
     from molehunt.subjects import Opening, StatedContract, read_contract
+    from molehunt.zoo import Zoo
 
     _check_outputs(html=html, json=json_file, sarif=sarif)
     if access is not None and access not in [*Reveals]:
@@ -123,6 +137,9 @@ def assess(
     if minutes is not None and not 0 < minutes < 1e6:
         raise InvalidRequestError(mismatch("`minutes`", "above 0", minutes))
     picked = pick_assessors(only or [])
+    if reference_models < 1:
+        raise InvalidRequestError(mismatch("`reference_models`", "1 or more", reference_models))
+    population = None if reference is None else Zoo(reference)
     conditions = [parse_condition(text) for text in fail_on or []]
     names = [each.name for each in picked]
     for condition in conditions:
@@ -148,11 +165,13 @@ def assess(
     flags = {
         "clean": clean,
         "members": members,
+        "reference": reference,
+        "reference-models": None if reference is None else reference_models,
         "access": case.reveals.value,
         "seed": seed,
         "contract": contract,
         "weights": weights,
-        "data-root": data_root,
+        "data-root": None if str(data_root) == os.environ.get("MOLEHUNT_DATA") else data_root,
     }
     told = AssessedModel(
         name=opened.name,
@@ -166,9 +185,15 @@ def assess(
     def command(name: str, share: int) -> str:
         return _command(opened.name, {**flags, "queries": share}, [name])
 
+    keep = cache_folder() / "assess" if keep is None else keep
     found, interrupted = _assess_with_progress(
         case, only=names, queries=queries, keep=keep, sha256=opened.sha256, command=command
     )
+    if population is not None and not interrupted:
+        with progress_of("reference models") as progress:
+            found = stand_among(
+                found, case, population, keep=keep, most=reference_models, progress=progress
+            )
     outcomes = [(condition, condition.judge(found.risks)) for condition in conditions]
     code = _write(told, found, outcomes, html=html, json_file=json_file, sarif=sarif)
     if interrupted:
@@ -176,21 +201,15 @@ def assess(
     return int(code)
 
 
-def _assess_with_progress(
-    case: Case, *, keep: Path | None, **settings: Any
-) -> tuple[Assessment, bool]:
+def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool]:
     """Assess with progress; after Ctrl-C the finished risks are there all the same."""
     from molehunt.assess import Assessment, Risk
     from molehunt.assess import assess as measure
-    from molehunt.images import cache_folder
 
     done: list[Risk] = []
-    keep = cache_folder() / "assess" if keep is None else keep
     with progress_of("queries") as progress:
         try:
-            return measure(
-                case, keep=keep, progress=progress, on_risk=done.append, **settings
-            ), False
+            return measure(case, progress=progress, on_risk=done.append, **settings), False
         except KeyboardInterrupt:
             prices = [risk.price for risk in done if risk.price is not None]
             spent, seconds = sum(p.queries for p in prices), sum(p.seconds for p in prices)

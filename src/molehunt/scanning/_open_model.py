@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,12 +15,19 @@ from molehunt.errors import (
     UnsuitableSubjectError,
     mismatch,
 )
+from molehunt.files import read_bytes
 from molehunt.findings import UNSAFE_SERIALIZATION, WRONG_CONTRACT, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
 from molehunt.scanning._opening import name_of, open_source
 from molehunt.scanning._walk import Candidate
-from molehunt.subjects import Endpoint, Opening
+from molehunt.subjects import (
+    MOST_SKOPS_BYTES,
+    SKOPS_SUFFIX,
+    Endpoint,
+    Opening,
+    open_skops,
+)
 
 _FINE = (Status.CLEAR, Status.NOT_RUN)
 
@@ -39,7 +47,7 @@ def open_model(
     Parameters
     ----------
     source : path, URL of an endpoint, or Endpoint
-        A file of any format that `scan` opens.
+        A file of any format that `scan` opens, or a classifier of scikit-learn as ``.skops``.
     opening : Opening, optional
         The input contract as you state it, and which set of weights or output is meant.
     clean : ImageSet, optional
@@ -103,6 +111,8 @@ def open_named(
         ("http://", "https://", "grpc://", "grpcs://")
     ):
         source = Endpoint(source)
+    if not isinstance(source, Endpoint) and Path(source).suffix.lower() == SKOPS_SUFFIX:
+        return _open_estimator(Path(source), opening, clean)
     found = source if isinstance(source, Endpoint) else Candidate(Path(source))
     with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
         subject = open_source(found, opening, clean, Path(folder))
@@ -126,3 +136,10 @@ def open_named(
     (model,) = subject.models.values()
     model = model.to(pick_device(device)).freeze()
     return OpenedModel(model, name, subject.sha256, subject.format)
+
+
+def _open_estimator(path: Path, opening: Opening, clean: ImageSet | None) -> OpenedModel:
+    """Open a classifier of scikit-learn, which a scan does not judge."""
+    content = read_bytes(path, MOST_SKOPS_BYTES)
+    model = open_skops(content, path, opening.contract, clean)
+    return OpenedModel(model.freeze(), str(path), hashlib.sha256(content).hexdigest(), "skops")
