@@ -46,6 +46,14 @@ def test_how_queries_come_in_batches_changes_nothing(monitor: Monitor, sizes: li
 
 
 @each
+def test_no_alarm_is_earlier_than_a_monitor_says(monitor: Monitor) -> None:
+    """Whatever the threshold and the images: that is the law by which accounts are bought."""
+    at_once = monitor.model_copy(update={"threshold": -1e9})
+    same = HONEST[:1].repeat(monitor.earliest + 1, 1, 1, 1)
+    assert alarms(at_once, same, LABELS[:1].repeat(len(same))).index(True) >= monitor.earliest - 1
+
+
+@each
 def test_a_digest_is_bytes_and_says_nothing_of_other_queries(monitor: Monitor) -> None:
     rows = monitor.digest(HONEST[:10], LABELS[:10])
     assert rows.dtype == np.uint8

@@ -55,6 +55,11 @@ class Canary(Monitor):
         """The window, less the query itself; at least 1."""
         return max(1, self.window - 1)
 
+    @property
+    def earliest(self) -> int:
+        """As many as make an alarm."""
+        return self.count
+
     def digest(self, images: Tensor, labels: Tensor) -> Digests:
         """Return how much a median filter changes each image, in two bytes, uint8 [N, 2]."""
         pixels = images.detach().cpu().float()

@@ -60,6 +60,11 @@ class HashedWindows(Monitor):
         """The window of queries."""
         return self.window_of_queries
 
+    @property
+    def earliest(self) -> int:
+        """The second."""
+        return 2
+
     def digest(self, images: Tensor, labels: Tensor) -> Digests:
         """Return the largest hashes, 4 bytes each, uint8 [N, 4 * keep]; 0 is none."""
         shades = images.detach().cpu().flatten(1).mul(255).round().clamp(0, 255).byte().numpy()
@@ -81,20 +86,20 @@ class HashedWindows(Monitor):
         return kept.view(np.uint8)
 
     def _scores(self, history: Digests, digests: Digests) -> NDArray[np.float64]:
-        """Return the largest number of shared hashes; 0 of nothing before."""
+        """Return the largest number of shared hashes, -inf of the very first query."""
         rows = np.ascontiguousarray(np.concatenate([history, digests])).view(np.uint32)
         new = rows[len(history) :]
+        seen = before(len(history), len(digests), self.memory)
         known = np.unique(new[new != 0])
         if not len(known):
-            return np.zeros(len(digests))
+            return np.where(seen.any(axis=1), 0.0, -np.inf)
         lines, columns = _find(rows, known)
         ends = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=len(rows)))])
         table = csr_array(
             (np.ones(ends[-1], dtype=np.int32), columns, ends), shape=(len(rows), len(known))
         )
         shared = (table[len(history) :] @ table.T).toarray()
-        shared[~before(len(history), len(digests), self.memory)] = 0
-        largest: NDArray[np.float64] = shared.max(axis=1).astype(np.float64)
+        largest: NDArray[np.float64] = np.where(seen, shared, -np.inf).max(axis=1)
         return largest
 
 

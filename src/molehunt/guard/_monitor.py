@@ -65,6 +65,15 @@ class Monitor(BaseModel, ABC):
     def memory(self) -> int:
         """Number of digests before a query that its score depends on."""
 
+    @property
+    @abstractmethod
+    def earliest(self) -> int:
+        """Number of the first query of an account that can raise an alarm, whatever is asked.
+
+        So m accounts in turn are not seen before query (earliest - 1) * m + 1, and an attack
+        of no more than (earliest - 1) * m queries never.
+        """
+
     @abstractmethod
     def digest(self, images: Tensor, labels: Tensor) -> Digests:
         """Return what is remembered of queries, uint8 [N, bytes]; one row says nothing of others.

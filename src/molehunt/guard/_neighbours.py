@@ -49,6 +49,11 @@ class NearestNeighbours(Monitor):
         """The window."""
         return self.window
 
+    @property
+    def earliest(self) -> int:
+        """One more than it wants neighbours."""
+        return self.neighbours + 1
+
     def digest(self, images: Tensor, labels: Tensor) -> Digests:
         """Return small copies, uint8 [N, C * side * side]."""
         return thumbnails(images, self.side)

@@ -53,6 +53,11 @@ class Prada(Monitor):
         """Two windows: the first distance that is tested has a window of its own."""
         return 2 * self.window
 
+    @property
+    def earliest(self) -> int:
+        """One more than it tests distances."""
+        return self.least_distances + 1
+
     def digest(self, images: Tensor, labels: Tensor) -> Digests:
         """Return the class in two bytes and a small copy, uint8 [N, 2 + C * side * side]."""
         classes = labels.detach().cpu().numpy().astype(np.uint16)[:, None].view(np.uint8)

@@ -108,6 +108,8 @@ def replay(
 
 def _first_alarm(monitor: Monitor, rows: Digests) -> int | None:
     """Return the place of the first alarm in the queries of one account."""
+    if len(rows) < monitor.earliest:
+        return None
     for start in range(0, len(rows), _PIECE):
         past = rows[max(0, start - monitor.memory) : start]
         alarms = monitor.judge(past, rows[start : start + _PIECE])

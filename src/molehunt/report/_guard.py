@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich import box
 from rich.table import Table
 
 from molehunt import __version__
-from molehunt.guard import Replayed
+
+if TYPE_CHECKING:
+    from molehunt.guard import Replayed
 
 
 def replay_table(found: Sequence[Replayed]) -> Table:
