@@ -11,8 +11,9 @@ import torch
 
 from molehunt.backdoors import RandomPatches
 from molehunt.detectors import LitmusPatterns, evaluate, fit_on_zoo, save_detector
-from molehunt.images import TrainTest, load_images
-from molehunt.training import Recipe
+from molehunt.images import ImageSet, TrainTest, load_images
+from molehunt.networks import Classifier, build_classifier
+from molehunt.training import Recipe, train
 from molehunt.zoo import (
     BackdoorPlan,
     ImagePlan,
@@ -62,6 +63,33 @@ def tiny_plan(**changes: object) -> ZooPlan:
 @pytest.fixture(scope="session")
 def digits() -> TrainTest:
     return load_images("digits", size=12)
+
+
+@pytest.fixture(scope="session")
+def few(digits: TrainTest) -> ImageSet:
+    return digits.test.take(torch.arange(100))
+
+
+def fit_digits(digits: TrainTest, name: str, arguments: object, seed: int) -> Classifier:
+    model = build_classifier(name, digits.train, arguments=arguments, seed=seed)
+    train(model, digits.train, Recipe(epochs=6, batch_size=64), seed=seed)
+    return model.freeze()
+
+
+@pytest.fixture(scope="session")
+def models(digits: TrainTest) -> dict[str, Classifier]:
+    """Two networks that differ in their seed, and one of another kind."""
+    lenet = {"channels": [4, 8], "hidden": [16]}
+    return {
+        "a": fit_digits(digits, "lenet", lenet, 0),
+        "b": fit_digits(digits, "lenet", lenet, 1),
+        "mlp": fit_digits(digits, "mlp", {"hidden": [32]}, 0),
+    }
+
+
+@pytest.fixture(scope="session")
+def model(models: dict[str, Classifier]) -> Classifier:
+    return models["a"]
 
 
 @pytest.fixture(scope="session")

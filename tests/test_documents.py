@@ -41,6 +41,7 @@ SMALLER = {
         "epochs=8": "epochs=1",
     },
     "docs/stealing.md": {"queries=400": "queries=100"},
+    "docs/testing.md": {"torch.arange(100)": "torch.arange(10)"},
 }
 
 

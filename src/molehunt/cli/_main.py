@@ -15,6 +15,7 @@ from molehunt.cli import (
     _attack,
     _backdoor,
     _certify,
+    _compare,
     _fit,
     _guard,
     _list,
@@ -23,6 +24,7 @@ from molehunt.cli import (
     _scan,
     _scenes,
     _study,
+    _test,
     _zoo,
 )
 from molehunt.cli._commands import Command, Commands
@@ -69,6 +71,8 @@ app.command("scan", cls=Command)(_scan.scan)
 app.command("assess", cls=Command)(_assess.assess)
 app.command("repair", cls=Command)(_repair.repair)
 app.command("certify", cls=Command)(_certify.certify)
+app.command("test", cls=Command)(_test.test)
+app.command("compare", cls=Command)(_compare.compare)
 app.command("fit", cls=Command)(_fit.fit)
 app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)

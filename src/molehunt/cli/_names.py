@@ -102,6 +102,12 @@ def _risks() -> Iterable[str]:
     return ASSESSORS
 
 
+def _corruptions() -> Iterable[str]:
+    from molehunt.testing import CORRUPTIONS
+
+    return CORRUPTIONS
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
@@ -109,6 +115,7 @@ _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "backdoor_kinds": _backdoor_kinds,
     "evasion_attacks": _evasion_attacks,
     "risks": _risks,
+    "corruptions": _corruptions,
 }
 
 

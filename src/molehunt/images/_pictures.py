@@ -11,9 +11,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from torch import Tensor
 
-from molehunt.errors import UnreadableFileError, mismatch, printable
-from molehunt.files import open_regular
+from molehunt.errors import OutputError, UnreadableFileError, mismatch, printable
+from molehunt.files import make_folder, open_regular
 
 # Pillow starts other programs for some formats (Ghostscript for EPS); these it decodes itself.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
@@ -69,6 +70,24 @@ def read_resized(path: Path, height: int, width: int) -> np.ndarray:
     with _open_picture(path) as image:
         small = _plain(image, path).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(small.convert("RGB"))
+
+
+def write_png(path: Path, image: Tensor) -> None:
+    """Write an image, uint8 [1 or 3, H, W], as PNG; its folder is made.
+
+    Raises
+    ------
+    OutputError
+        If it has other channels, or the file cannot be written.
+    """
+    if len(image) not in (1, 3):
+        raise OutputError(mismatch("channels of an image to save", "1 or 3", len(image)))
+    make_folder(path.parent)
+    array = image.cpu().permute(1, 2, 0).numpy()
+    try:
+        Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path)
+    except OSError as error:
+        raise OutputError(f"{path}: {error.strerror or error}") from error
 
 
 @contextlib.contextmanager

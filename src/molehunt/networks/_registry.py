@@ -14,6 +14,7 @@ from molehunt.networks._badnets import BadNetsMnist
 from molehunt.networks._bounded import bounded_building
 from molehunt.networks._boxes import Boxes
 from molehunt.networks._classifier import Classifier, ModelCard
+from molehunt.networks._lenet import LeNet
 from molehunt.networks._mlp import Mlp
 from molehunt.networks._resnet import ResNet
 from molehunt.networks._strided import Strided
@@ -23,6 +24,7 @@ from molehunt.networks._zf import Zf
 NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "badnets-mnist": BadNetsMnist,
     "boxes": Boxes,
+    "lenet": LeNet,
     "mlp": Mlp,
     "vgg": Vgg,
     "stn-vgg": StnVgg,

@@ -39,6 +39,12 @@ from molehunt.report._membership import (
 from molehunt.report._sarif import scan_as_sarif
 from molehunt.report._scan_context import scan_context
 from molehunt.report._terminal import evaluation_table, scan_table, zoo_tables
+from molehunt.report._testing import (
+    comparison_as_json,
+    comparison_table,
+    examined_as_json,
+    examined_tables,
+)
 from molehunt.report._words import contract_line, other_files
 
 __all__ = [
@@ -48,11 +54,15 @@ __all__ = [
     "assessment_as_sarif",
     "assessment_lines",
     "assessment_table",
+    "comparison_as_json",
+    "comparison_table",
     "contract_line",
     "curve_figure",
     "evaluation_table",
     "evasion_as_json",
     "evasion_table",
+    "examined_as_json",
+    "examined_tables",
     "exposure_as_json",
     "membership_as_json",
     "membership_figure",

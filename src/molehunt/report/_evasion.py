@@ -9,16 +9,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import torch
-from PIL import Image
 from rich import box
 from rich.table import Table
-from torch import Tensor
 
 from molehunt import __version__
 from molehunt.attacks import Evaded, EvasionAttack, Measured, Norm, curve_of
-from molehunt.errors import OutputError, mismatch
-from molehunt.files import check_replaceable, make_folder, write_text
+from molehunt.files import check_replaceable, write_text
+from molehunt.images import write_png
 from molehunt.plotting import COLOURS, new_figure, save_figure
 
 if TYPE_CHECKING:
@@ -225,7 +222,7 @@ def _write_images(folder: Path, name: str, result: Measured) -> list[list[Any]]:
         success = bool(evaded.success[image])
         file = f"{name}/{label}/{image:05d}-as-{after}.png" if success else ""
         if success:
-            _write_png(folder / file, evaded.images[image])
+            write_png(folder / file, evaded.images[image])
         rows.append(
             [
                 result.attack.name,
@@ -241,14 +238,3 @@ def _write_images(folder: Path, name: str, result: Measured) -> list[list[Any]]:
             ]
         )
     return rows
-
-
-def _write_png(path: Path, image: Tensor) -> None:
-    if len(image) not in (1, 3):
-        raise OutputError(mismatch("channels of an image to save", "1 or 3", len(image)))
-    make_folder(path.parent)
-    array = image.cpu().to(torch.uint8).permute(1, 2, 0).numpy()
-    try:
-        Image.fromarray(array[..., 0] if array.shape[-1] == 1 else array).save(path)
-    except OSError as error:
-        raise OutputError(f"{path}: {error.strerror or error}") from error
