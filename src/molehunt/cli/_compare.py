@@ -86,7 +86,7 @@ def compare(
     from molehunt.images import load_test_images
     from molehunt.scanning import open_model
     from molehunt.subjects import Opening, StatedContract, read_contract
-    from molehunt.testing import Constraint, check_empty, compare_models
+    from molehunt.testing import Constraint, check_empty, compare_models, holds_cases
 
     _check(models, images, search, min_agreement)
     wanted = constraint or [*Constraint]
@@ -103,8 +103,9 @@ def compare(
     stated = [read_contract(path) for path in contract or ()] or [StatedContract()]
     if len(stated) not in (1, len(models)):
         raise InvalidRequestError(mismatch("`contract`", f"1 or {len(models)}", len(stated)))
+    witnesses = None if holds_cases(clean) else loaded
     opened = {
-        name: open_model(source, opening=Opening(contract=its), clean=loaded, device=device)
+        name: open_model(source, opening=Opening(contract=its), clean=witnesses, device=device)
         for name, source, its in zip(_names(models), models, cycle(stated), strict=False)
     }
     shown = loaded.sample(images, torch.Generator().manual_seed(seed))

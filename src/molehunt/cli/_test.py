@@ -93,7 +93,7 @@ def test(
     from molehunt.images import load_images, load_test_images
     from molehunt.scanning import open_model
     from molehunt.subjects import Opening, StatedContract, read_contract
-    from molehunt.testing import examine
+    from molehunt.testing import examine, holds_cases
 
     _check(images, min_accuracy, profile, coverage)
     named = boundary or coverage or min_accuracy is not None
@@ -103,7 +103,8 @@ def test(
     shown = load_test_images(clean, data_root=data_root)
     stated = StatedContract() if contract is None else read_contract(contract)
     opening = Opening(contract=stated, weights=weights)
-    opened = open_model(model, opening=opening, clean=shown, device=device)
+    witnesses = None if holds_cases(clean) else shown
+    opened = open_model(model, opening=opening, clean=witnesses, device=device)
     trained = None
     if profile is not None:
         drawn = torch.Generator().manual_seed(seed)

@@ -1,7 +1,7 @@
 """Tests of models: their boundary, corner cases, coverage, and models against each other."""
 
 from molehunt.testing._boundary import Boundary, BoundaryMethod, Lines, find_boundary, walk_lines
-from molehunt.testing._cases import check_empty, write_cases
+from molehunt.testing._cases import check_empty, holds_cases, write_cases
 from molehunt.testing._compare import Comparison, compare_models
 from molehunt.testing._corruptions import (
     CORRUPTIONS,
@@ -43,6 +43,7 @@ __all__ = [
     "examine",
     "failures_of",
     "find_boundary",
+    "holds_cases",
     "measure_corruptions",
     "search_differences",
     "search_failures",

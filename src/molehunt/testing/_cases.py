@@ -84,6 +84,23 @@ def check_empty(folder: Path) -> None:
         raise OutputError(mismatch(f"{folder}", "a new or empty folder", "one that holds files"))
 
 
+def holds_cases(source: str) -> bool:
+    """Tell whether an image source is a folder that `write_cases` wrote.
+
+    What was chosen because a model fails on it says nothing of the model's input contract.
+
+    Examples
+    --------
+    >>> holds_cases("mnist"), holds_cases("folder:nowhere")
+    (False, False)
+    """
+    name, _, path = source.partition(":")
+    try:
+        return name == "folder" and (Path(path).expanduser() / TABLE).is_file()
+    except (OSError, ValueError, RuntimeError):  # no path at all, or no such home
+        return False
+
+
 def _folder_names(class_names: Sequence[str]) -> Sequence[str]:
     distinct = len({name.casefold() for name in class_names}) == len(class_names)
     if distinct and all(_SAFE.fullmatch(name) and len(name) <= 100 for name in class_names):

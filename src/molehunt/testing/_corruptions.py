@@ -180,7 +180,7 @@ def corrupt(images: Tensor, name: str, severity: int, *, seed: int = 0) -> Tenso
     >>> from molehunt.images import load_images
     >>> digits = load_images("digits", size=12).test.images[:2]
     >>> corrupt(digits, "brightness", 1)[0, 0, 0, :3].tolist(), digits[0, 0, 0, :3].tolist()
-    ([26, 26, 81], [0, 0, 55])
+    ([26, 26, 26], [0, 0, 0])
     """
     check_corruptions([name])
     if severity not in (0, *SEVERITIES):
