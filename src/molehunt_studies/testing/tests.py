@@ -239,6 +239,6 @@ def search(task: SearchTask, bench: TestingBench) -> SearchRecord:
         eligible=found.eligible,
         passes=found.passes,
         kept=round(found.kept, 4),
-        kinds=pairs.unique(dim=1).shape[1],
+        kinds=pairs.unique(dim=1).shape[1],  # type: ignore[no-untyped-call]
         seconds=round(time.perf_counter() - started, 2),
     )
