@@ -40,6 +40,7 @@ SMALLER = {
         "epochs=12": "epochs=1",
         "epochs=8": "epochs=1",
     },
+    "docs/membership.md": {"epochs=40": "epochs=10"},
     "docs/stealing.md": {"queries=400": "queries=100"},
     "docs/testing.md": {"torch.arange(100)": "torch.arange(10)"},
 }

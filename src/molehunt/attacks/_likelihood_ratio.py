@@ -102,6 +102,7 @@ def likelihood_ratios(
     shadows: Tensor,
     members: Tensor,
     *,
+    others: Tensor | None = None,
     online: bool = True,
     variance: Variance = Variance.GLOBAL,
 ) -> Tensor:
@@ -115,6 +116,10 @@ def likelihood_ratios(
         Of M shadow models.
     members : Tensor of bool, shape [M, N]
         Which images each shadow model was trained on.
+    others : Tensor of bool, shape [M, N], optional
+        Which images each shadow model stands for not having been trained on; all that are no
+        members when not given. Where shadow models are targets in turn, an image's two sides
+        should be of one size: the smaller one would give away that the target belongs to it.
     online : bool
     variance : Variance
 
@@ -123,8 +128,9 @@ def likelihood_ratios(
     InvalidRequestError
         If an image has too few shadow models on a side that is needed.
     """
-    check_shadowed(members, online)
-    without = _normals(shadows, ~members, variance)
+    others = ~members if others is None else others
+    check_shadowed(members, online, others)
+    without = _normals(shadows, others, variance)
     away = (scaled - without.mean) / without.deviation
     if not online:
         return away.mean(1)
@@ -134,14 +140,14 @@ def likelihood_ratios(
     return ratios.mean(1)
 
 
-def check_shadowed(members: Tensor, online: bool) -> None:
+def check_shadowed(members: Tensor, online: bool, others: Tensor | None = None) -> None:
     """Refuse images of which shadow models cannot tell what an attack needs.
 
     Raises
     ------
     InvalidRequestError
     """
-    sides = {"that were not trained on it": ~members}
+    sides = {"that were not trained on it": ~members if others is None else others}
     if online:
         sides["that were trained on it"] = members
     for what, side in sides.items():
