@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from molehunt.cli import _guard_serve
 from molehunt.cli._commands import Command
 from molehunt.cli._options import Clean, DataRoot, Device
 from molehunt.cli._terminal import note, output, progress_of
@@ -15,6 +16,8 @@ from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
 
 app = typer.Typer(help="Watch what accounts ask a model, and say when an attack is seen.")
+app.command("serve", cls=Command)(_guard_serve.serve)
+app.command("key", cls=Command)(_guard_serve.key)
 _JSON_MARKS = (b"{", b'"molehunt"', b'"replayed"')
 _MOST_ACCOUNTS = 100_000
 
@@ -45,13 +48,8 @@ def calibrate(
     The file holds a new secret key. Clean images stand for honest queries: take what your users
     send.
     """
-    import secrets
-
-    import torch
-
     from molehunt import guard
     from molehunt.images import load_test_images
-    from molehunt.networks import logits_of
     from molehunt.scanning import open_model
     from molehunt.subjects import Opening, StatedContract, read_contract
 
@@ -60,15 +58,13 @@ def calibrate(
     shown = load_test_images(clean, data_root=data_root)
     stated = StatedContract() if contract is None else read_contract(contract)
     opened = open_model(model, opening=Opening(contract=stated), clean=shown, device=device)
-    drawn = shown.sample(images, torch.Generator().manual_seed(seed))
-    drawn = drawn.shaped(opened.card.input_shape)
-    labels = logits_of(opened, drawn.images).argmax(1)
-    monitors = guard.usual_monitors(secrets.randbits(64))
-    found = guard.calibrate(monitors, drawn.pixels(), labels, false_alarms=false_alarms)
+    found = _guard_serve.calibrate_on(
+        opened, shown, images=images, seed=seed, false_alarms=false_alarms
+    )
     found.save(out)
     for monitor in found.monitors:
         output.print(f"{monitor.kind}: alarm above {monitor.threshold:.4g}", highlight=False)
-    note(f"{len(drawn):,} clean images, {false_alarms:.2%} false alarms at most: {out}")
+    note(f"{found.images:,} clean images, {false_alarms:.2%} false alarms at most: {out}")
     return ExitCode.CLEAN
 
 

@@ -18,6 +18,7 @@ from molehunt.guard._redis_store import RedisStore
 from molehunt.guard._refusal import RefusedError
 from molehunt.guard._replay import ANY, Replayed, replay
 from molehunt.guard._server import Serving, listen, make_server, run_workers
+from molehunt.guard._service import Service, name_in_url
 from molehunt.guard._sqlite_store import SqliteStore, StoreError
 from molehunt.guard._store import MemoryStore, Standing, Store
 
@@ -49,6 +50,7 @@ __all__ = [
     "RefusedError",
     "Replayed",
     "Reply",
+    "Service",
     "Serving",
     "SqliteStore",
     "Standing",
@@ -58,6 +60,7 @@ __all__ = [
     "calibrate",
     "listen",
     "make_server",
+    "name_in_url",
     "new_key",
     "open_store",
     "replay",
