@@ -1,4 +1,4 @@
-"""Attacks: evasion, stealing, trojans, searches for triggers, poison for classical learners."""
+"""Attacks: evasion, stealing, inversion, trojans, trigger searches, poison for learners."""
 
 from molehunt.attacks._approximate_backward import (
     Approximable,
@@ -11,7 +11,9 @@ from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, check_attack, evade, to_bytes
 from molehunt.attacks._exposure import Exposure, measure_membership
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._image_priors import Prior
 from molehunt.attacks._infer_membership import USUAL_FPRS, Inferred, infer_membership
+from molehunt.attacks._inversion import Inverted, ModelInversion
 from molehunt.attacks._label_robustness import LabelRobustness
 from molehunt.attacks._likelihood_ratio import LikelihoodRatio, Variance, likelihood_ratios
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
@@ -69,6 +71,7 @@ __all__ = [
     "Exposure",
     "GreedyAttack",
     "Inferred",
+    "Inverted",
     "LabelRobustness",
     "LikelihoodRatio",
     "Loss",
@@ -78,11 +81,13 @@ __all__ = [
     "Masks",
     "Measured",
     "MembershipAttack",
+    "ModelInversion",
     "NeuronChoice",
     "Neurons",
     "Norm",
     "Patches",
     "PathFinding",
+    "Prior",
     "ProjectedGradient",
     "QueryAndTrain",
     "RandomColours",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from molehunt.cli._attack_words import check_json, class_of, most_revealed, reveals_of
 from molehunt.cli._commands import Command
 from molehunt.cli._infer import infer
 from molehunt.cli._options import Clean, DataRoot, Device
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from molehunt.networks import Classifier, Reveals
 
 app = typer.Typer(help="Attack a model, and say what it withstands.")
-_JSON_MARKS = (b"{", b'"molehunt"')
 _PNG_MARKS = (b"\x89PNG",)
 # Of attacks that need one; RobustBench's for CIFAR-10.
 _USUAL_RADII = {"linf": 8 / 255, "l2": 0.5}
@@ -110,13 +110,11 @@ def evade(
     """Change images so that a model errs. Exit code: 0 measured, 3 if an attack could not run."""
     from molehunt.attacks import measure_evasion
     from molehunt.images import load_test_images
-    from molehunt.networks import Reveals
     from molehunt.scanning import open_model
     from molehunt.subjects import Opening, StatedContract, read_contract
 
     _check_outputs(out, json_file, curve)
-    if reveals is not None and reveals not in [*Reveals]:
-        raise InvalidRequestError(mismatch("`reveals`", ", ".join(Reveals), reveals))
+    stated_reveals = reveals_of(reveals)
     if images < 1:
         raise InvalidRequestError(mismatch("number of `images`", "1 or more", images))
     shown = load_test_images(clean, data_root=data_root)
@@ -124,8 +122,8 @@ def evade(
     opening = Opening(contract=stated, weights=weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     shown = _pick(shown, opened, images, seed)
-    seen = Reveals(reveals) if reveals is not None else _most(opened)
-    wanted = None if target is None else _class_of(target, opened.card.class_names)
+    seen = stated_reveals or most_revealed(opened)
+    wanted = None if target is None else class_of("target", target, opened.card.class_names)
     if mask is None:
         attacks = _attacks(attack, norm, epsilon, seen, curve is not None, shown, wanted)
     else:
@@ -162,13 +160,10 @@ def evade(
 
 def _check_outputs(out: Path | None, json_file: Path | None, curve: Path | None) -> None:
     """Refuse outputs that cannot be written, before the work."""
-    for path, what, marks in (
-        (json_file, "the results of attacks (JSON)", _JSON_MARKS),
-        (curve, "a figure (PNG)", _PNG_MARKS),
-    ):
-        if path is not None and str(path) != "-":
-            make_folder(path.parent)
-            check_replaceable(path, what, marks)
+    check_json(json_file)
+    if curve is not None:
+        make_folder(curve.parent)
+        check_replaceable(curve, "a figure (PNG)", _PNG_MARKS)
     if out is not None:
         from molehunt.report import CSV_MARKS
 
@@ -181,25 +176,6 @@ def _pick(shown: ImageSet, model: Classifier, count: int, seed: int) -> ImageSet
 
     drawn = shown.sample(count, torch.Generator().manual_seed(seed))
     return drawn.shaped(model.card.input_shape).named(model.card.class_names)
-
-
-def _most(model: Classifier) -> Reveals:
-    """Return the most that a model can reveal."""
-    from molehunt.networks import Access, Reveals
-
-    if model.answers.doubt:
-        return Reveals.LABELS
-    return Reveals.WEIGHTS if Access.GRADIENTS in model.gives else Reveals.CONFIDENCES
-
-
-def _class_of(text: str, names: Sequence[str]) -> int:
-    if text in names:
-        return names.index(text)
-    if text.isdecimal() and int(text) < len(names):
-        return int(text)
-    some = printable(", ".join(names[:5]))
-    allowed = f"a class of the model ({some}{', …' if len(names) > 5 else ''}) or its number"
-    raise InvalidRequestError(mismatch("`target`", allowed, repr(text)))
 
 
 def _all_of(wanted: int, shown: ImageSet) -> Any:

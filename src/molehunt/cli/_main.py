@@ -13,6 +13,8 @@ from molehunt import __version__
 from molehunt.cli import (
     _assess,
     _attack,
+    _attack_invert,
+    _attack_steal,
     _backdoor,
     _certify,
     _compare,
@@ -77,6 +79,8 @@ app.command("fit", cls=Command)(_fit.fit)
 app.command("evaluate", cls=Command)(_fit.evaluate_command)
 app.command("demo", cls=Command)(_study.demo)
 app.command("list", cls=Command)(_list.list_names)
+_attack.app.command("steal", cls=Command)(_attack_steal.steal)
+_attack.app.command("invert", cls=Command)(_attack_invert.invert)
 app.add_typer(_attack.app, name="attack")
 app.add_typer(_guard.app, name="guard")
 app.add_typer(_zoo.app, name="zoo")

@@ -28,6 +28,13 @@ from molehunt.report._figures import (
 )
 from molehunt.report._guard import replay_as_json, replay_table
 from molehunt.report._html import template, write_scan_page
+from molehunt.report._inversion import (
+    INVERSION_MARKS,
+    JUDGED_BY_NOBODY,
+    inversion_as_json,
+    inversion_table,
+    write_inversion,
+)
 from molehunt.report._json import scan_as_json, scan_json_schema
 from molehunt.report._membership import (
     exposure_as_json,
@@ -49,6 +56,8 @@ from molehunt.report._words import contract_line, other_files
 
 __all__ = [
     "CSV_MARKS",
+    "INVERSION_MARKS",
+    "JUDGED_BY_NOBODY",
     "AssessedModel",
     "assessment_as_json",
     "assessment_as_sarif",
@@ -64,6 +73,8 @@ __all__ = [
     "examined_as_json",
     "examined_tables",
     "exposure_as_json",
+    "inversion_as_json",
+    "inversion_table",
     "membership_as_json",
     "membership_figure",
     "membership_table",
@@ -88,6 +99,7 @@ __all__ = [
     "write_article",
     "write_assessment_page",
     "write_evasion",
+    "write_inversion",
     "write_scan_page",
     "zoo_tables",
 ]
