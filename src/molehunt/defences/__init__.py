@@ -1,5 +1,6 @@
 """Defences: repair, filters of training points, wrappers that hide, training and certificates."""
 
+from molehunt.defences._activation_clustering import ActivationClustering
 from molehunt.defences._active_dropout import drop_at_test_time
 from molehunt.defences._adversarial_training import AdversarialObjective
 from molehunt.defences._bit_depth import BitDepth
@@ -7,6 +8,8 @@ from molehunt.defences._bounded_network import BoundedNetwork, Step, read_networ
 from molehunt.defences._certified_training import CertifiedObjective
 from molehunt.defences._certify import BoundMethod, BoxCertificates, certify_box
 from molehunt.defences._changed_logits import OutputNoise, ScaledLogits
+from molehunt.defences._data_filter import DataFilter, FeatureFilter, Filtered, filter_images
+from molehunt.defences._data_filters import DATA_FILTERS
 from molehunt.defences._defended import Defended
 from molehunt.defences._distillation import DefensiveDistillation
 from molehunt.defences._fine_pruning import TUNING, Repair, fine_prune, trigger_success
@@ -17,12 +20,17 @@ from molehunt.defences._neighbour_labels import relabel_by_neighbours
 from molehunt.defences._random_inputs import RandomFeatures, RandomResizing
 from molehunt.defences._roni import reject_negative_impact
 from molehunt.defences._smoothing import BallCertificates, NoiseObjective, Smoothed
+from molehunt.defences._spectral_signatures import SpectralSignatures
+from molehunt.defences._sphere import Sphere
+from molehunt.defences._strip import Strip
 from molehunt.defences._thermometer import ThermometerCode
 from molehunt.defences._total_variation import TotalVariation
 from molehunt.defences._trimmed_loss import trim_losses
 
 __all__ = [
+    "DATA_FILTERS",
     "TUNING",
+    "ActivationClustering",
     "AdversarialObjective",
     "BallCertificates",
     "BitDepth",
@@ -30,8 +38,11 @@ __all__ = [
     "BoundedNetwork",
     "BoxCertificates",
     "CertifiedObjective",
+    "DataFilter",
     "Defended",
     "DefensiveDistillation",
+    "FeatureFilter",
+    "Filtered",
     "FractalLayer",
     "JpegCompression",
     "MeasuredRepair",
@@ -42,11 +53,15 @@ __all__ = [
     "Repair",
     "ScaledLogits",
     "Smoothed",
+    "SpectralSignatures",
+    "Sphere",
     "Step",
+    "Strip",
     "ThermometerCode",
     "TotalVariation",
     "certify_box",
     "drop_at_test_time",
+    "filter_images",
     "fine_prune",
     "read_network",
     "reject_negative_impact",

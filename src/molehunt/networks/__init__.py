@@ -15,6 +15,7 @@ from molehunt.networks._conv_stack import blocked_layout
 from molehunt.networks._device import Precision, autocast_of, bfloat16_helps, pick_device
 from molehunt.networks._estimator import wrap_estimator
 from molehunt.networks._fast import LogitsOfPixels, fast_logits
+from molehunt.networks._features import features_of
 from molehunt.networks._folding import fold_batch_norm
 from molehunt.networks._logits import logits_of
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
@@ -55,6 +56,7 @@ __all__ = [
     "choose_output",
     "dormant_units",
     "fast_logits",
+    "features_of",
     "fold_batch_norm",
     "load_model",
     "load_network",
