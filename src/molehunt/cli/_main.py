@@ -18,6 +18,7 @@ from molehunt.cli import (
     _backdoor,
     _certify,
     _compare,
+    _filter,
     _fit,
     _guard,
     _list,
@@ -72,6 +73,7 @@ app = typer.Typer(
 app.command("scan", cls=Command)(_scan.scan)
 app.command("assess", cls=Command)(_assess.assess)
 app.command("repair", cls=Command)(_repair.repair)
+app.command("filter", cls=Command)(_filter.filter_images)
 app.command("certify", cls=Command)(_certify.certify)
 app.command("test", cls=Command)(_test.test)
 app.command("compare", cls=Command)(_compare.compare)

@@ -108,6 +108,18 @@ def _corruptions() -> Iterable[str]:
     return CORRUPTIONS
 
 
+def _data_filters() -> Iterable[str]:
+    from molehunt.defences import DATA_FILTERS
+
+    return DATA_FILTERS
+
+
+def _repairs() -> Iterable[str]:
+    from molehunt.defences import REPAIRS
+
+    return REPAIRS
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
@@ -116,6 +128,8 @@ _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "evasion_attacks": _evasion_attacks,
     "risks": _risks,
     "corruptions": _corruptions,
+    "data_filters": _data_filters,
+    "repairs": _repairs,
 }
 
 

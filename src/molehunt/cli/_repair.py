@@ -17,14 +17,22 @@ def repair(
     clean: Annotated[str, Clean],
     out: Annotated[Path, typer.Option("--out", "-o", help="The repaired model file to write.")],
     detector: DetectorFiles = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="{repairs}: silence what clean images do not use, or what small changes of "
+            "weights use; learn a tuned copy's attention; unlearn what one pattern can do."
+        ),
+    ] = "fine-pruning",
     max_loss: Annotated[
-        float, typer.Option(help="Most clean accuracy that pruning may cost.")
-    ] = 0.04,
+        float | None,
+        typer.Option(help="Most clean accuracy that fine-pruning may cost; 0.04 when not given."),
+    ] = None,
     max_false_alarms: MaxFalseAlarms = 0.05,
     device: Device = "auto",
     data_root: DataRoot = None,
 ) -> int:
-    """Fine-prune a model: silence what clean images do not use, tune, measure, scan again.
+    """Repair a model, measure a reconstructed trigger before and after, and scan again.
 
     The second scan uses --detector, or without any Neural Cleanse; the exit code is its.
     """
@@ -41,20 +49,18 @@ def repair(
     read_claimed_card(model)  # before a network of any size is built
     images = load_test_images(clean, data_root=data_root)
     subject = load_model(model, pick_device(device))
-    with progress_of("tuning") as progress:
-        done = defences.repair(subject, images, max_loss=max_loss, device=device, progress=progress)
+    with progress_of("repairing") as progress:
+        done = defences.repair(
+            subject, images, method=method, max_loss=max_loss, device=device, progress=progress
+        )
     save_model(done.repair.model, out)
-    before, pruned, tuned = done.repair.accuracies
-    table = Table("", "before", "pruned and tuned", title="Repair", title_justify="left")
-    table.add_row("accuracy on held-out clean images", f"{before:.2%}", f"{tuned:.2%}")
+    before, after = done.repair.accuracies
+    table = Table("", "before", "repaired", title="Repair", title_justify="left")
+    table.add_row("accuracy on held-out clean images", f"{before:.2%}", f"{after:.2%}")
     turned = f"reconstructed trigger turns images to {done.target!r}"
     table.add_row(turned, *(f"{share:.2%}" for share in done.success))
     output.print(table)
-    output.print(
-        f"{done.repair.pruned} of {done.repair.channels} channels of {done.repair.layer} silenced "
-        f"(accuracy {pruned:.2%} before tuning).",
-        highlight=False,
-    )
+    output.print(f"{method}: {done.repair.done}.", highlight=False)
     results = scan(
         out,
         clean=images.shaped(subject.card.input_shape).named(subject.card.class_names),

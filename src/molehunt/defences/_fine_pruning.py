@@ -9,39 +9,35 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from molehunt.defences._repair import TUNING, Repaired, split_for_repair
 from molehunt.detectors import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Access, Classifier, logits_of, mean_activations
+from molehunt.networks import Classifier, logits_of, mean_activations
 from molehunt.progress import Progress, silent
 from molehunt.training import Recipe, clean_accuracy, train
 
-# Small steps from weights that are good already.
-TUNING = Recipe(epochs=10, batch_size=64, lr=1e-3, weight_decay=0.0)
-
 
 @dataclass(frozen=True)
-class Repair:
-    """A repaired model and what was done to it.
+class FinePruned(Repaired):
+    """A pruned and tuned model.
 
     Parameters
     ----------
-    model : Classifier
     layer : str
         Whose channels were pruned.
     pruned : int
         Channels that were silenced.
     channels : int
         Channels that the layer has.
-    accuracies : (before, pruned, tuned)
-        Shares of held-out clean images that are recognised.
+    pruned_accuracy : float
+        Share of held-out clean images that was recognised before the tuning.
     """
 
-    model: Classifier
     layer: str
     pruned: int
     channels: int
-    accuracies: tuple[float, float, float]
+    pruned_accuracy: float
 
 
 def fine_prune(
@@ -52,7 +48,7 @@ def fine_prune(
     tuning: Recipe = TUNING,
     seed: int = 0,
     progress: Progress = silent,
-) -> Repair:
+) -> FinePruned:
     """Silence channels that clean images do not use, then train a little on clean images.
 
     Channels of the last convolutional layer are silenced in the order of their mean
@@ -97,16 +93,9 @@ def fine_prune(
     >>> repaired.card == model.card
     True
     """
-    if Access.WEIGHTS not in model.gives or not model.stackable:
-        raise UnsuitableSubjectError(
-            mismatch("model to repair", "weights in a known architecture", "a graph or a black box")
-        )
     if not 0 <= max_loss < 1:
         raise InvalidRequestError(mismatch("max_loss", "a number in [0, 1)", max_loss))
-    if len(clean) < 40:
-        raise InvalidRequestError(mismatch("clean images", "40 or more", len(clean)))
-    held = torch.arange(len(clean)) % 4 == 3
-    known, held_out = clean.take(~held), clean.take(held)
+    known, held_out = split_for_repair(model, clean)
     repaired = copy.deepcopy(model).eval()
     layer, means = mean_activations(repaired, known.images)
     before = clean_accuracy(repaired, held_out)
@@ -123,7 +112,11 @@ def fine_prune(
 
     train(repaired, known, tuning, seed=seed, device=model.mean.device, progress=after_step)
     tuned = clean_accuracy(repaired.freeze(), held_out)
-    return Repair(repaired, layer, len(silenced), len(means), (before, pruned, tuned))
+    done = (
+        f"silenced {len(silenced)} of {len(means)} channels of {layer} "
+        f"(accuracy {pruned:.2%}), then tuned"
+    )
+    return FinePruned(repaired, done, (before, tuned), layer, len(silenced), len(means), pruned)
 
 
 def trigger_success(model: Classifier, found: Examination, clean: ImageSet) -> float:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
-from molehunt.defences._fine_pruning import Repair, fine_prune, trigger_success
+from molehunt.defences._fine_pruning import fine_prune, trigger_success
+from molehunt.defences._repair import Repaired
+from molehunt.defences._repairs import REPAIRS
 from molehunt.detectors import NeuralCleanse
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -17,14 +21,14 @@ class MeasuredRepair:
 
     Parameters
     ----------
-    repair : Repair
+    repair : Repaired
     target : str
         The class that the trigger turns images to.
     success : (before, after)
         Shares of clean images of other classes that the trigger turns.
     """
 
-    repair: Repair
+    repair: Repaired
     target: str
     success: tuple[float, float]
 
@@ -33,11 +37,13 @@ def repair(
     model: Classifier,
     clean: ImageSet,
     *,
-    max_loss: float = 0.04,
+    method: str = "fine-pruning",
+    max_loss: float | None = None,
+    seed: int = 0,
     device: str = "auto",
     progress: Progress = silent,
 ) -> MeasuredRepair:
-    """Reconstruct a trigger (Neural Cleanse), fine-prune, and measure the trigger again.
+    """Reconstruct a trigger (Neural Cleanse), repair, and measure the trigger again.
 
     Parameters
     ----------
@@ -45,8 +51,11 @@ def repair(
         Left as it was.
     clean : ImageSet
         Labelled images of the model's task; they are brought to its shape and class names.
-    max_loss : float
-        As in `fine_prune`.
+    method : str
+        One of `REPAIRS`.
+    max_loss : float, optional
+        As in `fine_prune`; of no other method.
+    seed : int
     device : str
         Of the reconstruction, as in `molehunt.networks.pick_device`; the model is tuned where
         it lies.
@@ -56,12 +65,17 @@ def repair(
     Raises
     ------
     InvalidRequestError, UnsuitableSubjectError
-        As `fine_prune`.
+        As `RepairMethod`; also if no method has that name.
     """
+    if method not in REPAIRS:
+        raise InvalidRequestError(mismatch("method", ", ".join(REPAIRS), printable(method, 80)))
+    if max_loss is not None and method != "fine-pruning":
+        raise InvalidRequestError(mismatch("max_loss", "fine-pruning", method))
+    run = REPAIRS[method] if max_loss is None else partial(fine_prune, max_loss=max_loss)
     images = clean.shaped(model.card.input_shape).named(model.card.class_names)
     found = NeuralCleanse(images=images, device=device).examine(model)
     assert found.target is not None  # it always names one
-    repaired = fine_prune(model, images, max_loss=max_loss, progress=progress)
+    repaired = run(model, images, seed=seed, progress=progress)
     return MeasuredRepair(
         repaired,
         model.card.class_names[found.target],

@@ -26,6 +26,13 @@ from molehunt.report._figures import (
     trigger_on_grey,
     triggers_of,
 )
+from molehunt.report._filter import (
+    SUSPICIOUS,
+    filter_as_json,
+    filter_table,
+    save_kept,
+    save_removed,
+)
 from molehunt.report._guard import replay_as_json, replay_table
 from molehunt.report._html import template, write_scan_page
 from molehunt.report._inversion import (
@@ -58,6 +65,7 @@ __all__ = [
     "CSV_MARKS",
     "INVERSION_MARKS",
     "JUDGED_BY_NOBODY",
+    "SUSPICIOUS",
     "AssessedModel",
     "assessment_as_json",
     "assessment_as_sarif",
@@ -73,6 +81,8 @@ __all__ = [
     "examined_as_json",
     "examined_tables",
     "exposure_as_json",
+    "filter_as_json",
+    "filter_table",
     "inversion_as_json",
     "inversion_table",
     "membership_as_json",
@@ -83,7 +93,9 @@ __all__ = [
     "replay_table",
     "roc_figure",
     "save_curves",
+    "save_kept",
     "save_membership",
+    "save_removed",
     "save_roc",
     "save_triggers",
     "scan_as_bom",
