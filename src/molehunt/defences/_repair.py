@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
@@ -45,7 +45,6 @@ class RepairMethod(Protocol):
         *,
         seed: int,
         progress: Progress,
-        **settings: Any,
     ) -> Repaired:
         """Return a repaired copy.
 
@@ -60,8 +59,6 @@ class RepairMethod(Protocol):
             Of the order of images.
         progress : callable
             Called with the steps done and their total.
-        settings
-            Of the method; its own function names them.
 
         Raises
         ------

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from molehunt.backdoors import Backdoor, TrainingSet, TriggeredImages, draw_backdoor
-from molehunt.defences import DATA_FILTERS, REPAIRS, filter_images
+from molehunt.defences import DATA_FILTERS, REPAIRS, Repaired, filter_images
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, logits_of, save_model
 from molehunt.progress import silent
@@ -176,7 +176,7 @@ def filter_set(task: DefenceTask, bench: FiltersBench) -> FilterRecord:
 def repair_model(task: DefenceTask, bench: FiltersBench) -> RepairRecord:
     """Repair a model and attack it again."""
     started = time.process_time()
-    repair = REPAIRS[task.name]
+    repair: Callable[..., Repaired] = REPAIRS[task.name]  # each has settings of its own
     settings = bench.plan.repairs[task.name]
     done = repair(
         bench.model(task.model), bench.clean, seed=bench.plan.seed, progress=silent, **settings
