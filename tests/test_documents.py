@@ -31,6 +31,7 @@ SMALLER = {
     },
     "docs/evasion.md": {"torch.arange(100)": "torch.arange(5)"},
     "docs/inversion.md": {"steps=30": "steps=3"},
+    "docs/filters.md": {},
     "docs/scenes.md": {
         'load_images("gtsrb", size=64).train': (
             'load_images("digits").train.take(torch.arange(64)).shaped((3, 64, 64))'
