@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import ClassVar
 
@@ -53,6 +54,7 @@ class ActivationClustering(FeatureFilter):
         """Return the distance to the usual centre less that to the suspicious one."""
         from sklearn.cluster import KMeans  # noqa: PLC0415  heavy
         from sklearn.decomposition import FastICA  # noqa: PLC0415  heavy
+        from sklearn.exceptions import ConvergenceWarning  # noqa: PLC0415  heavy
 
         # Units that never move leave the whitening without a scale.
         moving = suspects.std(0) > 1e-9
@@ -60,7 +62,10 @@ class ActivationClustering(FeatureFilter):
         if count < 1:
             return lambda features: np.zeros(len(features))
         reduce = FastICA(count, whiten="unit-variance", random_state=self.seed, tol=1e-2)
-        points = reduce.fit_transform(suspects[:, moving])
+        with warnings.catch_warnings():
+            # Any rotation of the whitened features keeps the distances that count below.
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            points = reduce.fit_transform(suspects[:, moving])
         halves = KMeans(2, n_init=10, random_state=self.seed).fit(points)
         known = halves.predict(reduce.transform(anchors[:, moving]))
         excess = [(halves.labels_ == half).mean() - (known == half).mean() for half in (0, 1)]

@@ -58,11 +58,15 @@ class Filtered:
         Images with a p-value up to it are removed.
     labels : array of int, shape [N]
         Of the set.
+    null_p_values, null_labels : arrays, shape [M]
+        The same of the clean images that made the ranks.
     """
 
     p_values: Floats
     max_false_alarms: float
     labels: NDArray[np.int64]
+    null_p_values: Floats
+    null_labels: NDArray[np.int64]
 
     @property
     def removed(self) -> NDArray[np.bool_]:
@@ -71,26 +75,31 @@ class Filtered:
         return removed
 
     def surplus(self) -> dict[int, float]:
-        """Return, for each class, how likely so many are removed of clean images, at most 1.
+        """Return, for each class, how likely so many of its images go if all are clean.
 
-        A binomial tail at `max_false_alarms`, times the number of classes (Bonferroni).
+        Fisher's exact test of suspects against clean images of the class, as a class's scale
+        may be off; times the number of classes (Bonferroni), at most 1.
 
         Examples
         --------
         >>> import numpy as np
         >>> from molehunt.defences import Filtered
-        >>> p_values = np.r_[np.full(20, 0.001), np.linspace(0.02, 1, 180)]
-        >>> filtered = Filtered(p_values, 0.01, np.repeat([0, 1], 100))
+        >>> p_values = np.r_[np.full(60, 0.001), np.linspace(0.02, 1, 140)]
+        >>> clean = np.linspace(0.02, 1, 100)
+        >>> labels = np.repeat([0, 1], 100)
+        >>> filtered = Filtered(p_values, 0.01, labels, clean, np.repeat([0, 1], 50))
         >>> {label: p < 0.01 for label, p in filtered.surplus().items()}
         {0: True, 1: False}
         """
-        from scipy.stats import binom  # noqa: PLC0415  heavy
+        from scipy.stats import hypergeom  # noqa: PLC0415  heavy
 
         classes = np.unique(self.labels)
         chances = {}
         for label in classes:
             own = self.removed[self.labels == label]
-            chance = float(binom.sf(own.sum() - 1, len(own), self.max_false_alarms))
+            known = self.null_p_values[self.null_labels == label] <= self.max_false_alarms
+            both, gone = len(own) + len(known), int(own.sum() + known.sum())
+            chance = float(hypergeom.sf(own.sum() - 1, both, gone, len(own)))
             chances[int(label)] = min(1.0, chance * len(classes))
         return chances
 
@@ -159,9 +168,20 @@ def filter_images(
         values: Floats = (score(images) - centre[labels]) / spread[labels]
         return values
 
-    known = np.sort(scaled(null))
-    above = len(known) - np.searchsorted(known, scaled(suspects), side="left")
-    return Filtered((1 + above) / (len(known) + 1), max_false_alarms, suspects.labels.numpy())
+    values = scaled(null)
+    known = np.sort(values)
+
+    def above(scores: Floats) -> NDArray[np.int64]:
+        count: NDArray[np.int64] = len(known) - np.searchsorted(known, scores, side="left")
+        return count
+
+    return Filtered(
+        (1 + above(scaled(suspects))) / (len(known) + 1),
+        max_false_alarms,
+        suspects.labels.numpy(),
+        above(values) / (len(known) + 1),
+        null.labels.numpy(),
+    )
 
 
 class FeatureFilter(ABC):

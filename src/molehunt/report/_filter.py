@@ -18,8 +18,9 @@ from molehunt.errors import ExitCode
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 
-# A class with a smaller chance has more removed images than false alarms explain.
-SUSPICIOUS = 0.01
+# Under it a class has more removed images than false alarms explain: at most one clean set in
+# 20 has such a class.
+SUSPICIOUS = 0.05
 _ACROSS, _MOST = 10, 60
 
 
