@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from molehunt.defences._repair import TUNING, Repaired, split_for_repair
+from molehunt.defences._repair import TUNING, Repaired, longest_prefix, split_for_repair
 from molehunt.detectors import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
@@ -152,16 +152,13 @@ def _most_silent(
     model: Classifier, layer: str, order: Tensor, held_out: ImageSet, least: float
 ) -> Tensor:
     """Return the longest beginning of `order` whose silence keeps the accuracy at `least`."""
-    low, high = 0, len(order) - 1  # one channel stays in any case
-    while low < high:
-        middle = (low + high + 1) // 2
+
+    def holds(count: int) -> bool:
         trial = copy.deepcopy(model)
-        _silencer(trial, layer, order[:middle])()
-        if clean_accuracy(trial, held_out) >= least:
-            low = middle
-        else:
-            high = middle - 1
-    return order[:low]
+        _silencer(trial, layer, order[:count])()
+        return clean_accuracy(trial, held_out) >= least
+
+    return order[: longest_prefix(len(order) - 1, holds)]  # one channel stays in any case
 
 
 def _silencer(model: Classifier, layer: str, channels: Tensor) -> Callable[[], None]:

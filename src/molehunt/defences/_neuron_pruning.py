@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from molehunt.defences._repair import Repaired, split_for_repair
+from molehunt.defences._repair import Repaired, longest_prefix, split_for_repair
 from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
@@ -21,11 +21,12 @@ def prune_sensitive_neurons(
     model: Classifier,
     clean: ImageSet,
     *,
-    steps: int = 500,
+    steps: int = 200,
     size: float = 0.4,
     trade: float = 0.2,
     lr: float = 0.2,
     threshold: float = 0.2,
+    max_loss: float = 0.04,
     seed: int = 0,
     progress: Progress = silent,
 ) -> Repaired:
@@ -34,7 +35,8 @@ def prune_sensitive_neurons(
     Each channel has a mask in [0, 1]. Each step first finds the signs of changes of the
     channels' weights and biases, `size` of them, that raise the loss most; then the masks
     learn to keep the loss low with and without the changes. Channels whose mask ends under
-    `threshold` are silenced. Nothing else is trained.
+    `threshold` are silenced, the smallest mask first, as long as the accuracy on held-out images
+    falls by at most `max_loss`. Nothing is trained.
 
     Parameters
     ----------
@@ -49,6 +51,8 @@ def prune_sensitive_neurons(
     lr : float
         Of the masks, SGD with momentum 0.9.
     threshold : float
+    max_loss : float
+        In [0, 1). The paper has no such limit; a small network has no channels to spare.
 
     Raises
     ------
@@ -110,19 +114,33 @@ def prune_sensitive_neurons(
             for mask in masks.values():
                 mask.clamp_(0, 1)
         progress(step + 1, steps)
-    silenced = 0
-    with torch.no_grad():
-        for name, mask in masks.items():
-            low = mask < threshold
-            silenced += int(low.sum())
-            for tensor in (layers[name].weight, layers[name].bias):
-                if isinstance(tensor, Tensor):
-                    tensor[low] = 0
+    before = clean_accuracy(model, held_out)
+    order = sorted(
+        (float(value), name, channel)
+        for name, mask in masks.items()
+        for channel, value in enumerate(mask.tolist())
+        if value < threshold
+    )
+
+    def silence(count: int) -> Classifier:
+        trial = copy.deepcopy(model).freeze()
+        with torch.no_grad():
+            for _, name, channel in order[:count]:
+                layer = trial.get_submodule(name)
+                for tensor in (layer.weight, layer.bias):
+                    if isinstance(tensor, Tensor):
+                        tensor[channel] = 0
+        return trial
+
+    silenced = longest_prefix(
+        len(order), lambda count: clean_accuracy(silence(count), held_out) >= before - max_loss
+    )
+    repaired = silence(silenced)
     channels = sum(len(mask) for mask in masks.values())
     return Repaired(
         repaired,
         f"silenced {silenced} of {channels} channels",
-        (clean_accuracy(model, held_out), clean_accuracy(repaired, held_out)),
+        (before, clean_accuracy(repaired, held_out)),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -85,3 +86,18 @@ def split_for_repair(model: Classifier, clean: ImageSet) -> tuple[ImageSet, Imag
         raise InvalidRequestError(mismatch("clean images", "40 or more", len(clean)))
     held = torch.arange(len(clean)) % 4 == 3
     return clean.take(~held), clean.take(held)
+
+
+def longest_prefix(most: int, holds: Callable[[int], bool]) -> int:
+    """Return the largest number up to `most` that holds; 0 always does, and all below it.
+
+    Examples
+    --------
+    >>> longest_prefix(10, lambda count: count <= 7)
+    7
+    """
+    low, high = 0, most
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if holds(middle) else (low, middle - 1)
+    return low

@@ -50,7 +50,6 @@ class FiltersPlan(BaseModel):
         "patch",
         "blend",
         "wanet",
-        "sig",
         "low-frequency",
         "tact",
         "adap-patch",
@@ -67,7 +66,7 @@ class FiltersPlan(BaseModel):
     )
     max_false_alarms: float = 0.01
     repairs: dict[str, dict[str, Any]] = Field(
-        default={"fine-pruning": {}, "anp": {"steps": 200}, "nad": {}, "i-bau": {}}
+        default={"fine-pruning": {}, "anp": {"steps": 100}, "nad": {}, "i-bau": {"rounds": 10}}
     )
     seed: int = 0
     cifar10: str = Field(default="cifar10", exclude=True)
