@@ -199,3 +199,37 @@ def test_too_few_images(plain: Classifier, digits: TrainTest) -> None:
     few = digits.test.take(torch.arange(20))
     with pytest.raises(InvalidRequestError, match="40 or more, got 20"):
         new_case(plain, few)
+
+
+def test_members_that_a_model_learnt_by_heart_are_told(digits: TrainTest) -> None:
+    seen, others = digits.train.take(torch.arange(150)), digits.test
+    model = build_classifier("mlp", seen, arguments={"hidden": [32]}, seed=0)
+    # Labels of its own, so that it can do nothing but learn them by heart.
+    drawn = torch.randint(10, (150,), generator=torch.Generator().manual_seed(0))
+    learnt = replace(seen, labels=torch.where(torch.arange(150) < 60, drawn, seen.labels))
+    train(model, learnt, Recipe(epochs=60, batch_size=32), seed=0)
+    risk = only(new_case(model.freeze(), others, members=learnt), "membership", 400)
+    tpr, auc = risk.measures
+    assert risk.status is RiskStatus.MEASURED
+    assert auc.value > 0.6 and tpr.n == 150 and risk.exhibits
+    honest = new_case(model, others, members=others)
+    assert only(honest, "membership", 400).status is RiskStatus.INCONCLUSIVE
+
+
+@pytest.mark.parametrize(
+    ("name", "queries"), [("corner-cases", 1000), ("boundary", 700), ("membership", 1)]
+)
+def test_what_needs_labels_alone(case: Case, name: str, queries: int) -> None:
+    risk = only(replace(case, reveals=Reveals.LABELS), name, queries)
+    if name == "membership":
+        assert risk.why.startswith("no --members given")
+        return
+    assert risk.status is RiskStatus.MEASURED and risk.sees is Reveals.LABELS
+    assert risk.price is not None and 0.8 * queries < risk.price.queries <= queries
+    assert len(risk.exhibits) > 3
+
+
+def test_what_is_not_looked_at_says_why(case: Case) -> None:
+    found = assess(case, only=["property", "poisoning"], queries=10)
+    assert [risk.status for risk in found.risks] == [RiskStatus.NOT_ASSESSED] * 2
+    assert "recipe" in found.risks[1].why and found.spent == 0

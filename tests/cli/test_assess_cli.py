@@ -112,3 +112,16 @@ def test_a_model_stands_among_honest_ones(
     assert "worse than" in " ".join(capfd.readouterr().out.split())
     with_others = ["--only", "certified", "--reference", str(tmp_path)]
     assert assess(model, tmp_path, *with_others) == 2
+
+
+def test_members_are_the_training_images(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--only", "membership", "--members", "digits", "--json", "-"]
+    assert assess(model, tmp_path, *arguments) == 0
+    found = json.loads(capfd.readouterr().out)
+    (risk,) = found["risks"]
+    assert "--members digits" in risk["command"] and found["settings"]["members"] == "digits"
+    tpr, auc = risk["measures"]
+    # Digits: 450 test images, of which 112 are attacked.
+    assert tpr["n"] == 338 and auc["n"] == 676 and 0 < auc["value"] < 1

@@ -13,7 +13,7 @@ from molehunt.assess._case import Case
 from molehunt.assess._stealing import copy_network
 from molehunt.networks import Reveals, build_classifier
 
-QUERIES = 50_000  # where nothing is said
+QUERIES = 100_000  # where nothing is said
 _TRIED, _TIMES = 64, 3  # images, and measurements of the calibration
 
 

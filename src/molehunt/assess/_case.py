@@ -17,7 +17,7 @@ from molehunt.networks import Access, BudgetSpentError, Classifier, Queried, Rev
 from molehunt.progress import Progress, silent
 from molehunt.rates import rate_interval
 
-_MOST_ATTACKED, _MOST_HELD, _FEWEST = 200, 500, 10
+_MOST_ATTACKED, _MOST_HELD, _MOST_MEMBERS, _FEWEST = 200, 500, 2000, 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,6 +124,8 @@ def new_case(
     def fit(images: ImageSet) -> ImageSet:
         return images.shaped(model.card.input_shape).named(model.card.class_names)
 
+    if members is not None:
+        members = members.sample(_MOST_MEMBERS, torch.Generator().manual_seed(seed))
     order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
     attacked = min(_MOST_ATTACKED, len(clean) // 4)
     held = min(_MOST_HELD, len(clean) // 4)

@@ -17,7 +17,8 @@ from molehunt.errors import UnsuitableSubjectError
 from molehunt.networks import Reveals
 from molehunt.rates import rate_interval
 
-_SIGMA, _GUESSES, _FEWEST, _LEAST_COPIES, _MOST_COPIES = 0.25, 100, 20, 200, 10_000
+_SIGMA, _RADIUS, _GUESSES, _FEWEST = 0.25, 0.25, 100, 20
+_LEAST_COPIES, _MOST_COPIES = 200, 10_000
 _BOUNDED = 32  # images; bounds cost much more than an answer
 _STEPS = 20
 
@@ -53,8 +54,7 @@ class Certified(Assessor):
             seed=case.seed,
             progress=lambda _done, _total: purse.pay(_GUESSES + copies),
         )
-        radius = 0.5 if case.model.card.input_shape[0] == 1 else 0.25
-        certified, right = (int(found.certified(each).sum()) for each in (radius, 0.0))
+        certified, right = (int(found.certified(each).sum()) for each in (_RADIUS, 0.0))
         radii = np.linspace(0, 1, 41).tolist()
         counts = [int(found.certified(each).sum()) for each in radii]
         rates = [(each / count, rate_interval(each, count)) for each in counts]
@@ -65,9 +65,9 @@ class Certified(Assessor):
         )
         return Found(
             words=f"The smoothed model gets {right} of {count} images right, {certified} of them "
-            f"whatever a change of length {radius:g} does.{bounds.words}",
+            f"whatever a change of length {_RADIUS:g} does.{bounds.words}",
             sees=case.reveals if bounds.measures else Reveals.LABELS,
-            may=f"change every pixel, L2 up to {radius:g}",
+            may=f"change every pixel, L2 up to {_RADIUS:g}",
             measures=[
                 share_of("accuracy", certified, count, bad=False),
                 share_of("smoothed", right, count, bad=False),

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from molehunt.assess._assessor import Assessor
+from molehunt.assess._boundary import Boundary
 from molehunt.assess._certified import Certified
+from molehunt.assess._corner_cases import CornerCases
 from molehunt.assess._evasion import L2Evasion, LinfEvasion
 from molehunt.assess._labels import LabelsEvasion
 from molehunt.assess._mask import MaskEvasion
+from molehunt.assess._membership import Membership
 from molehunt.assess._stealing import Stealing
+from molehunt.assess._unassessed import Poisoning, Property
 from molehunt.errors import InvalidRequestError, mismatch
 
 # A new risk is a line here. Certificates come last: they take whatever the others leave.
@@ -20,7 +24,12 @@ ASSESSORS: dict[str, Assessor] = {
         L2Evasion(),
         LabelsEvasion(),
         MaskEvasion(),
+        Boundary(),
+        CornerCases(),
         Stealing(),
+        Membership(),
+        Property(),
+        Poisoning(),
         Certified(),
     )
 }

@@ -40,8 +40,8 @@ class Measure(_Model):
         Cases that it was measured on.
     worse : {"higher", "lower"}
         Which values are worse for whoever deploys the model.
-    unit : {"share", "length", "levels"}
-        A share of `n`, a Euclidean length of pixels in [0, 1], or levels of 255.
+    unit : {"share", "length", "area"}
+        A share of `n`, a Euclidean length of pixels in [0, 1], or the area under a ROC curve.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Measure(_Model):
     interval: tuple[float, float] | None = None
     n: int
     worse: Literal["higher", "lower"] = "higher"
-    unit: Literal["share", "length", "levels"] = "share"
+    unit: Literal["share", "length", "area"] = "share"
 
 
 class Price(_Model):

@@ -70,21 +70,10 @@ class Stealing(Assessor):
             whole = min(_MOST, len(case.pool), purse.left * 16 // 21)
             for part in (16, 4, 1):
                 if whole // part >= _FEWEST:
-                    stolen = self._train(case, whole // part).steal(purse.ask(seen))
+                    stolen = copy_of(case, whole // part).steal(purse.ask(seen))
                     lines.append((stolen.queries, stolen.agreement(judge, case.held.images)))
                     purse.tell()
         return self._describe(case, judge, stolen, how, lines)
-
-    def _train(self, case: Case, queries: int) -> QueryAndTrain:
-        network, arguments = copy_network(case.pool.shape)
-        return QueryAndTrain(
-            queries,
-            network,
-            arguments,
-            pool=case.pool.images,
-            recipe=_RECIPE.model_copy(update={"batch_size": max(8, min(64, queries // 16))}),
-            seed=case.seed,
-        )
 
     def _describe(
         self,
@@ -138,6 +127,19 @@ class Stealing(Assessor):
                 ),
             ),
         )
+
+
+def copy_of(case: Case, queries: int) -> QueryAndTrain:
+    """Return a theft by questions about the pool."""
+    network, arguments = copy_network(case.pool.shape)
+    return QueryAndTrain(
+        queries,
+        network,
+        arguments,
+        pool=case.pool.images,
+        recipe=_RECIPE.model_copy(update={"batch_size": max(8, min(64, queries // 16))}),
+        seed=case.seed,
+    )
 
 
 def copy_network(shape: tuple[int, int, int]) -> tuple[str, dict[str, Any]]:

@@ -17,6 +17,7 @@ from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.assess import Assessment, Case, Condition, Outcome
+    from molehunt.images import ImageSet
     from molehunt.report import AssessedModel
 
 _MARKS = {
@@ -31,7 +32,12 @@ def assess(
     model: Annotated[str, typer.Argument(help="A model file, or the URL of an endpoint.")],
     clean: Annotated[str, Clean],
     members: Annotated[
-        str | None, typer.Option(help="Images that the model was trained on: {images}.")
+        str | None,
+        typer.Option(
+            metavar="SET",
+            help="Images that the model was trained on: the training images of a set, or a folder "
+            "of class folders.",
+        ),
     ] = None,
     reference: Annotated[
         Path | None,
@@ -73,7 +79,7 @@ def assess(
     queries: Annotated[
         int | None,
         typer.Option(
-            help="Images that the model may be asked about, over all risks. Default: 50000.",
+            help="Images that the model may be asked about, over all risks. Default: 100000.",
             rich_help_panel=_BUDGET,
         ),
     ] = None,
@@ -153,7 +159,7 @@ def assess(
     case = new_case(
         opened.model,
         shown,
-        members=None if members is None else load_test_images(members, data_root=data_root),
+        members=None if members is None else _load_members(members, data_root),
         reveals=None if access is None else Reveals(access),
         seed=seed,
     )
@@ -199,6 +205,16 @@ def assess(
     if interrupted:
         raise KeyboardInterrupt
     return int(code)
+
+
+def _load_members(source: str, data_root: Path | None) -> ImageSet:
+    """Return the training images of a set; a folder of class folders is taken whole."""
+    from molehunt.images import find_data, load_images, load_test_images
+
+    kind, _, path = source.partition(":")
+    if kind == "folder" and not (find_data(path, data_root) / "train").is_dir():
+        return load_test_images(source, data_root=data_root)
+    return load_images(source, data_root=data_root).train
 
 
 def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool]:

@@ -20,7 +20,6 @@ EXIT_MEANINGS = {
     ExitCode.FOUND: "a condition of --fail-on holds",
     ExitCode.INCONCLUSIVE: "a condition of --fail-on is about what was not measured",
 }
-_UNITS = {"share": "", "length": "", "levels": "/255"}
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def _number(measure: Measure, value: float) -> str:
         return "-" if math.isnan(value) else "∞"
     if measure.unit == "share":
         return f"{value:.1%}" if 0 < value < 0.095 else f"{value:.0%}"
-    return f"{value:.2g}{_UNITS[measure.unit]}"
+    return f"{value:.3f}" if measure.unit == "area" else f"{value:.2g}"
 
 
 def place_of(risk: Risk) -> str:

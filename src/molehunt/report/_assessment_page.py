@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,7 @@ def write_assessment_page(
         model=model,
         contract=contract_line(model.card),
         accuracy=f"{rate:.0%} of {of} clean images ({low:.0%} to {high:.0%})",
+        counts=_counts(assessment.risks),
         assessment=assessment,
         conditions=conditions,
         exit_code=int(code),
@@ -60,6 +62,12 @@ def write_assessment_page(
         others=[risk for risk in assessment.risks if risk.status is RiskStatus.NOT_ASSESSED],
     )
     write_text(path, page)
+
+
+def _counts(risks: Sequence[Risk]) -> str:
+    """Return how many risks have each status, such as "3 measured, 1 not assessed"."""
+    found = Counter(risk.status for risk in risks)
+    return ", ".join(f"{found[each]} {each.value}" for each in RiskStatus if found[each])
 
 
 def _risk_context(risk: Risk) -> dict[str, Any]:
