@@ -176,7 +176,7 @@ def test_the_card_normalises(digits: TrainTest) -> None:
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
-        ("vgq", {}, "expected badnets-mnist, boxes, mlp, vgg"),
+        ("vgq", {}, "expected badnets-mnist, boxes, lenet, mlp, vgg"),
         ("torchvision:resnet17", {}, "torchvision classifier"),
         ("vgg", {"depth": 3}, "depth"),
         ("vgg", {"width": 0}, "width"),

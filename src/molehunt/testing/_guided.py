@@ -18,7 +18,7 @@ from molehunt.testing._asking import check_images, finite_logits
 from molehunt.testing._changes import blur, move, round_to_bytes
 from molehunt.testing._coverage import Coverage, CoverageMeter, Criterion
 
-# The largest changes, chosen by looking at images: all keep what an image shows.
+# The largest changes; so small that they keep what an image shows.
 _DEGREES = 12.0
 _SHIFT = 2 / 32  # of the side
 _BLUR = 0.7 / 32

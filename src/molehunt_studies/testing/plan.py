@@ -21,7 +21,7 @@ LENETS: Mapping[str, Mapping[str, Any]] = {
 _NETWORKS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "mnist": ("lenet", LENETS["lenet-5"]),
     "gtsrb": ("vgg", {"width": 8, "stages": [1, 1, 1]}),
-    "cifar10": ("vgg", {"width": 16, "stages": [1, 1, 1]}),
+    "cifar10": ("vgg", {"width": 8, "stages": [1, 1, 1]}),
     "digits": ("lenet", {"channels": [4, 8], "hidden": [16]}),
 }
 # Of twins: a small network, and another architecture.
@@ -77,7 +77,7 @@ class TestingPlan(BaseModel):
     epochs: int = Field(default=4, ge=1)
     count: int = Field(default=500, ge=10)
     boundary: int = Field(default=100, ge=10)
-    differences: int = Field(default=200, ge=10)
+    differences: int = Field(default=100, ge=10)
     seeds: int = Field(default=200, ge=10)
     passes: int = Field(default=2000, ge=20)
     replicates: int = Field(default=10, ge=2)
