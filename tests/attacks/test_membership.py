@@ -22,7 +22,7 @@ from molehunt.attacks import (
     measure_membership,
     robust_scores,
 )
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError
+from molehunt.errors import InvalidRequestError, UnreadableFileError, UnsuitableSubjectError
 from molehunt.images import ImageSet, load_images
 from molehunt.networks import (
     BudgetSpentError,
@@ -148,8 +148,12 @@ def test_shadow_models_survive_a_kill(tmp_path: Path) -> None:
     for one, other in zip(first.models, again.models, strict=True):
         for name, value in one.state_dict().items():
             assert torch.equal(value, other.state_dict()[name])
+    assert torch.equal(first.members, again.members)
     with pytest.raises(InvalidRequestError, match="differs in seed"):
         made(1)
+    (tmp_path / "members.safetensors").write_bytes(b"garbage")
+    with pytest.raises(UnreadableFileError, match="expected members of shadow models"):
+        made(0)
 
 
 def test_what_does_not_fit_is_refused(model: Classifier, shadows: ShadowModels) -> None:

@@ -11,10 +11,17 @@ from typing import Any
 
 import torch
 from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
-from molehunt.files import make_folder
+from molehunt.errors import (
+    InvalidRequestError,
+    UnreadableFileError,
+    UnsuitableSubjectError,
+    mismatch,
+)
+from molehunt.files import make_folder, written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, build_classifier, load_model, save_model, wrap_estimator
 from molehunt.progress import Progress, silent
@@ -98,7 +105,7 @@ class ShadowModels:
         recipe : Recipe
         seed : int
         folder : Path, optional
-            Where the models are kept. A call that finds some there trains the rest.
+            Where the models and `members` are kept. A call that finds some trains the rest.
         at_once : int, optional
             Models that `train_many` trains together; 32 on CUDA and else 1 when not given, as
             convolutions of several models at once are no faster on a CPU.
@@ -110,8 +117,8 @@ class ShadowModels:
         ------
         InvalidRequestError
             If a setting is outside its range, or the folder holds other shadow models.
-        OutputError
-            If the folder cannot be written.
+        OutputError, UnreadableFileError
+            If the folder cannot be written, or what is there cannot be read.
         """
         members = draw_members(count, len(images), seed=seed)
         device = torch.device(device)
@@ -127,31 +134,20 @@ class ShadowModels:
                 images=_fingerprint(images),
             )
             store_plan(folder / "plan.json", plan)
+            members = _kept_members(folder / "members.safetensors", members)
         models: list[Classifier] = []
-        for group in torch.arange(count).split(at_once):  # type: ignore[no-untyped-call]
-            paths = [] if folder is None else [_path(folder, n) for n in group.tolist()]
+        for first in range(0, count, at_once):
+            group = range(first, min(first + at_once, count))
+            paths = [] if folder is None else [_path(folder, n) for n in group]
             if paths and all(path.exists() for path in paths):
                 models += [load_model(path, device) for path in paths]
             else:
-                halves = [images.take(members[n]) for n in group.tolist()]
-                fresh = [
-                    build_classifier(
-                        network,
-                        half,
-                        arguments=arguments,
-                        recipe=recipe.model_dump(),
-                        seed=seed + 1 + n,
-                    )
-                    for half, n in zip(halves, group.tolist(), strict=True)
-                ]
-                seeds = [seed + 1 + n for n in group.tolist()]
-                if len(fresh) > 1:
-                    train_many(fresh, halves, [recipe] * len(fresh), seeds=seeds, device=device)
-                else:
-                    train(fresh[0], halves[0], recipe, seed=seeds[0], device=device)
+                halves = [images.take(members[n]) for n in group]
+                seeds = [seed + 1 + n for n in group]
+                fresh = _trained(halves, seeds, network, arguments, recipe, device)
                 for model, path in zip(fresh, paths, strict=False):
                     save_model(model, path)
-                models += [model.freeze() for model in fresh]
+                models += fresh
             progress(len(models), count)
         return cls(models, members, images)
 
@@ -245,6 +241,29 @@ def draw_members(count: int, images: int, *, seed: int) -> Tensor:
     return order < count // 2
 
 
+def _trained(
+    halves: Sequence[ImageSet],
+    seeds: Sequence[int],
+    network: str,
+    arguments: Mapping[str, Any],
+    recipe: Recipe,
+    device: torch.device,
+) -> list[Classifier]:
+    """Return networks that were trained on sets of images, together where they can be."""
+    how = recipe.model_dump()
+    models = [
+        build_classifier(network, half, arguments=arguments, recipe=how, seed=seed)
+        for half, seed in zip(halves, seeds, strict=True)
+    ]
+    # Sets smaller than a batch make batches of several sizes, which do not stack.
+    if len(models) > 1 and min(map(len, halves)) >= recipe.batch_size:
+        train_many(models, halves, [recipe] * len(models), seeds=seeds, device=device)
+    else:
+        for model, half, seed in zip(models, halves, seeds, strict=True):
+            train(model, half, recipe, seed=seed, device=device)
+    return [model.freeze() for model in models]
+
+
 class _ShadowPlan(BaseModel):
     """What the models in a folder are."""
 
@@ -256,6 +275,26 @@ class _ShadowPlan(BaseModel):
     recipe: Recipe
     seed: int
     images: str
+
+
+def _kept_members(path: Path, members: Tensor) -> Tensor:
+    """Return the members that are kept at `path`, and keep these where there are none.
+
+    Another version of torch may draw others; the models there were trained on those that are kept.
+    """
+    if not path.exists():
+        with written_whole(path) as temporary:
+            save_file({"members": members.contiguous()}, temporary)
+        return members
+    try:
+        kept = load_file(path)["members"]
+    except (SafetensorError, KeyError, OSError) as error:
+        raise UnreadableFileError(mismatch(f"{path}", "members of shadow models", error)) from error
+    if kept.dtype != torch.bool or kept.shape != members.shape:
+        got = f"{kept.dtype} of shape {tuple(kept.shape)}"
+        allowed = f"bool of shape {tuple(members.shape)}"
+        raise UnreadableFileError(mismatch(f"{path}", allowed, got))
+    return kept
 
 
 def _path(folder: Path, number: int) -> Path:

@@ -55,7 +55,7 @@ class MembershipPlan(BaseModel):
     arguments: dict[str, Any] = {"width": 16, "stages": [1, 1, 1]}
     recipe: Recipe = Recipe(epochs=30, batch_size=128, lr=0.005, shift=2)
     stopped: float = 8
-    stopped_shadows: int = 10
+    stopped_shadows: int = 8
     chosen_on: int = 4
     shift: int = 2
     by_labels: int = 3
