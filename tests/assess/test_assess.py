@@ -233,3 +233,12 @@ def test_what_is_not_looked_at_says_why(case: Case) -> None:
     found = assess(case, only=["property", "poisoning"], queries=10)
     assert [risk.status for risk in found.risks] == [RiskStatus.NOT_ASSESSED] * 2
     assert "recipe" in found.risks[1].why and found.spent == 0
+
+
+def test_classes_are_drawn_and_another_network_names_them(case: Case) -> None:
+    risk = only(case, "inversion", 1300)
+    assert risk.status is RiskStatus.MEASURED and risk.measures[0].n == 10
+    assert risk.price is not None and 600 <= risk.price.queries <= 1300
+    assert len(risk.exhibits) == 8
+    labels = replace(case, reveals=Reveals.LABELS)
+    assert "weights or confidences" in only(labels, "inversion", 1300).why

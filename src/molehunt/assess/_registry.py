@@ -9,6 +9,7 @@ from molehunt.assess._boundary import Boundary
 from molehunt.assess._certified import Certified
 from molehunt.assess._corner_cases import CornerCases
 from molehunt.assess._evasion import L2Evasion, LinfEvasion
+from molehunt.assess._inversion import Inversion
 from molehunt.assess._labels import LabelsEvasion
 from molehunt.assess._mask import MaskEvasion
 from molehunt.assess._membership import Membership
@@ -28,6 +29,7 @@ ASSESSORS: dict[str, Assessor] = {
         CornerCases(),
         Stealing(),
         Membership(),
+        Inversion(),
         Property(),
         Poisoning(),
         Certified(),
