@@ -161,6 +161,8 @@ def test_images_without_a_start_leave_the_others_alone(name: str, model: Classif
     changed = attack.perturb(target, TEST.pixels(), TEST.labels, wanted, torch.Generator())
     assert torch.equal(changed[0], TEST.pixels()[0])
     assert int((target.predict(changed) == wanted).sum()) > 7
+    alone = (TEST.pixels()[:1], TEST.labels[:1], wanted[:1])
+    assert torch.equal(attack.perturb(target, *alone, torch.Generator())[0], alone[0][0])
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from molehunt.guard import (
     Canary,
     Guard,
     Guarded,
+    Logged,
     MemoryStore,
     NearestNeighbours,
     Reply,
@@ -126,3 +127,14 @@ def test_blinded_queries_keep_apart_and_measures_stay_true() -> None:
     assert torch.equal(target.judge(DIGITS.test.images), Queried(MODEL).judge(DIGITS.test.images))
     with pytest.raises(InvalidRequestError, match="turn of blinded queries: expected 0 or more"):
         Blinded(MODEL, turn=-1)
+
+
+def test_votes_cost_queries_and_make_answers_surer() -> None:
+    pixels, right = DIGITS.test.pixels()[:60], Queried(MODEL).judge(DIGITS.test.images[:60])
+    agree = []
+    for votes in (1, 9):
+        logged = Logged(MODEL)
+        blinded = Blinded(logged, noise=0.5, votes=votes, reveals=Reveals.LABELS, seed=0)
+        agree.append(int((blinded(pixels).argmax(1) == right).sum()))
+        assert len(logged.log()) == 60 * votes
+    assert agree[1] > agree[0]

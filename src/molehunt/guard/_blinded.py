@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.guard._front import Front
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, Reveals
 
 
 class Blinded(Front):
@@ -30,12 +30,16 @@ class Blinded(Front):
         Largest angle, in degrees.
     shift, scale : float
         Largest shift and change of size, as a share of the image's side.
+    votes : int
+        Variants of each image that are asked about; the mean of their answers counts.
+    reveals : Reveals
+        What the attacker sees of each answer: labels vote, probabilities are averaged.
     seed : int
 
     Raises
     ------
     InvalidRequestError
-        If a setting is negative.
+        If a setting is negative, or there are no votes.
 
     Examples
     --------
@@ -60,6 +64,8 @@ class Blinded(Front):
         turn: float = 0.0,
         shift: float = 0.0,
         scale: float = 0.0,
+        votes: int = 1,
+        reveals: Reveals = Reveals.CONFIDENCES,
         seed: int = 0,
     ) -> None:
         for name, value in (("noise", noise), ("turn", turn), ("shift", shift), ("scale", scale)):
@@ -67,16 +73,26 @@ class Blinded(Front):
                 raise InvalidRequestError(
                     mismatch(f"{name} of blinded queries", "0 or more", value)
                 )
+        if votes < 1:
+            raise InvalidRequestError(mismatch("votes of blinded queries", "1 or more", votes))
         super().__init__(model)
+        self._votes, self._reveals = votes, Reveals(reveals)
         self._noise = noise
         self._largest = torch.tensor([math.radians(turn), scale, 2 * shift, 2 * shift])
         self._generator = torch.Generator().manual_seed(seed)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Return the answers [N, K] to a variant of each image."""
-        answers: Tensor = self.behind(self._vary(images.cpu()).to(images.device))
-        return answers
+        """Return the logarithms [N, K] of the mean answer to variants of each image."""
+        # All variants of an image stand together, as they are sent.
+        many = self._vary(images.cpu().repeat_interleave(self._votes, 0)).to(images.device)
+        answers = self.behind(many)
+        if self._reveals is Reveals.LABELS:
+            shares = functional.one_hot(answers.argmax(1), answers.shape[1]).float()
+        else:
+            shares = answers.softmax(1)
+        means = shares.view(len(images), self._votes, -1).mean(1)
+        return means.clamp_min(torch.finfo(torch.float32).tiny).log()
 
     def _vary(self, images: Tensor) -> Tensor:
         if bool(self._largest.any()):

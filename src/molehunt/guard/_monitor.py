@@ -15,6 +15,9 @@ from molehunt.errors import InvalidRequestError, mismatch
 
 Digests = NDArray[np.uint8]
 _AT_ONCE = 500  # queries: a larger piece makes matrices that leave the cache
+# How many queries honest accounts have, beside one account with all of them: a monitor may
+# accuse more often where it knows little, or where it knows much.
+_ACCOUNTS = (200, 1000)
 
 
 @dataclass(frozen=True)
@@ -134,7 +137,9 @@ class Monitor(BaseModel, ABC):
         Parameters
         ----------
         images : Tensor of float32, shape [N, C, H, W], in [0, 1]
-            Queries of honest users, in an order that one of them could ask in.
+            Queries of honest users, in an order that one of them could ask in: as of one
+            account, and as of accounts with 1,000 and with 200 queries each. The threshold
+            holds for all three.
         labels : Tensor of int64, shape [N]
             What the model takes them for.
         false_alarms : float
@@ -152,9 +157,13 @@ class Monitor(BaseModel, ABC):
             allowed = f"{needed} or more for a rate of {false_alarms:g}"
             raise InvalidRequestError(mismatch("images for calibration", allowed, len(images)))
         digests = self.digest(images, labels)
-        scores = np.sort(self.scores(digests[:0], digests))[::-1]
-        threshold = float(scores[int(false_alarms * len(scores))])
-        return self.model_copy(update={"threshold": max(threshold, self.least)})
+        passed = int(false_alarms * len(digests))
+        thresholds = [self.least]
+        for length in (*_ACCOUNTS, len(digests)):
+            accounts = (digests[n : n + length] for n in range(0, len(digests), length))
+            scores = np.concatenate([self.scores(digests[:0], each) for each in accounts])
+            thresholds.append(float(np.sort(scores)[::-1][passed]))
+        return self.model_copy(update={"threshold": max(thresholds)})
 
 
 def before(history: int, new: int, memory: int) -> NDArray[np.bool_]:

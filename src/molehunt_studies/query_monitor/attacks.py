@@ -64,9 +64,7 @@ def run_attack(task: AttackTask, bench: QueryMonitorBench) -> AttackRecord:
     started, plan = time.perf_counter(), bench.plan
     linear = task.attack == "equation-solving"
     logged = Logged(bench.network("linear" if linear else "network"))
-    front: Classifier = logged
-    if task.variant != "as it is":
-        front = Blinded(logged, **VARIANTS[task.variant].model_dump(), seed=task.number)
+    front = _front(logged, task)
     success, size = None, None
     if KINDS[task.attack] == "stealing":
         _steal(task, front, bench)
@@ -91,11 +89,7 @@ def run_live(task: LiveTask, bench: QueryMonitorBench) -> LiveRecord:
     action = Action.LOG if task.action == "none" else Action(task.action)
     guard = Guard(bench.monitors("images"), action=action)
     guarded = Guarded(bench.network(), guard, accounts=task.accounts)
-    variant = VARIANTS[task.variant].model_dump()
-    front: Classifier = guarded
-    if task.variant != "as it is":
-        front = Blinded(guarded, **variant, seed=task.number)
-    success, size = _evade(task.attack, front, bench, task.number)
+    success, size = _evade(task.attack, _front(guarded, task), bench, task.number)
     return LiveRecord(
         **dict(task),
         success=success,
@@ -105,6 +99,15 @@ def run_live(task: LiveTask, bench: QueryMonitorBench) -> LiveRecord:
         first=min(guarded.flagged.values(), default=None),
         seconds=round(time.perf_counter() - started, 2),
     )
+
+
+def _front(model: Classifier, task: AttackTask | LiveTask) -> Classifier:
+    """Return the model as the attacker asks it: through variants of the queries, or as it is."""
+    if task.variant == "as it is":
+        return model
+    reveals = Reveals.LABELS if KINDS[task.attack] == "decision" else Reveals.CONFIDENCES
+    variant = VARIANTS[task.variant].model_dump()
+    return Blinded(model, **variant, reveals=reveals, seed=task.number)
 
 
 def _evade(
@@ -123,7 +126,7 @@ def _attack(name: str, bench: QueryMonitorBench) -> EvasionAttack:
     plan = bench.plan
     if name == "swarm":
         _, height, width = bench.parts["test"].shape
-        return Swarm(draw_sticker(height, width, size=(0.4, 0.4)))
+        return Swarm(draw_sticker(height, width, size=(0.25, 0.25)))
     if name == "random-squares":
         return new_attack(name, norm=Norm.LINF, epsilon=plan.linf, queries=plan.squares_queries)
     if name == "salt-and-pepper":

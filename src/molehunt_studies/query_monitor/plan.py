@@ -33,14 +33,15 @@ class Variant(BaseModel):
     turn: float = 0.0
     shift: float = 0.0
     scale: float = 0.0
+    votes: int = 1
 
 
 VARIANTS = {
     "as it is": Variant(),
-    "jitter 0.1": Variant(noise=0.1),
-    "jitter 0.2": Variant(noise=0.2),
-    "jitter 0.4": Variant(noise=0.4),
-    "blinding": Variant(turn=15, shift=0.1, scale=0.1),
+    "jitter 0.1": Variant(noise=0.1, votes=5),
+    "jitter 0.2": Variant(noise=0.2, votes=5),
+    "jitter 0.4": Variant(noise=0.4, votes=5),
+    "blinding": Variant(turn=15, shift=0.1, scale=0.1, votes=5),
 }
 
 
@@ -113,7 +114,7 @@ class QueryMonitorPlan(BaseModel):
     squares_queries: int = 1000
     theft_queries: int = 1000
     l2: float = 4.0
-    linf: float = 0.2
+    linf: float = 0.15
     accounts: tuple[int, ...] = (1, 10, 20, 50, 100, 200, 500, 1000)
     live_accounts: tuple[int, ...] = (1, 10, 50)
     live_count: int = Field(default=3, ge=1)
