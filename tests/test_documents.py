@@ -32,6 +32,7 @@ SMALLER = {
     "docs/evasion.md": {"torch.arange(100)": "torch.arange(5)"},
     "docs/inversion.md": {"steps=30": "steps=3"},
     "docs/filters.md": {},
+    "docs/guard.md": {"torch.arange(5)": "torch.arange(2)"},
     "docs/scenes.md": {
         'load_images("gtsrb", size=64).train': (
             'load_images("digits").train.take(torch.arange(64)).shaped((3, 64, 64))'
@@ -110,7 +111,7 @@ def commands(page: Path) -> list[str]:
     return [call[1].split("  #")[0].strip() for call in calls if call]
 
 
-GROUPS = ("attack", "backdoor", "provenance", "scenes", "study", "zoo")
+GROUPS = ("attack", "backdoor", "guard", "provenance", "scenes", "study", "zoo")
 HELP: dict[tuple[str, ...], str] = {}
 
 

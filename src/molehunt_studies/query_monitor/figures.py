@@ -41,7 +41,7 @@ def account_figures(results: Mapping[str, Any]) -> dict[str, Figure]:
         axes.set_xlabel("accounts")
         axes.set_title(title, fontsize=10)
         axes.grid(color="#eeeeee")
-    panels[0].set_ylabel("queries before the first alarm")
+    panels[0].set_ylabel("query that raises the first alarm")
     panels[0].legend(frameon=False, fontsize=8)
     return {"accounts": figure}
 
