@@ -7,6 +7,8 @@ import argparse
 from benchmarks import (
     _autoattack,
     _badnets_pairs,
+    _guard,
+    _guard_soak,
     _litmus,
     _many_models,
     _scan,
@@ -32,6 +34,8 @@ BENCHMARKS = {
     "svm-poisoning": _svm_poisoning.run,
     "autoattack": _autoattack.run,
     "stealing": _stealing.run,
+    "guard": _guard.run,
+    "guard-soak": _guard_soak.run,
 }
 
 if __name__ == "__main__":

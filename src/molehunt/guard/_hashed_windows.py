@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,13 +94,20 @@ class HashedWindows(Monitor):
         if not len(known):
             return np.where(seen.any(axis=1), 0.0, -np.inf)
         lines, columns = _find(rows, known)
+        if len(new) == 1:  # the usual case of a server
+            shared = np.bincount(lines, minlength=len(rows))[None]
+            return _largest(shared, seen)
         ends = np.concatenate([[0], np.cumsum(np.bincount(lines, minlength=len(rows)))])
         table = csr_array(
             (np.ones(ends[-1], dtype=np.int32), columns, ends), shape=(len(rows), len(known))
         )
         shared = (table[len(history) :] @ table.T).toarray()
-        largest: NDArray[np.float64] = np.where(seen, shared, -np.inf).max(axis=1)
-        return largest
+        return _largest(shared, seen)
+
+
+def _largest(shared: NDArray[Any], seen: NDArray[np.bool_]) -> NDArray[np.float64]:
+    largest: NDArray[np.float64] = np.where(seen, shared, -np.inf).max(axis=1)
+    return largest
 
 
 def _find(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Literal
 
 import numpy as np
@@ -12,6 +13,11 @@ from torch import Tensor
 
 from molehunt.guard._monitor import Digests, Monitor
 from molehunt.guard._thumbnails import distances, thumbnails
+
+_HISTORIES = 512
+# Distances in histories, by window and content, so that an account's next query needs its own
+# distance only. What is found is the same without.
+_known: OrderedDict[tuple[int, int], NDArray[np.float64]] = OrderedDict()
 
 
 class Prada(Monitor):
@@ -66,13 +72,25 @@ class Prada(Monitor):
     def _scores(self, history: Digests, digests: Digests) -> NDArray[np.float64]:
         """Return 1 - W of the distances up to each query."""
         rows = np.concatenate([history, digests])
-        nearest = self._nearest(rows, max(0, len(history) + 1 - self.window))
+        start = max(0, len(history) + 1 - self.window)
+        known = _known.get((self.window, hash(history.tobytes())))
+        nearest = self._nearest(rows, start if known is None else len(history))
+        if known is not None:
+            nearest[: len(history)] = known
         found = np.full(len(digests), -np.inf)
         for number in range(len(digests)):
             end = len(history) + number + 1
             spread = nearest[max(0, end - self.window) : end]
             found[number] = self._abnormality(spread[np.isfinite(spread)])
+        self._know(rows, nearest)
         return found
+
+    def _know(self, rows: Digests, nearest: NDArray[np.float64]) -> None:
+        """Keep distances for who asks with these rows as the history next."""
+        key = (self.window, hash(rows[-self.memory :].tobytes()))
+        _known[key] = nearest[-self.memory :]
+        if len(_known) > _HISTORIES:
+            _known.popitem(last=False)
 
     def _nearest(self, rows: Digests, start: int) -> NDArray[np.float64]:
         """Return the distance of each row to the nearest one of its class before it, or inf.
