@@ -179,3 +179,26 @@ def test_a_key_is_shown_once(folder: Path, capsys: pytest.CaptureFixture[str]) -
     key = capsys.readouterr().out.strip()
     assert Keys.read(folder / "more").find(key) == "eve"
     assert run(["guard", "key", "no spaces", "--keys", str(folder / "more")]) == 4
+
+
+def test_a_pardoned_account_is_answered_again(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monitors = Calibration.read(folder / "guard.json").monitors
+    store = f"sqlite:{tmp_path}/guard.sqlite"
+    kept = open_store(store, monitors)
+    assert isinstance(kept, SqliteStore)
+    same, labels = PIXELS[:1].expand(12, -1, -1, -1), torch.zeros(12, dtype=torch.int64)
+    Guard(monitors, kept).ask("ann", same, labels)
+    assert kept.standing("ann").is_flagged
+    words = ["guard", "pardon", "ann", "--calibration", str(folder / "guard.json")]
+    assert run([*words, "--store", store]) == 2
+    assert "another process has it open" in capsys.readouterr().err
+    kept.close()
+    assert run([*words, "--store", store]) == 0
+    assert "alarms: 1, the first by" in capsys.readouterr().out
+    assert run([*words, "--store", store]) == 4
+    assert "it is not in" in capsys.readouterr().err
+    assert run([*words, "--store", "memory"]) == 4
+    again = open_store(store, monitors)
+    assert not again.standing("ann").is_flagged

@@ -107,16 +107,8 @@ def test_what_no_one_asked_is_nothing(make: Make) -> None:
     close(store)
 
 
-@pytest.mark.parametrize("kind", ["sqlite", "redis"])
-def test_accounts_are_bounded_and_flagged_ones_are_kept_up_to_half(
-    kind: str, tmp_path: Path, request: pytest.FixtureRequest
-) -> None:
-    store: Store
-    if kind == "sqlite":
-        store = SqliteStore(tmp_path / "guard.sqlite", accounts=4)
-    else:
-        url = request.getfixturevalue("redis_url")
-        store = RedisStore(url, prefix=f"{tmp_path}:", accounts=4)
+def test_accounts_are_bounded_and_flagged_ones_are_kept_up_to_half(make: Make) -> None:
+    store = make(accounts=4)
     for name in ("f1", "f2"):
         ask(store, name, flagged=True)
     for name in ("a", "b", "c", "a", "d"):

@@ -18,6 +18,7 @@ from molehunt.files import check_replaceable, make_folder, write_text
 app = typer.Typer(help="Watch what accounts ask a model, and say when an attack is seen.")
 app.command("serve", cls=Command)(_guard_serve.serve)
 app.command("key", cls=Command)(_guard_serve.key)
+app.command("pardon", cls=Command)(_guard_serve.pardon)
 _JSON_MARKS = (b"{", b'"molehunt"', b'"replayed"')
 _MOST_ACCOUNTS = 100_000
 

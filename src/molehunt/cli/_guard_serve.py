@@ -1,4 +1,4 @@
-"""``molehunt guard serve`` and ``molehunt guard key``."""
+"""``molehunt guard serve``, and keys and pardons of its accounts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from molehunt.cli._options import Clean, DataRoot, Device, parse_bytes
 from molehunt.cli._terminal import note, output
-from molehunt.errors import ExitCode, InvalidRequestError, mismatch
+from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 
 if TYPE_CHECKING:
     from molehunt.guard import Calibration
@@ -145,6 +145,35 @@ def key(
 
     output.out(new_key(name, keys, metrics=metrics), highlight=False)
     note(f"Its hash is in {keys}; a running server reads it at its next start.")
+    return ExitCode.CLEAN
+
+
+def pardon(
+    name: Annotated[str, typer.Argument(help="Of the account, as the server's log has it.")],
+    store: Annotated[
+        str,
+        typer.Option(
+            metavar="sqlite:PATH|redis://HOST", help="The server's; with SQLite, stop it first."
+        ),
+    ],
+    calibration: Annotated[
+        Path, typer.Option(metavar="FILE", help="What `molehunt guard calibrate` wrote.")
+    ],
+) -> int:
+    """Forget an account with its alarms, so that it is answered again."""
+    from molehunt import guard
+
+    if store == "memory":
+        raise InvalidRequestError(mismatch("`store`", "one that outlives its server", "memory"))
+    monitors = guard.Calibration.read(calibration).monitors
+    watching = guard.Guard(monitors, guard.open_store(store, monitors))
+    known = watching.standing(name)
+    if not known.queries:
+        raise InvalidRequestError(f"account {printable(name, 120)}: it is not in the store")
+    watching.pardon(name)
+    first = f", the first by {known.flagged_by}" if known.is_flagged else ""
+    told = f"{known.queries:,} queries are forgotten; alarms: {known.alarms:,}{first}"
+    note(f"{printable(name, 120)}: {told}")
     return ExitCode.CLEAN
 
 

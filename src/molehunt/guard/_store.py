@@ -116,7 +116,8 @@ class MemoryStore:
     ----------
     accounts : int
         Of which it keeps digests; then the one that was quiet longest is forgotten, flagged
-        ones last.
+        ones only where they are more than half: else many of them would leave new accounts
+        unwatched.
 
     Examples
     --------
@@ -171,7 +172,8 @@ class MemoryStore:
             self._flagged.pop(account, None)
             (self._flagged if found.standing.is_flagged else self._quiet)[account] = found
             if len(self._quiet) + len(self._flagged) > self._most:
-                (self._quiet or self._flagged).popitem(last=False)
+                many = len(self._flagged) > self._most // 2
+                (self._flagged if many else self._quiet).popitem(last=False)
             return found.standing
 
     def forget(self, account: str) -> None:
