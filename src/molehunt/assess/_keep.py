@@ -17,7 +17,6 @@ from molehunt.assess._case import Case
 from molehunt.assess._risk import Risk
 from molehunt.files import written_whole
 from molehunt.findings import Curves, Histogram, Picture
-from molehunt.networks import logits_of
 
 _KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Picture, Curves, Histogram)}
 
@@ -36,7 +35,6 @@ class Shelf:
 
     def __init__(self, folder: Path, case: Case, sha256: str | None) -> None:
         digest = hashlib.sha256()
-        answers = logits_of(case.model, case.held.images) if sha256 is None else None
         told = [
             __version__,
             sha256,
@@ -48,8 +46,8 @@ class Shelf:
         for images in (case.attacked, case.held, case.pool, case.members):
             if images is not None:
                 digest.update(images.images.numpy().tobytes() + images.labels.numpy().tobytes())
-        if answers is not None:
-            digest.update(answers.argmax(1).cpu().numpy().tobytes())
+        if sha256 is None:
+            digest.update(case.said_of_held.numpy().tobytes())
         self._folder = folder / digest.hexdigest()[:32]
 
     def take(self, name: str, queries: int) -> Risk | None:

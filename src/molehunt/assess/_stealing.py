@@ -83,7 +83,7 @@ class Stealing(Assessor):
         how: str,
         lines: list[tuple[int, tuple[float, tuple[float, float]]]],
     ) -> Found:
-        said = judge.judge(case.held.images).cpu()
+        said = case.said_of_held
         copied = logits_of(stolen.model, case.held.images).argmax(1)
         agreed, of = int((said == copied).sum()), len(said)
         constant = int(said.bincount().max())
