@@ -16,7 +16,7 @@ import urllib3
 
 from molehunt.guard import Guard, Serving, listen, make_server
 from molehunt.images import load_images
-from molehunt.networks import build_classifier
+from molehunt.networks import Classifier, build_classifier
 
 DIGITS = load_images("digits", size=12)
 PIXELS = DIGITS.test.pixels()
@@ -26,10 +26,12 @@ POOL = urllib3.PoolManager(retries=False)
 
 
 @contextmanager
-def serving(guard: Guard | None = None, **settings: Any) -> Iterator[int]:
-    """Yield the port of a server of `MODEL`."""
+def serving(
+    guard: Guard | None = None, *, model: Classifier = MODEL, **settings: Any
+) -> Iterator[int]:
+    """Yield the port of a server of a model."""
     pytest.importorskip("starlette", reason='the extra "guard" is not installed')
-    server = make_server(MODEL, guard, Serving(**settings))
+    server = make_server(model, guard, Serving(**settings))
     listening = listen("127.0.0.1", 0)
     thread = threading.Thread(target=server.run, args=([listening],), daemon=True)
     thread.start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import time
@@ -111,6 +112,20 @@ def test_a_client_that_hangs_up_or_never_stops_sending_leaves_the_server_well(po
         with pytest.raises(OSError):
             while time.monotonic() < ended:
                 client.sendall(b"a" * 65536)
+    assert ask(port)[0] == 200
+
+
+def test_a_client_that_reads_nothing_is_hung_up_on(port: int) -> None:
+    ended = time.monotonic() + 20
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.settimeout(1.0)
+        client.connect(("127.0.0.1", port))
+        many = b"GET /docs HTTP/1.1\r\nHost: h\r\n\r\n" * 500
+        with pytest.raises(ConnectionError):
+            while time.monotonic() < ended:
+                with contextlib.suppress(TimeoutError):  # it reads no more of us either
+                    client.sendall(many)
     assert ask(port)[0] == 200
 
 

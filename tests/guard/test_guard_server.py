@@ -188,6 +188,22 @@ def test_a_model_that_fails_is_the_servers_error_and_not_a_traceback(
         assert ask(port)[0] == 200
 
 
+def test_another_endpoint_is_guarded_like_a_file() -> None:
+    with serving(answering=Answering.LOGITS) as behind:
+        url = f"http://127.0.0.1:{behind}/v2/models/model/infer"
+        model = open_endpoint(Endpoint(url, retries=0, timeout=5), CARD)
+        front = serving(guard(Action.BLOCK), model=model, answering=Answering.LABELS)
+        with front as port:
+            status, said, _ = ask(port, PIXELS[:8])
+            assert status == 200
+            assert (answers(said).argmax(1) == TRUE.argmax(1).numpy()).all()
+            same = PIXELS[:1].expand(3, -1, -1, -1)
+            assert ask(port, same)[0] == 403
+            assert ask(behind, same)[0] == 200  # who watches is in front
+    with serving(model=model) as port:
+        assert ask(port)[:2] == (502, {"error": "the model does not answer"})
+
+
 def test_many_at_once_are_all_answered_rightly() -> None:
     wrong: list[int] = []
 

@@ -1,6 +1,7 @@
-"""Connections with a time for headers, and a number a client.
+"""Connections with a time for headers and for reading, and a number a client.
 
-uvicorn waits for headers as long as a client likes, and answers broken HTTP with plain text.
+uvicorn waits for headers, and for who does not read, as long as a client likes, and answers
+broken HTTP with plain text.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ def timed_protocol(limits: Limits) -> type[asyncio.Protocol]:
             super().connection_made(transport)
             self._timer: asyncio.TimerHandle | None = None
             self._after: Any = None  # the request after which it was started
+            self._unread: asyncio.TimerHandle | None = None
             self._host = self.client[0] if self.client else ""
             open_from[self._host] += 1
             if open_from.total() > limits.connections:
@@ -40,8 +42,9 @@ def timed_protocol(limits: Limits) -> type[asyncio.Protocol]:
                 self._wait_for_headers()
 
         def connection_lost(self, exc: Exception | None) -> None:
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._unread):
+                if timer is not None:
+                    timer.cancel()
             open_from[self._host] -= 1
             if open_from[self._host] <= 0:
                 del open_from[self._host]
@@ -53,6 +56,16 @@ def timed_protocol(limits: Limits) -> type[asyncio.Protocol]:
             super().data_received(data)
             if self._is_idle():
                 self._wait_for_headers()
+
+        def pause_writing(self) -> None:
+            """Give a client time to read what waits for it, and then hang up."""
+            super().pause_writing()
+            self._unread = self.loop.call_later(limits.request_seconds, self.transport.abort)
+
+        def resume_writing(self) -> None:
+            super().resume_writing()
+            if self._unread is not None:
+                self._unread.cancel()
 
         def send_400_response(self, msg: str) -> None:
             """Say in the protocol's words that this is no HTTP."""
