@@ -97,6 +97,20 @@ def test_a_deep_image_prior_climbs_and_draws_the_same_again(softmax: Classifier)
     assert bool((one.confidences > grey).all())
 
 
+def test_denoising_is_a_share_of_the_side(softmax: Classifier) -> None:
+    rough, smooth = (
+        ModelInversion(steps=10, lr=0.1, denoise=share, views=0)
+        .invert(Queried(softmax, reveals=Reveals.WEIGHTS))
+        .images.float()
+        for share in (0.0, 0.12)
+    )
+
+    def varied(images: Tensor) -> float:
+        return float((images[..., 1:] - images[..., :-1]).abs().mean())
+
+    assert varied(smooth) < 0.8 * varied(rough)
+
+
 def test_stopping_early_costs_fewer_questions(softmax: Classifier) -> None:
     target = Queried(softmax, reveals=Reveals.WEIGHTS)
     found = ModelInversion(steps=50, lr=0.1, denoise=0.0, stop_at=0.9).invert(target)

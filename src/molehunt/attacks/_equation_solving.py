@@ -96,18 +96,23 @@ class EquationSolving:
 
 
 def _solve(rows: Floats, answers: Floats) -> tuple[Floats, bool]:
-    """Return weights [K, 1 + d] by least squares, and whether every equation could be used."""
+    """Return weights [K, 1 + d], solved or by least squares, and whether all equations served."""
     ones = np.hstack([np.ones((len(rows), 1)), rows])
     reference = int(answers.mean(0).argmax())
     logs = np.log(np.maximum(answers, _TINY))
     usable = answers > _TINY
+    if usable.all():
+        values = logs - logs[:, [reference]]
+        if len(ones) == ones.shape[1]:
+            return np.linalg.solve(ones, values).T, True
+        return np.linalg.lstsq(ones, values, rcond=None)[0].T, True
     weights = np.zeros((answers.shape[1], ones.shape[1]))
     for each in range(len(weights)):
         both = usable[:, each] & usable[:, reference]
         if each != reference and both.any():
             values = (logs[:, each] - logs[:, reference])[both]
             weights[each] = np.linalg.lstsq(ones[both], values, rcond=None)[0]
-    return weights, bool(usable.all())
+    return weights, False
 
 
 def _fit(rows: Floats, answers: Floats, weights: Floats) -> Floats:

@@ -225,7 +225,8 @@ class _Climb:
             self._canvas = DeepImage(shape[1:], shape[0], seed=attack.seed, device=target.device)
         else:
             first = torch.full(shape, attack.start, device=target.device)
-            self._canvas = Pixels(first, steps=attack.steps, lr=attack.lr, denoise=attack.denoise)
+            deviation = attack.denoise * min(target.input_shape[1:])
+            self._canvas = Pixels(first, steps=attack.steps, lr=attack.lr, denoise=deviation)
         self._generator = torch.Generator().manual_seed(attack.seed)
         self._costs = torch.full((len(classes),), torch.inf, device=target.device)
         self.images: Tensor | None = None
@@ -252,7 +253,8 @@ class _Climb:
         slopes = slopes + self._attack.total_variation * varied_slopes
         slopes = torch.where(open_.view(-1, 1, 1, 1), slopes, torch.zeros_like(slopes))
         if not bool(slopes.any()):
-            self.note = "no change of the pixels changed a confidence: there is no way to climb"
+            if bool((self.confidences < 0.5).any()):
+                self.note = "no change of the pixels changed a confidence: there is no way to climb"
             return False
         self._canvas.move(slopes)
         return True
