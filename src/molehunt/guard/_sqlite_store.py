@@ -29,7 +29,7 @@ CREATE TABLE digests (
     account TEXT NOT NULL, monitor TEXT NOT NULL, last INTEGER NOT NULL,
     width INTEGER NOT NULL, bytes BLOB NOT NULL,
     PRIMARY KEY (account, monitor, last)
-) WITHOUT ROWID;
+);
 """
 _BETWEEN_PURGES = 600.0  # seconds
 _HELD = 256  # accounts of which digests are in memory, too
