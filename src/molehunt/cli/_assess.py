@@ -219,7 +219,7 @@ def _load_members(source: str, data_root: Path | None) -> ImageSet:
 
 def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool]:
     """Assess with progress; after Ctrl-C the finished risks are there all the same."""
-    from molehunt.assess import Assessment, Risk
+    from molehunt.assess import Assessment, Risk, RiskStatus, pick_assessors
     from molehunt.assess import assess as measure
 
     done: list[Risk] = []
@@ -229,6 +229,15 @@ def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool
         except KeyboardInterrupt:
             prices = [risk.price for risk in done if risk.price is not None]
             spent, seconds = sum(p.queries for p in prices), sum(p.seconds for p in prices)
+            done += [
+                Risk(
+                    name=each.name,
+                    title=each.title,
+                    status=RiskStatus.NOT_ASSESSED,
+                    why="interrupted before it was measured",
+                )
+                for each in pick_assessors(settings["only"])[len(done) :]
+            ]
             accuracy, queries = case.clean_accuracy, settings["queries"]
             return Assessment(tuple(done), accuracy, queries, spent, seconds), True
 
