@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from typing import Any
 
 import numpy as np
@@ -138,3 +139,35 @@ def test_an_answer_comes_as_it_was_asked_for(request_: dict, binary: bool) -> No
     (output,) = said["outputs"]
     got = np.frombuffer(body[length:], "<f4") if binary else np.array(output["data"])
     assert np.allclose(got.reshape(output["shape"]), numbers)
+
+
+ODD = [None, True, 0, -1, 1.0, 1e308, 10**40, "", "FP32", [], {}, [[]], "9" * 50, float("nan")]
+
+
+def changed(value: Any, draw: random.Random) -> Any:
+    """Return JSON with one thing in it changed for an odd one."""
+    if draw.random() < 0.3 or not isinstance(value, dict | list) or not value:
+        return draw.choice(ODD)
+    keys = [*value] if isinstance(value, dict) else range(len(value))
+    chosen = draw.choice(keys)
+    pairs = {key: changed(value[key], draw) if key == chosen else value[key] for key in keys}
+    return pairs if isinstance(value, dict) else [*pairs.values()]
+
+
+def test_odd_requests_are_refused_in_one_line_or_read() -> None:
+    draw, refused = random.Random(0), 0
+    raw = {"name": "logits", "parameters": {"binary_data": True}}
+    usual = {"id": "a", "inputs": [tensor(TWO)], "outputs": [raw], "parameters": {}}
+    fractions = {"inputs": [tensor(TWO, shape=[2, True, 12.0, 12])]}
+    assert read(fractions).images.shape == (2, *SHAPE)
+    for _ in range(400):
+        content = changed(changed(usual, draw), draw) if draw.random() < 0.5 else usual
+        body = bytearray(json.dumps(content).encode())
+        for _ in range(draw.randrange(3)):
+            body[draw.randrange(len(body))] = draw.randrange(256)
+        try:
+            assert read(bytes(body)).images.shape == (2, *SHAPE)
+        except RefusedError as error:
+            refused += 1
+            assert error.status == 400 and len(str(error)) < 400
+    assert 100 < refused < 400

@@ -158,7 +158,7 @@ def _images(
     if values.size != told[0] * int(np.prod(shape)):
         what = f"{INPUT}: numbers"
         raise RefusedError(400, mismatch(what, f"as many as shape {told} has", values.size))
-    return _in_range(values, datatype).reshape(told)
+    return _in_range(values, datatype).reshape(told[0], *shape)
 
 
 def _values(tensor: dict[str, Any], datatype: str, behind: bytes) -> NDArray[Any]:
