@@ -13,6 +13,7 @@ from molehunt.detectors._detector_file import (
     save_detector,
 )
 from molehunt.detectors._distill import Distillation
+from molehunt.detectors._evading import Evading
 from molehunt.detectors._evaluation import (
     AucResult,
     Evaluation,
@@ -66,6 +67,7 @@ __all__ = [
     "Detector",
     "DetectorCard",
     "Distillation",
+    "Evading",
     "Evaluation",
     "Examination",
     "FinalLayer",

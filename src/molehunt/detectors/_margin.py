@@ -11,10 +11,10 @@ import torch
 from scipy import stats
 from scipy.special import gammaln
 from torch import Tensor
-from torch.nn import functional
 
 from molehunt.arrays import Floats
 from molehunt.detectors._outliers import log10_p_of_largest
+from molehunt.detectors._read_margins import margins_of
 from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.networks import Access, Classifier, LogitsOfPixels, fast_logits, pick_device
@@ -136,13 +136,13 @@ class MaximumMargin(ZooFreeDetector):
         optimizer = torch.optim.Adam([images], lr=self.lr)
         for step in range(self.steps):
             optimizer.param_groups[0]["lr"] = self.lr * (1 - step / self.steps)
-            (gradient,) = torch.autograd.grad(-_margins(logits_of(images), goals).sum(), images)
+            (gradient,) = torch.autograd.grad(-margins_of(logits_of(images), goals).sum(), images)
             images.grad = gradient
             optimizer.step()
             with torch.no_grad():
                 images.clamp_(0, 1)
         with torch.no_grad():
-            return _margins(logits_of(images), goals)
+            return margins_of(logits_of(images), goals)
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -151,12 +151,6 @@ class MaximumMargin(ZooFreeDetector):
                 raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         if not self.lr > 0:
             raise InvalidRequestError(mismatch("lr", "a number over 0", self.lr))
-
-
-def _margins(logits: Tensor, goals: Tensor) -> Tensor:
-    """Return by how much the goals' logits [N] are above the largest others."""
-    chosen = functional.one_hot(goals, logits.shape[1]).bool()
-    return logits[chosen] - logits.masked_fill(chosen, -torch.inf).amax(1)
 
 
 def log10_p_of_margins(statistics: Floats) -> float:

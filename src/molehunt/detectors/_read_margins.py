@@ -37,7 +37,7 @@ def largest_margins(
 
 
 def margins_of(logits: Tensor, goals: Tensor) -> Tensor:
-    """Return by how much the goals' logits [M, N] are above the largest others."""
+    """Return by how much the goals' logits [..., N] are above the largest others [..., N, K]."""
     chosen = functional.one_hot(goals, logits.shape[-1]).bool().expand_as(logits)
     best = logits.masked_fill(chosen, -torch.inf).amax(-1)
     return (logits * chosen).sum(-1) - best

@@ -78,12 +78,15 @@ class WeightStatistics(MetaClassifier):
         self.weights_, self.bias_ = fit_linear_head(self.fitted_features_, y, self.inverse_strength)
 
     def _features(self, models: Sequence[Classifier]) -> Floats:
-        return np.stack([_statistics_of(models[position]) for position in range(len(models))])
+        return np.stack(
+            [statistics_of(models[at]).detach().cpu().numpy() for at in range(len(models))]
+        )
 
 
-def _statistics_of(model: Classifier) -> Floats:
+def statistics_of(model: Classifier) -> torch.Tensor:
+    """Return the statistics of every tensor, float64 [6 T]; gradients reach the weights."""
     numbers: list[torch.Tensor] = []
-    for tensor in model.network.state_dict().values():
+    for tensor in model.network.state_dict(keep_vars=True).values():
         values = tensor.double().flatten()
         mean, deviation = values.mean(), values.std(correction=0)
         numbers += [
@@ -94,4 +97,4 @@ def _statistics_of(model: Classifier) -> Floats:
             values.max(),
             (((values - mean) / (deviation + 1e-12)) ** 4).mean(),
         ]
-    return torch.stack(numbers).cpu().numpy()
+    return torch.stack(numbers)
