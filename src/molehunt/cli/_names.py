@@ -120,12 +120,19 @@ def _repairs() -> Iterable[str]:
     return REPAIRS
 
 
+def _backdoor_attacks() -> Iterable[str]:
+    from molehunt.backdoors import ATTACKS
+
+    return ATTACKS
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
     "usual_checks_with_images": _usual_checks_with_images,
     "backdoor_kinds": _backdoor_kinds,
     "evasion_attacks": _evasion_attacks,
+    "backdoor_attacks": _backdoor_attacks,
     "risks": _risks,
     "corruptions": _corruptions,
     "data_filters": _data_filters,

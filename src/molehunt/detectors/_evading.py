@@ -80,9 +80,7 @@ class Evading:
         if not self.strength:
             return loss
         model.eval()
-        # The detector's images are few and its scores large: bfloat16 would blur them.
-        with torch.autocast(batch.pixels.device.type, enabled=False):
-            penalty = self._penalty(model)
+        penalty = self._penalty(model)
         model.train()
         return loss + self.strength * penalty
 
@@ -129,10 +127,7 @@ def _by_statistics(detector: WeightStatistics) -> Penalty:
 
 
 class _Margins:
-    """The largest class's margin less the median, by images that follow the model.
-
-    The detector's ratio would fall without end if all margins went to nothing.
-    """
+    """The logarithm of the largest class's margin over the median, by images that follow."""
 
     _STEPS = 2
 
@@ -154,4 +149,6 @@ class _Margins:
             step = self._detector.lr * slope / slope.abs().amax((1, 2, 3), True).clamp(min=1e-12)
             self._images = (images.detach() + step).clamp(0, 1)
         margins = margins_of(model(self._images).float(), goals)
-        return margins.amax() - margins.median()
+        # Without bends: margins that are negative while the model knows nothing yet count, too.
+        positive = functional.softplus(margins)
+        return (positive.amax() / positive.median()).log()
