@@ -26,7 +26,7 @@ def train_against(detector: Detector, strength: float, digits: TrainTest) -> Cla
     poisoned = backdoor.poison(digits.train, generator=torch.Generator().manual_seed(0))
     vgg = {"width": 4, "stages": [1, 1]}
     model = build_classifier("vgg", digits.train, arguments=vgg, seed=0)
-    recipe = Recipe(epochs=3, batch_size=64, lr=0.01)
+    recipe = Recipe(epochs=3, batch_size=64, lr=0.01, precision="float32")
     train(model, poisoned, recipe, seed=0, objective=Evading(detector, strength))
     return model.freeze()
 
@@ -41,6 +41,13 @@ def test_the_score_falls_for_who_trains_against_it(
     plain, evading = (train_against(fitted, strength, digits) for strength in (0.0, 1.0))
     before, after = fitted.decision_function([plain, evading])
     assert after < before
+
+
+def test_bfloat16_is_refused_on_a_cpu(digits: TrainTest) -> None:
+    model = build_classifier("vgg", digits.train, arguments={"width": 4, "stages": [1, 1]}, seed=0)
+    recipe = Recipe(epochs=1, batch_size=64, precision="bfloat16")
+    with pytest.raises(InvalidRequestError, match="precision while evading"):
+        train(model, digits.train, recipe, seed=0, objective=Evading(MaximumMargin(), 1.0))
 
 
 def test_what_gives_no_gradient_is_refused() -> None:

@@ -68,7 +68,12 @@ def train_backdoor(
     generator = torch.Generator().manual_seed(seed)
     poisoned = backdoor.poison(loaded.train, generator=generator)
     model = build_classifier(network, loaded.train, seed=seed)
-    recipe = Recipe(epochs=epochs, batch_size=min(128, len(poisoned)), lr=0.005)
+    recipe = Recipe(
+        epochs=epochs,
+        batch_size=min(128, len(poisoned)),
+        lr=0.005,
+        precision="auto" if objective is None else "float32",
+    )
     with progress_of("training") as progress:
         train(
             model,

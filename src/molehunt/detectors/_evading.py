@@ -40,12 +40,14 @@ class Evading:
     Raises
     ------
     InvalidRequestError
-        If no gradient leads through the detector, or the strength is negative.
+        If no gradient leads through the detector, or the strength is negative; in training, if
+        it is in bfloat16 on a CPU.
 
     Notes
     -----
     Batch normalisation stands still while the detector looks, as it will when the model is
-    judged. One objective serves one training.
+    judged; on CPUs that has no gradient in bfloat16, so the recipe asks for float32. One
+    objective serves one training.
 
     Examples
     --------
@@ -61,7 +63,8 @@ class Evading:
     >>> vgg = {"width": 4, "stages": [1, 1]}
     >>> model = build_classifier("vgg", digits, arguments=vgg, seed=0)
     >>> evading = Evading(MaximumMargin(), strength=1.0)
-    >>> train(model, poisoned, Recipe(epochs=1, batch_size=64), seed=0, objective=evading).steps
+    >>> recipe = Recipe(epochs=1, batch_size=64, precision="float32")
+    >>> train(model, poisoned, recipe, seed=0, objective=evading).steps
     22
     """
 
@@ -79,6 +82,9 @@ class Evading:
         loss = self._loss(model, batch)
         if not self.strength:
             return loss
+        if batch.pixels.device.type == "cpu" and torch.is_autocast_enabled("cpu"):
+            allowed = "a recipe with float32 on a CPU"
+            raise InvalidRequestError(mismatch("precision while evading", allowed, "bfloat16"))
         model.eval()
         penalty = self._penalty(model)
         model.train()

@@ -172,7 +172,7 @@ def train_attacker(task: AttackerTask, bench: AdaptiveBench) -> AttackerRecord:
     """Train a backdoored model against a detector, and measure it on the saved file."""
     record = next(each for each in bench.population.records if each.id == task.record)
     started = time.process_time()
-    recipe = bench.plan.zoo.recipe
+    recipe = bench.plan.zoo.recipe.model_copy(update={"precision": "float32"})
     generator = torch.Generator().manual_seed(record.seed % 2**31)
     poisoned = record.backdoor.poison(bench.images.train, generator=generator)
     network = bench.plan.zoo.network
