@@ -14,6 +14,7 @@ from molehunt_studies.driving import DRIVING_STUDY
 from molehunt_studies.evasion import EVASION
 from molehunt_studies.evasion_toy import EVASION_TOY
 from molehunt_studies.eyeglasses import EYEGLASSES
+from molehunt_studies.membership import MEMBERSHIP
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.property_inference import PROPERTY
 from molehunt_studies.scanners import SCANNERS
@@ -35,6 +36,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "evasion": EVASION,
     "eyeglasses": EYEGLASSES,
     "property": PROPERTY,
+    "membership": MEMBERSHIP,
     "scanners": SCANNERS,
     "stealing": STEALING,
     "trojaning": TROJANING,

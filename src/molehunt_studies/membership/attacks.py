@@ -28,7 +28,7 @@ from molehunt.networks import Queried, Reveals, load_model
 from molehunt.resumable import Task, read_records
 from molehunt.study import Records
 from molehunt_studies.membership.models import MembershipBench
-from molehunt_studies.membership.plan import STOPPED, WHOLE
+from molehunt_studies.membership.plan import FOREST, STOPPED, WHOLE
 
 FPRS = (0.001, 0.01)
 # Of the curves: false positive rates, logarithmically from 1 in 6,300 to 1.
@@ -53,10 +53,11 @@ class Found(BaseModel):
 
 
 class TargetTask(Task):
-    """A target: a network of a group, or a forest."""
+    """A target: a network of a group, or a forest; and how many models there are of them."""
 
     group: str
     number: int
+    models: int
 
 
 class TargetRecord(TargetTask):
@@ -112,24 +113,29 @@ def choose(task: ChoiceTask, bench: MembershipBench) -> ChoiceRecord:
     )
 
 
+def choice_tasks(bench: MembershipBench, _records: Records) -> list[ChoiceTask]:
+    """Return the one task."""
+    return [ChoiceTask(id=f"choice-of-{bench.size(WHOLE)}")]
+
+
 def target_tasks(bench: MembershipBench, _records: Records) -> list[TargetTask]:
     """Return a task a target; the models on which settings were chosen are none."""
     plan = bench.plan
     numbers = {
-        WHOLE: range(plan.chosen_on, plan.shadows),
-        STOPPED: range(plan.stopped_shadows),
-        "forest": range(plan.forest_targets),
+        WHOLE: (range(plan.chosen_on, bench.size(WHOLE)), bench.size(WHOLE)),
+        STOPPED: (range(plan.stopped_shadows), plan.stopped_shadows),
+        FOREST: (range(plan.forest_targets), plan.forests),
     }
     return [
-        TargetTask(id=f"{group}-{number:02d}", group=group, number=number)
-        for group, each in numbers.items()
+        TargetTask(id=f"{group}-{number:02d}-of-{of}", group=group, number=number, models=of)
+        for group, (each, of) in numbers.items()
         for number in each
     ]
 
 
 def attack_target(task: TargetTask, bench: MembershipBench) -> TargetRecord:
     """Attack a target in every way."""
-    if task.group == "forest":
+    if task.group == FOREST:
         found = _attack_forest(task.number, bench)
     else:
         found = _attack_network(task, bench)
@@ -164,7 +170,7 @@ def _by_labels(task: TargetTask, bench: MembershipBench, members: Tensor) -> Exp
     generator = torch.Generator().manual_seed(bench.plan.seed + task.number)
     sides = [side.nonzero().flatten() for side in (members, ~members)]
     chosen = torch.cat([s[torch.randperm(len(s), generator=generator)[:count]] for s in sides])
-    model = load_model(bench.model_path(task.id))
+    model = load_model(bench.model_path(f"{task.group}-{task.number:02d}"))
     target = Queried(model, reveals=Reveals.LABELS)
     shown = bench.candidates.take(chosen)
     attack = LabelRobustness(shift=bench.plan.shift)
@@ -194,8 +200,9 @@ def _attack_forest(number: int, bench: MembershipBench) -> dict[str, Exposure]:
 
 
 def _choice(bench: MembershipBench) -> ChoiceRecord:
-    (record,) = read_records(bench.folder / "choices.jsonl", ChoiceRecord)
-    return record
+    (task,) = choice_tasks(bench, {})
+    records = read_records(bench.folder / "choices.jsonl", ChoiceRecord)
+    return next(record for record in records if record.id == task.id)
 
 
 def _target(bench: MembershipBench, group: str, number: int) -> _Target:

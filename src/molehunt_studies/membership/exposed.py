@@ -51,8 +51,8 @@ def exposed_images(bench: MembershipBench) -> dict[str, Any]:
 
 def exposed_figure(bench: MembershipBench, results: Mapping[str, Any]) -> Figure:
     """Draw these images, with their labels and confidences with and without training on them."""
-    figure = Figure(figsize=(10, 4.1), layout="constrained")
-    panels = figure.subplots(2, SHOWN // 2 * 2)
+    figure = Figure(figsize=(10, 2.9), layout="constrained")
+    panels = figure.subplots(2, SHOWN)
     shown = bench.candidates
     for row, kind in zip(panels, ("most", "least"), strict=True):
         for axes, each in zip(row, results["exposed"][kind], strict=True):

@@ -62,11 +62,14 @@ class MembershipBench(Bench[MembershipPlan]):
 
     def size(self, group: str) -> int:
         """Return the number of models of a group."""
-        return self.plan.shadows if group == WHOLE else self.plan.stopped_shadows
+        plan = self.plan
+        return (plan.trained or plan.shadows) if group == WHOLE else plan.stopped_shadows
 
     def members(self, group: str) -> Tensor:
         """Return which candidates each model of a group was trained on, bool [M, N]."""
-        return draw_members(self.size(group), len(self.candidates), seed=self.plan.seed)
+        plan = self.plan
+        drawn = plan.shadows if group == WHOLE else plan.stopped_shadows
+        return draw_members(drawn, len(self.candidates), seed=plan.seed)[: self.size(group)]
 
     def answers_path(self, group: str, number: int) -> Path:
         """Return the file of a model's answers."""

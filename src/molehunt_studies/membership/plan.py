@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from molehunt.training import Recipe
 
-WHOLE, STOPPED = "whole", "stopped"  # groups of models
+WHOLE, STOPPED, FOREST = "whole", "stopped", "forest"  # groups of models
 
 
 class MembershipPlan(BaseModel):
@@ -23,12 +23,15 @@ class MembershipPlan(BaseModel):
     shadows : int
         Models, each trained on a random half of the training images; each is the target once
         and a shadow of all others.
+    trained : int, optional
+        Train and use so many of these models only, where there is less time; a run goes on with
+        more of them.
     network, arguments, recipe
         Of all models.
     stopped : float
         Epochs of a second group, whose training is stopped early.
     stopped_shadows : int
-        Models of that group.
+        Models of that group; 0 for no such group.
     chosen_on : int
         Models of the first group on which settings of attacks are chosen; figures are of the
         others.
@@ -51,6 +54,7 @@ class MembershipPlan(BaseModel):
     images: str = "cifar10"
     cifar10: str = Field(default="cifar10", exclude=True)
     shadows: int = 34
+    trained: int | None = Field(default=None, exclude=True)
     network: str = "vgg"
     arguments: dict[str, Any] = {"width": 16, "stages": [1, 1, 1]}
     recipe: Recipe = Recipe(epochs=30, batch_size=128, lr=0.005, shift=2)

@@ -20,10 +20,10 @@ from molehunt_studies.membership.attacks import (
     LOSS,
     RMIA,
     ChoiceRecord,
-    ChoiceTask,
     Found,
     TargetRecord,
     attack_target,
+    choice_tasks,
     choose,
     target_tasks,
 )
@@ -56,6 +56,7 @@ def measures(bench: MembershipBench, records: Records) -> dict[str, Any]:
         },
         "choice": choice.model_dump(mode="json"),
         "chosen_on": plan.chosen_on,
+        "drawn": plan.shadows,
         "exposed": exposed_images(bench),
         "images": {"candidates": len(bench.candidates), "population": len(bench.images.test)},
         "forests": {"count": plan.forests, "trees": plan.trees},
@@ -108,8 +109,8 @@ def _together(found: Sequence[Found]) -> dict[str, Any]:
 
 def curves(results: Mapping[str, Any]) -> Figure:
     """Draw ROC curves on log axes, the mean over targets; beside them training stopped early."""
-    figure = Figure(figsize=(10, 4.3), layout="constrained")
-    panels = figure.subplots(1, 2, sharex=True, sharey=True)
+    figure = Figure(figsize=(1 + 4.7 * len(results["models"]), 4.3), layout="constrained")
+    panels = figure.subplots(1, len(results["models"]), sharex=True, sharey=True, squeeze=False)[0]
     titles = {group: _title(each) for group, each in results["models"].items()}
     for axes, (group, title) in zip(panels, titles.items(), strict=True):
         for number, (name, each) in enumerate(results["attacks"][group].items()):
@@ -157,7 +158,7 @@ MEMBERSHIP = Study(
     bench=MembershipBench,
     stages=(
         Stage("models", model_tasks, train_model, ModelRecord, into="models"),
-        Stage("choices", lambda _b, _r: [ChoiceTask(id="choice")], choose, ChoiceRecord),
+        Stage("choices", choice_tasks, choose, ChoiceRecord),
         Stage("targets", target_tasks, attack_target, TargetRecord),
     ),
     measures=measures,
