@@ -31,7 +31,7 @@ from molehunt.guard import (
     open_store,
     run_workers,
 )
-from molehunt.guard import _server as server
+from molehunt.guard import _workers as workers
 from molehunt.networks import save_model
 from tests.guard.guard_servers import DIGITS, MODEL, PIXELS, ask, serving
 from tests.guard.light_work import end_at_once, note_and_wait
@@ -121,7 +121,7 @@ def test_a_kill_in_mid_traffic_loses_no_account(folder: Path, tmp_path: Path) ->
 def test_a_worker_that_dies_is_started_again_and_all_end_together(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "_TOO_EARLY", 0.0)
+    monkeypatch.setattr(workers, "_TOO_EARLY", 0.0)
 
     def act() -> None:
         wait_for(lambda: len([*tmp_path.iterdir()]) == 2)

@@ -17,10 +17,11 @@ from molehunt.guard._query_log import Logged, QueryLog
 from molehunt.guard._redis_store import RedisStore
 from molehunt.guard._refusal import RefusedError
 from molehunt.guard._replay import ANY, Replayed, replay
-from molehunt.guard._server import Serving, listen, make_server, run_workers
+from molehunt.guard._server import Serving, listen, make_server
 from molehunt.guard._service import Service, name_in_url
-from molehunt.guard._sqlite_store import SqliteStore, StoreError
-from molehunt.guard._store import MemoryStore, Standing, Store
+from molehunt.guard._sqlite_store import SqliteStore
+from molehunt.guard._store import MemoryStore, Standing, Store, StoreError
+from molehunt.guard._workers import run_workers
 
 __all__ = [
     "ANY",

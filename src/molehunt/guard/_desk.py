@@ -18,7 +18,7 @@ from molehunt.guard._guard import Guard, Reply, answer_wrongly
 from molehunt.guard._metrics import Metrics
 from molehunt.guard._monitor import Alarm
 from molehunt.guard._refusal import RefusedError
-from molehunt.guard._sqlite_store import StoreError
+from molehunt.guard._store import StoreError
 from molehunt.networks import Classifier
 
 _log = logging.getLogger("molehunt.guard")

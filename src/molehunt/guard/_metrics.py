@@ -6,6 +6,7 @@ import os
 
 from molehunt.errors import need_extra
 
+FOLDER = "PROMETHEUS_MULTIPROC_DIR"  # where processes sum up, in the environment
 _SECONDS = (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 30.0)
 
 
@@ -55,7 +56,7 @@ class Metrics:
     def page(self) -> bytes:
         """Return the metrics as Prometheus reads them."""
         registry = self._registry
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if FOLDER in os.environ:
             collect = need_extra("guard", "prometheus_client.multiprocess", "metrics")
             registry = self._library.CollectorRegistry()
             collect.MultiProcessCollector(registry)

@@ -12,8 +12,7 @@ import numpy as np
 
 from molehunt.errors import InvalidRequestError, OutputError, mismatch, need_extra, printable
 from molehunt.guard._monitor import Digests
-from molehunt.guard._sqlite_store import StoreError
-from molehunt.guard._store import Standing
+from molehunt.guard._store import Standing, StoreError
 
 _STANDING = ("queries", "alarms", "flagged_at", "flagged_by")
 _NONE: Digests = np.zeros((0, 0), dtype=np.uint8)

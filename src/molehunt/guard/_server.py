@@ -3,16 +3,8 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
-import os
-import shutil
-import signal
 import socket
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from typing import Any
 
 from molehunt.errors import InvalidRequestError, mismatch, need_extra
@@ -24,11 +16,8 @@ from molehunt.guard._limits import Limits
 from molehunt.guard._metrics import Metrics
 from molehunt.networks import Classifier
 
-_log = logging.getLogger("molehunt.guard")
 _BACKLOG = 512
 _IDLE_SECONDS = 15  # between two requests of a connection
-_TOO_EARLY = 10.0  # seconds: what ends before will not start at all
-_MULTIPROCESS = "PROMETHEUS_MULTIPROC_DIR"
 
 
 @dataclass(frozen=True)
@@ -114,68 +103,3 @@ def listen(host: str, port: int) -> socket.socket:
         raise InvalidRequestError(
             mismatch("host and port", "an address that is free", f"{host}:{port} ({reason})")
         ) from error
-
-
-def run_workers(work: Callable[[socket.socket], None], listening: socket.socket, count: int) -> int:
-    """Run `work` in several processes that share a socket, until Ctrl-C or SIGTERM.
-
-    A process that ends is started again, but not where it ended within seconds: then it will
-    never start, and all end.
-
-    Parameters
-    ----------
-    work : callable
-        Of one process; a function of a module, or a partial of one.
-    listening : socket
-    count : int
-
-    Returns
-    -------
-    int
-        0, or the exit code of a process that could not start.
-    """
-    spawn = multiprocessing.get_context("spawn")
-    folder = tempfile.mkdtemp(prefix="molehunt-metrics-")
-    before = os.environ.get(_MULTIPROCESS)
-    os.environ[_MULTIPROCESS] = folder  # Prometheus' client sums over processes through files
-    ending = False
-
-    def end(*_: object) -> None:
-        nonlocal ending
-        ending = True
-
-    old = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    started: dict[Any, float] = {}
-    code = 0
-
-    def start() -> None:
-        process = spawn.Process(target=work, args=(listening,))
-        process.start()
-        started[process] = time.monotonic()
-
-    try:
-        for _ in range(count):
-            start()
-        while not ending:
-            wait([process.sentinel for process in started], timeout=0.2)
-            for process in [process for process in started if not process.is_alive()]:
-                if ending:
-                    break
-                age = time.monotonic() - started.pop(process)
-                if age < _TOO_EARLY:
-                    code, ending = process.exitcode or 1, True
-                    break
-                _log.error("a worker ended with %s and is started again", process.exitcode)
-                start()
-    finally:
-        for process in started:
-            process.terminate()
-        for process in started:
-            process.join()
-        for number, handler in old.items():
-            signal.signal(number, handler)
-        os.environ.pop(_MULTIPROCESS) if before is None else os.environ.update(
-            {_MULTIPROCESS: before}
-        )
-        shutil.rmtree(folder, ignore_errors=True)
-    return code

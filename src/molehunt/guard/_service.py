@@ -16,7 +16,8 @@ from molehunt.errors import InvalidRequestError, MolehuntError, mismatch
 from molehunt.guard._calibration import Calibration
 from molehunt.guard._guard import Action, Guard
 from molehunt.guard._open_store import open_store
-from molehunt.guard._server import Serving, make_server, run_workers
+from molehunt.guard._server import Serving, make_server
+from molehunt.guard._workers import run_workers
 from molehunt.networks import Classifier
 from molehunt.scanning import open_model
 from molehunt.subjects import Opening

@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 
-from molehunt.errors import MolehuntError, OutputError, printable
+from molehunt.errors import OutputError, printable
 from molehunt.files import make_folder
 from molehunt.guard._monitor import Digests
-from molehunt.guard._store import MemoryStore, Standing
+from molehunt.guard._store import MemoryStore, Standing, StoreError
 
 _APPLICATION = 0x4D6F6C65  # of the file's header: "Mole"
 _SCHEMA = """
@@ -33,10 +33,6 @@ CREATE TABLE digests (
 """
 _BETWEEN_PURGES = 600.0  # seconds
 _HELD = 256  # accounts of which digests are in memory, too
-
-
-class StoreError(MolehuntError):
-    """A store that does not answer."""
 
 
 class SqliteStore:

@@ -10,8 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
-from molehunt.errors import InvalidRequestError, mismatch
+from molehunt.errors import InvalidRequestError, MolehuntError, mismatch
 from molehunt.guard._monitor import Digests
+
+
+class StoreError(MolehuntError):
+    """A store that does not answer."""
 
 
 @dataclass(frozen=True)
