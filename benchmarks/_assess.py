@@ -73,8 +73,23 @@ def _ends(interval: tuple[float, float] | None) -> str:
     return "" if interval is None else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
 
 
-def _estimator(case: Case) -> Any:
-    return wrapped(case.model, nn.Softmax(1))
+class _Float(nn.Module):
+    """ART's HopSkipJump asks in double precision, which the network has not."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return pixels.float()
+
+
+def _estimator(case: Case, last: nn.Module | None = None) -> Any:
+    classifier = importlib.import_module("art.estimators.classification").PyTorchClassifier
+    return classifier(
+        model=nn.Sequential(_Float(), case.model, last or nn.Softmax(1)).eval(),
+        loss=nn.CrossEntropyLoss(),
+        input_shape=case.model.card.input_shape,
+        nb_classes=case.model.card.num_classes,
+        clip_values=(0, 1),
+        device_type="cpu",
+    )
 
 
 def _attacked(case: Case, risk: Risk) -> ImageSet:
@@ -88,7 +103,7 @@ def _turned(case: Case, images: ImageSet, changed: Tensor) -> int:
 def _projected(case: Case, risk: Risk, order: float, norm: Norm) -> str:
     art = importlib.import_module("art.attacks.evasion")
     images, epsilon = _attacked(case, risk), case.radius(norm)
-    logits = wrapped(case.model, nn.Identity())
+    logits = _estimator(case, nn.Identity())
     attack = art.ProjectedGradientDescentPyTorch(
         logits, norm=order, eps=epsilon, eps_step=epsilon / 8, max_iter=40,
         batch_size=100, verbose=False,

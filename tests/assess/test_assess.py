@@ -92,24 +92,24 @@ def test_the_same_numbers_again_and_an_interrupted_run_goes_on(case: Case, tmp_p
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        assess(case, only=names, queries=16_000, keep=tmp_path, on_risk=stop)
+        assess(case, only=names, queries=12_000, keep=tmp_path, on_risk=stop)
     assert len([*tmp_path.rglob("*.safetensors")]) == 2
     steps: list[tuple[int, int]] = []
     found = assess(
         case,
         only=names,
-        queries=16_000,
+        queries=12_000,
         keep=tmp_path,
         progress=lambda done, total: steps.append((done, total)),
     )
-    again = assess(case, only=names, queries=16_000, keep=tmp_path)
+    again = assess(case, only=names, queries=12_000, keep=tmp_path)
     assert [risk.model_dump() for risk in again.risks] == [
         risk.model_dump() for risk in found.risks
     ]
     assert [len(risk.exhibits) for risk in again.risks] == [
         len(risk.exhibits) for risk in found.risks
     ]
-    assert 0.9 * 16_000 <= found.spent <= 16_000 and steps[-1][1] == 16_000
+    assert 0.9 * 12_000 <= found.spent <= 12_000 and steps[-1][1] == 12_000
     # Each number is repeated by the command line that it names.
     certified = found.risks[-1]
     options = certified.command.split()

@@ -26,9 +26,13 @@ def test_there_are_examples() -> None:
 
 
 def test_all_risks_are_there_and_the_budget_is_kept(found: dict[str, Any]) -> None:
-    assert [risk["name"] for risk in found["risks"]] == [*ASSESSORS]
+    names = [risk["name"] for risk in found["risks"]]
+    assert names == [name for name in ASSESSORS if name in names]
     spent, budget = found["queries"]["spent"], found["queries"]["budget"]
-    assert 0.9 * budget <= spent <= budget
+    assert spent <= budget
+    # Certificates take what the others leave.
+    if "--only" not in found["command"]:
+        assert len(names) == len(ASSESSORS) and spent >= 0.9 * budget
     assert spent == sum(risk["price"]["queries"] for risk in found["risks"] if risk["price"])
 
 

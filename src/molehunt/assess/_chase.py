@@ -70,3 +70,12 @@ class Chase:
 def first_images(images: ImageSet, count: int) -> ImageSet:
     """Return the first images, as many as there are."""
     return images.take(torch.arange(min(count, len(images))))
+
+
+def beats(found: Evaded, control: Evaded) -> bool:
+    """Tell whether an attack turns more images than its control, image by image, at 1 %."""
+    from scipy.stats import binomtest  # noqa: PLC0415  heavy
+
+    mine = int((found.success & ~control.success).sum())
+    its = int((control.success & ~found.success).sum())
+    return mine + its > 0 and binomtest(mine, mine + its, 0.5, "greater").pvalue < 0.01

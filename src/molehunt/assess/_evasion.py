@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from molehunt.assess._assessor import Assessor, Found
 from molehunt.assess._case import Case, Purse
-from molehunt.assess._chase import Chase, first_images
+from molehunt.assess._chase import Chase, beats, first_images
 from molehunt.assess._draw import curve_line, draw_changed, draw_lines, share_of
 from molehunt.assess._risk import RiskStatus
 from molehunt.attacks import (
@@ -116,12 +116,11 @@ class BallEvasion(Assessor):
         if turned < _BROKEN * of and int(free.success.sum()) < _BROKEN * of:
             status = RiskStatus.INCONCLUSIVE
             why = f"a search without a bound turns only {int(free.success.sum())} of {of} images"
-        elif int(found.success.sum()) <= int(noise.success.sum()) and turned < _BROKEN * of:
+        elif turned < _BROKEN * of and not beats(found, noise):
             status = RiskStatus.INCONCLUSIVE
             why = (
                 f"the search turns {int(found.success.sum())} of {of} images, noise of the same "
-                f"size {int(noise.success.sum())}: it found no way, which does not say that "
-                "there is none"
+                f"size {int(noise.success.sum())}: so few say nothing of the others"
             )
         return Found(
             words=_say(turned, of, status),

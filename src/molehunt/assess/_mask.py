@@ -6,7 +6,7 @@ import torch
 
 from molehunt.assess._assessor import Assessor, Found
 from molehunt.assess._case import Case, Purse
-from molehunt.assess._chase import first_images
+from molehunt.assess._chase import beats, first_images
 from molehunt.assess._draw import draw_changed, share_of
 from molehunt.assess._risk import RiskStatus
 from molehunt.attacks import Masked, RandomColours, Swarm, draw_sticker, evade
@@ -61,9 +61,9 @@ class MaskEvasion(Assessor):
         if turned < 0.9 * of and free < 0.9 * len(some):
             status = RiskStatus.INCONCLUSIVE
             why = f"paint over the whole image turns only {free} of {len(some)}"
-        elif turned < 0.9 * of and turned <= random:
+        elif turned < 0.9 * of and not beats(found, chance):
             status = RiskStatus.INCONCLUSIVE
-            why = f"random colours turn as many: {random} of {len(images)}"
+            why = f"random colours turn hardly fewer: {random} of {len(images)}"
         share = float(mask.float().mean())
         return Found(
             words=f"A sticker on {share:.0%} of the image turns {turned} of {of} images; in "
