@@ -111,7 +111,8 @@ class Monitor(BaseModel, ABC):
         for start in range(0, len(digests), _AT_ONCE):
             new = digests[start : start + _AT_ONCE]
             found.append(self._scores(past, new))
-            past = np.concatenate([past, new])[-self.memory :]
+            if start + len(new) < len(digests):
+                past = np.concatenate([past, new])[-self.memory :]
         return np.concatenate(found)
 
     def judge(self, history: Digests, digests: Digests) -> list[Alarm | None]:

@@ -168,9 +168,10 @@ class MemoryStore:
             found = self._find(account)
             for name, rows in digests.items():
                 held = found.digests.get(name)
-                both = rows if held is None else np.concatenate([held, rows])
-                # A copy, so that the longer array is freed.
-                found.digests[name] = _last(both, most[name]).copy()
+                kept = max(0, most[name] - len(rows))
+                before = rows[:0] if held is None else _last(held, kept)
+                # A copy, so that longer arrays are freed.
+                found.digests[name] = np.concatenate([before, _last(rows, most[name])])
             found.standing = found.standing.after(queries, alarms, first)
             self._quiet.pop(account, None)
             self._flagged.pop(account, None)

@@ -36,6 +36,7 @@ def distances(rows: Digests, others: Digests) -> NDArray[np.float32]:
     [[1.0, 0.0]]
     """
     left, right = rows.astype(np.float32), others.astype(np.float32)
-    squares = (left**2).sum(1)[:, None] + (right**2).sum(1)[None] - 2 * left @ right.T
+    lengths = [np.einsum("ij,ij->i", side, side) for side in (left, right)]
+    squares = lengths[0][:, None] + lengths[1][None] - 2 * left @ right.T
     far: NDArray[np.float32] = np.sqrt(np.maximum(squares, 0)) / np.float32(255)
     return far
