@@ -21,6 +21,7 @@ from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
 from molehunt_studies.stealing import STEALING
 from molehunt_studies.svm_poisoning import SVM_POISONING
+from molehunt_studies.testing import TESTING
 from molehunt_studies.trojaning import TROJANING
 from molehunt_studies.ulp import ULP_MNIST
 
@@ -39,6 +40,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "membership": MEMBERSHIP,
     "scanners": SCANNERS,
     "stealing": STEALING,
+    "testing": TESTING,
     "trojaning": TROJANING,
     "svm-poisoning": SVM_POISONING,
     "ulp": ULP_MNIST,

@@ -6,7 +6,7 @@ from molehunt.study import run
 from molehunt_studies.testing import TESTING
 
 
-def test_the_study_measures_goes_on_and_says_what_it_found(tmp_path: Path) -> None:
+def test_the_study_measures_and_says_what_it_found(tmp_path: Path) -> None:
     folder, docs = tmp_path / "run", tmp_path / "docs"
     found = run(TESTING, folder, scale="trial", workers=1, docs=docs).figures
     plan = found["plan"]
@@ -24,12 +24,12 @@ def test_the_study_measures_goes_on_and_says_what_it_found(tmp_path: Path) -> No
     assert 0 < few < clean
     (searches,) = found["searches"].values()
     assert {each["passes"] for each in searches.values()} == {plan["passes"]}
-    assert searches["random"]["lead"] is None and len(searches["walk"]["lead"]) == 3
+    assert {*searches["random"]["leads"]} == {"walk"}
+    mean, low, high = searches["coverage"]["leads"]["walk"]
+    assert low <= mean <= high
     assert found["twins"]["backdoored"]["models"] == plan["pairs"]
     for pairs in found["pairs"].values():
         for sign in ("clean images", "search", "one class"):
             flagged = pairs[sign]["flagged"]
             assert flagged["backdoored"][1] == flagged["clean"][1] == plan["pairs"]
     assert (docs / "README.md").read_text() == TESTING.report.as_markdown(found)
-    again = run(TESTING, folder, scale="trial", workers=1)
-    assert again.made == 0 and again.figures["pairs"] == found["pairs"]

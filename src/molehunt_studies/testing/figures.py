@@ -80,7 +80,7 @@ def _twins(results: Mapping[str, Any]) -> Figure:
             for place, (kind, colour) in enumerate(_KINDS.items()):
                 scores = found[sign]["scores"][kind]
                 heights = [row + 0.25 * (place - 1)] * len(scores)
-                label = kind if not row else None
+                label = kind if not row and axes is panels[0] else None
                 axes.scatter(scores, heights, s=14, color=colour, alpha=0.6, label=label)
             axes.plot([found[sign]["threshold"]] * 2, [row - 0.4, row + 0.4], "k:", lw=1)
         axes.set_yticks(range(len(SIGNS)), SIGNS)

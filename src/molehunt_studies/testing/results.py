@@ -98,17 +98,20 @@ def _boundary(record: BoundaryRecord) -> dict[str, Any]:
 
 
 def _searches(records: Sequence[SearchRecord], name: str) -> dict[str, Any]:
-    """Return what each strategy found, and its lead on random search with an interval."""
+    """Return what each strategy found, and its leads on random search and on the walk."""
     mine = [each for each in records if each.images == name]
-    plain = {each.replicate: each.found for each in mine if each.strategy is Strategy.RANDOM}
+    by = {(each.strategy, each.replicate): each.found for each in mine}
     found = {}
     for strategy in Strategy:
         own = [each for each in mine if each.strategy is strategy]
-        leads = [each.found - plain[each.replicate] for each in own]
         found[strategy.value] = {
             "found": [each.found for each in own],
             "eligible": [each.eligible for each in own],
-            "lead": None if strategy is Strategy.RANDOM else _mean_interval(leads),
+            "leads": {
+                other.value: _mean_interval([e.found - by[other, e.replicate] for e in own])
+                for other in (Strategy.RANDOM, Strategy.WALK)
+                if other is not strategy
+            },
             "kinds": round(statistics.fmean(each.kinds for each in own), 1),
             "kept": round(statistics.fmean(each.kept for each in own), 3),
             "seconds": round(statistics.median(each.seconds for each in own), 2),

@@ -31,6 +31,7 @@ class DifferenceTask(Task):
 
     constraint: Constraint
     coverage_weight: float
+    difference_weight: float = 1.0
 
 
 class DifferenceRecord(DifferenceTask):
@@ -90,11 +91,16 @@ class SearchRecord(SearchTask):
 
 
 def difference_tasks(bench: TestingBench, _records: Records) -> list[DifferenceTask]:
-    """Return each constraint with and without the term of coverage."""
+    """Return each constraint with the usual weights, without coverage, with a stronger push."""
     return [
-        DifferenceTask(id=f"{constraint}-{weight:g}", constraint=constraint, coverage_weight=weight)
+        DifferenceTask(
+            id=f"{constraint}-{weight:g}" + ("" if push == 1 else f"-{push:g}"),
+            constraint=constraint,
+            coverage_weight=weight,
+            difference_weight=push,
+        )
         for constraint in Constraint
-        for weight in (0.1, 0.0)
+        for weight, push in ((0.1, 1.0), (0.0, 1.0), (0.1, 3.0))
     ]
 
 
@@ -108,6 +114,7 @@ def find_differences(task: DifferenceTask, bench: TestingBench) -> DifferenceRec
         seeds,
         constraint=task.constraint,
         coverage_weight=task.coverage_weight,
+        difference_weight=task.difference_weight,
         seed=plan.seed,
     )
     images = found.images[found.found]
