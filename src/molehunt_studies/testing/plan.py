@@ -118,6 +118,7 @@ SCALES = {
         sets=("digits",),
         searched=("digits",),
         train_images=700,
+        epochs=10,
         count=60,
         boundary=10,
         differences=15,
