@@ -15,7 +15,7 @@ def study(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
 def test_digits_are_recognised_and_an_untrained_network_shows_none(study: StudyResult) -> None:
     (found,) = study.figures["sets"].values()
     rows = {each["attack"]: each for each in found["inversions"]}
-    assert len(rows) == 9 and all(each["classes"] == 8 for each in rows.values())
+    assert len(rows) == 10 and all(each["classes"] == 8 for each in rows.values())
     assert rows["gradients, nearly as in the paper"]["nearest"] >= 6
     assert rows["gradients of an untrained network"]["nearest"] <= 4
     assert rows["a copy first, then its gradients"]["queries"] == 65

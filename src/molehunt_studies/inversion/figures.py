@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from molehunt.plotting import COLOURS
 from molehunt.rates import rate_interval
 from molehunt_studies.inversion.plan import DIGITS
-from molehunt_studies.inversion.results import table_of
+from molehunt_studies.inversion.results import table_of, unpack
 
 
 def figures_of(results: Mapping[str, Any]) -> dict[str, Figure]:
@@ -64,7 +64,7 @@ def _digits(found: Mapping[str, Any]) -> Figure:
             axes.set_yticks([])
             axes.set_frame_on(False)
             if network in cells:
-                pictures = np.array(cells[network]["pictures"], dtype=np.uint8)
+                pictures = unpack(cells[network]["pictures"], shape[0] * shape[1])
                 strip = np.hstack([picture.reshape(shape) for picture in pictures])
                 axes.imshow(strip, cmap="gray", vmin=0, vmax=255)
         line[0].set_ylabel(attack, rotation=0, ha="right", va="center", fontsize=8)

@@ -36,7 +36,7 @@ class SetPlan(BaseModel):
     judge : NetworkPlan
         Who says what an image shows. It sees noise in its training, the victims do not.
     closely : tuple of str
-        The networks that are asked about each pixel and for rounded confidences, too.
+        The networks that are asked about each pixel and for rounded confidences.
     steps : int
         With gradients.
     """
@@ -114,7 +114,7 @@ SCALES = {
                     arguments=_CNN,
                     recipe=_SHIFTED.model_copy(update={"epochs": 60, "noise": 0.3}),
                 ),
-                closely=("softmax", "MLP"),
+                closely=("softmax",),
             ),
             DIGITS: SetPlan(
                 source="mnist",
@@ -134,7 +134,7 @@ SCALES = {
                     arguments=_CNN,
                     recipe=_MNIST.model_copy(update={"noise": 0.5, "shift": 2}),
                 ),
-                closely=("softmax", "MLP", "CNN"),
+                closely=("softmax",),
             ),
         }
     ),

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Sequence
 from statistics import median
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from molehunt.rates import rate_interval
 from molehunt.study import Records
@@ -35,7 +39,8 @@ def measures(bench: InversionBench, records: Records) -> dict[str, Any]:
             "inversions": [_row(each) for each in mine if not each.development],
             "tried": [_row(each) for each in mine if each.development],
         }
-    return {"sets": sets}
+    done = [*records["networks"], *records["inversions"]]
+    return {"sets": sets, "seconds": round(sum(each.seconds for each in done))}
 
 
 def _row(record: InversionRecord) -> dict[str, Any]:
@@ -51,9 +56,24 @@ def _row(record: InversionRecord) -> dict[str, Any]:
         "queries_a_class": round(record.queries / count),
         "seconds": record.seconds,
         "seconds_a_class": round(record.seconds / count, 3),
-        "note": record.note,
-        "pictures": [list(image) for image in record.pictures],
+        "pictures": pack(record.pictures),
     }
+
+
+def pack(images: Sequence[Sequence[int]]) -> str:
+    """Return the bytes of images as one text.
+
+    Examples
+    --------
+    >>> unpack(pack([[0, 255], [7, 8]]), 2).tolist()
+    [[0, 255], [7, 8]]
+    """
+    return base64.b64encode(bytes(value for image in images for value in image)).decode()
+
+
+def unpack(text: str, pixels: int) -> NDArray[np.uint8]:
+    """Return the images of a text, uint8 [N, pixels]."""
+    return np.frombuffer(base64.b64decode(text), dtype=np.uint8).reshape(-1, pixels)
 
 
 def share(count: int, of: int) -> str:
