@@ -204,6 +204,31 @@ def test_another_endpoint_is_guarded_like_a_file() -> None:
         assert ask(port)[:2] == (502, {"error": "the model does not answer"})
 
 
+def test_a_slow_model_does_not_keep_others_from_being_heard(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    usual = MODEL.forward
+
+    def forward(images: torch.Tensor) -> torch.Tensor:
+        if len(images) == 2:
+            asked.set()
+            assert go_on.wait(20)
+        return usual(images)
+
+    monkeypatch.setattr(MODEL, "forward", forward)
+    asked, go_on, found = threading.Event(), threading.Event(), list[int]()
+    with serving() as port:
+        thread = threading.Thread(target=lambda: found.append(ask(port, PIXELS[:2])[0]))
+        thread.start()
+        assert asked.wait(20)
+        assert get(port, "/v2/health/live")[0] == 200
+        go_on.set()
+        thread.join()
+        assert found == [200]
+        for _ in range(60):  # until answers are known to be quick
+            assert ask(port)[0] == 200
+
+
 def test_many_at_once_are_all_answered_rightly() -> None:
     wrong: list[int] = []
 

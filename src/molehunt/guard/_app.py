@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import threading
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,8 @@ from molehunt.guard._refusal import RefusedError
 
 _log = logging.getLogger("molehunt.guard")
 _SHARE = 4  # one account has at most one of so many places in the queue
+_QUICK = 0.01  # seconds for which others may be kept waiting
+_SHARE_OF_NEW = 0.1
 _GONE = 499  # a client that did not wait, as others count it
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -38,7 +41,8 @@ class App:
     Parameters
     ----------
     desk : Desk
-        Asked in one thread of its own, so that it needs no locks.
+        Asked by one request at a time: at once where answers take milliseconds, as handing them
+        to a thread takes nearly as long; else in a thread, so that all others are heard.
     name : str
         Of the model.
     keys : Keys, optional
@@ -54,6 +58,8 @@ class App:
         self._limits, self._metrics = limits, metrics
         self._bodies = Bodies(limits)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="molehunt-guard")
+        self._asking = threading.Lock()
+        self._seconds = 1.0  # of an answer, on average: nothing is known yet
         self._waiting: Counter[str] = Counter()
         self._card = desk.model.card
         self._output = desk.answering.value
@@ -122,19 +128,34 @@ class App:
             raise RefusedError(429, message, {"Retry-After": "1"})
         self._waiting[account] += 1
         try:
+            if self._seconds < _QUICK and self._asking.acquire(blocking=False):
+                try:
+                    return self._compute(account, body, headers)
+                finally:
+                    self._asking.release()
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._thread, self._compute, account, body, headers)
+            return await loop.run_in_executor(self._thread, self._in_turn, account, body, headers)
         finally:
             self._waiting[account] -= 1
             if not self._waiting[account]:
                 del self._waiting[account]
 
+    def _in_turn(self, account: str, body: bytes, headers: dict[str, str]) -> Response:
+        with self._asking:
+            return self._compute(account, body, headers)
+
     def _compute(self, account: str, body: bytes, headers: dict[str, str]) -> Response:
-        shape, batch, output = self._card.input_shape, self._limits.batch, self._output
-        asked = read_request(body, headers, shape=shape, output=output, batch=batch)
-        answers = self._desk.answer(account, asked.images)
-        content, said = write_answer(answers, asked, model=self._name, output=output)
-        return Response(content, headers=said)
+        """Return an answer, and note how long it took; one at a time."""
+        started = time.perf_counter()
+        try:
+            shape, batch, output = self._card.input_shape, self._limits.batch, self._output
+            asked = read_request(body, headers, shape=shape, output=output, batch=batch)
+            answers = self._desk.answer(account, asked.images)
+            content, said = write_answer(answers, asked, model=self._name, output=output)
+            return Response(content, headers=said)
+        finally:
+            new = time.perf_counter() - started
+            self._seconds += (new - self._seconds) * _SHARE_OF_NEW
 
     def _account(self, request: Request) -> str:
         """Return who asks.
