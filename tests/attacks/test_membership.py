@@ -18,6 +18,7 @@ from molehunt.attacks import (
     ShadowModels,
     Variance,
     draw_members,
+    infer_membership,
     likelihood_ratios,
     measure_membership,
     robust_scores,
@@ -99,10 +100,14 @@ def test_shadow_models_find_members_that_the_loss_does_not(
 
 
 def test_nothing_is_found_where_nothing_is(model: Classifier, shadows: ShadowModels) -> None:
-    scores = LikelihoodRatio(shadows).score(Queried(model), IMAGES, LABELS)
     shuffled = MEMBERS[torch.randperm(400, generator=torch.Generator().manual_seed(1))]
-    low, high = measure_membership(scores, shuffled).auc[1]
-    assert low < 0.5 < high
+    attack = LikelihoodRatio(shadows)
+    for members, said in ((shuffled, True), (MEMBERS, False)):
+        (found,) = infer_membership(model, CANDIDATES, members, [attack])
+        assert found.exposure is not None and found.queries == 400
+        low, high = found.exposure.auc[1]
+        assert (low < 0.5 < high) is said
+        assert ("no better than chance" in found.remark) is said
 
 
 def test_labels_alone_say_a_little(model: Classifier, shadows: ShadowModels) -> None:

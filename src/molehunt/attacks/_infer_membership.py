@@ -115,14 +115,16 @@ def infer_membership(
 def _remark(exposure: Exposure) -> str:
     said = []
     untold = [fpr for fpr in USUAL_FPRS if fpr < exposure.least_fpr * (1 - 1e-9)]
+    told = [fpr for fpr in USUAL_FPRS if fpr not in untold]
     if untold:
-        rates = " and ".join(f"{fpr:.1%}".replace(".0%", "%").replace("%", " %") for fpr in untold)
+        rates = " and ".join(f"{100 * fpr:g} %" for fpr in untold)
         said.append(
             f"{rates} false positives cannot be told: {len(exposure.others)} non-members tell "
             f"{exposure.least_fpr:.2g} and more"
         )
     low, high = exposure.auc[1]
-    if low <= 0.5 <= high:
+    # What is no better on average may name a few members all the same.
+    if low <= 0.5 <= high and all(exposure.tpr_at(fpr)[1][0] <= fpr for fpr in told):
         said.append(
             "no better than chance, which does not say that no member can be told: another "
             "attack may do it"

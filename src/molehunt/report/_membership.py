@@ -23,7 +23,7 @@ def membership_table(results: Sequence[Inferred]) -> Table:
         title="Membership", title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
     )
     table.add_column("attack\nthreat model")
-    rates = [f"members found\nat {fpr:.1%} false" for fpr in USUAL_FPRS]
+    rates = [f"members found\nat {100 * fpr:g} % false" for fpr in USUAL_FPRS]
     for name in ("AUC", "balanced\naccuracy", *rates, "queries", "seconds"):
         table.add_column(name, justify="right", no_wrap=True)
     for result in results:
