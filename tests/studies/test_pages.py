@@ -18,6 +18,7 @@ from molehunt_studies.inversion import INVERSION
 from molehunt_studies.membership import MEMBERSHIP
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.property_inference import PROPERTY
+from molehunt_studies.query_monitor import QUERY_MONITOR
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
 from molehunt_studies.stealing import STEALING
@@ -40,6 +41,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "inversion": INVERSION,
     "property": PROPERTY,
     "membership": MEMBERSHIP,
+    "query-monitor": QUERY_MONITOR,
     "scanners": SCANNERS,
     "stealing": STEALING,
     "testing": TESTING,

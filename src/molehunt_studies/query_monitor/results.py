@@ -102,6 +102,7 @@ def _lives(records: Sequence[LiveRecord]) -> list[dict[str, Any]]:
                 "action": key[2],
                 "accounts": key[3],
                 "success": _rate(sum(r.success for r in own), len(own)),
+                "size": _median([r.size for r in own if r.size is not None]),
                 "asked": [r.asked for r in own],
                 "first": [r.first for r in own],
                 "flagged": [r.flagged for r in own],
@@ -126,6 +127,8 @@ def first_text(firsts: Sequence[int | None]) -> str:
     --------
     >>> first_text([52, 60, None]), first_text([None, None]), first_text([2, 2])
     ('60 (never in 1 of 3)', 'never', '2')
+    >>> first_text([2, None, None])
+    'never in 2 of 3'
     """
     seen = sorted(first for first in firsts if first is not None)
     if not seen:
@@ -133,8 +136,8 @@ def first_text(firsts: Sequence[int | None]) -> str:
     ordered = sorted(math.inf if first is None else first for first in firsts)
     middle = ordered[len(ordered) // 2]
     if len(seen) < len(firsts):
-        shown = "never" if math.isinf(middle) else f"{middle:,}"
-        return f"{shown} (never in {len(firsts) - len(seen)} of {len(firsts)})"
+        never = f"never in {len(firsts) - len(seen)} of {len(firsts)}"
+        return never if math.isinf(middle) else f"{middle:,} ({never})"
     return f"{middle:,}" if seen[0] == seen[-1] else f"{middle:,} ({seen[0]:,} to {seen[-1]:,})"
 
 
