@@ -17,9 +17,9 @@ from molehunt.networks import Queried, Reveals
 class LabelRobustness:
     """Choquette-Choo, Tramèr, Carlini and Papernot, Label-Only Membership Inference, ICML 2021.
 
-    The score is the share of changed copies that the target labels right: moved ones (their
-    section 3.3) and noisy ones (3.2, where noise stands for the distance to the boundary). With
-    ``shift=0`` and ``draws=0`` it is their gap attack: what is labelled right is a member.
+    The score is the share of changed copies that the target labels right: moved ones,
+    and noisy ones, where noise stands for the distance to the boundary. With ``shift=0`` and
+    ``draws=0`` it is their gap attack: what is labelled right is a member.
 
     Deviation: the copies are counted; no shadow model learns to weigh them.
 

@@ -84,7 +84,7 @@ class Shares(NamedTuple):
     def scaled(self, smallest: float = _SMALLEST) -> Tensor:
         """Return the logit of the confidence in the true class, float64 [N, V].
 
-        Carlini et al. (2022, section V-C) scale so because its values are nearly normal over
+        Carlini et al. (S&P 2022) scale so because its values are nearly normal over
         models. What is smaller than `smallest` counts as that: rounded confidences, and those
         of trees, are often 0.
         """
