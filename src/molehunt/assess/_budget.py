@@ -14,7 +14,7 @@ from molehunt.assess._stealing import copy_network
 from molehunt.networks import Reveals, build_classifier
 
 QUERIES = 100_000  # where nothing is said
-_TRIED, _TIMES = 64, 3  # images, and measurements of the calibration
+_TRIED, _TIMES, _LEAST_SECONDS = 64, 3, 0.3  # images and measurements of the calibration
 
 
 def share_of_budget(left: int, assessor: Assessor, waiting: Sequence[Assessor]) -> int:
@@ -79,18 +79,18 @@ def measure_costs(case: Case) -> Costs:
         functional.cross_entropy(copy(pixels).float(), labels).backward()  # type: ignore[no-untyped-call]
 
     count = len(pixels)
-    answers = _least_seconds(answer) / count
+    answers = _mean_seconds(answer) / count
     gradients = 3 * answers
     if case.reveals is Reveals.WEIGHTS:
-        gradients = _least_seconds(gradient) / count
-    return Costs(answers, gradients, _least_seconds(training) / count)
+        gradients = _mean_seconds(gradient) / count
+    return Costs(answers, gradients, _mean_seconds(training) / count)
 
 
-def _least_seconds(work: Callable[[], None]) -> float:
+def _mean_seconds(work: Callable[[], object]) -> float:
+    """Return what it takes now, the load of the machine included."""
     work()
-    taken = []
-    for _ in range(_TIMES):
-        started = time.perf_counter()
+    times, started = 0, time.perf_counter()
+    while times < _TIMES or time.perf_counter() - started < _LEAST_SECONDS:
         work()
-        taken.append(time.perf_counter() - started)
-    return min(taken)
+        times += 1
+    return (time.perf_counter() - started) / times

@@ -42,10 +42,12 @@ class Certified(Assessor):
 
     def measure(self, case: Case, purse: Purse) -> Found:
         """Certify some images with as many noisy copies as are paid for."""
-        purse.check(_FEWEST * (_GUESSES + _LEAST_COPIES), f"certifying {_FEWEST} images")
+        least = _GUESSES + _LEAST_COPIES
+        few = _FEWEST if purse.queries >= _FEWEST * least else _FEWEST // 2
+        purse.check(few * least, f"certifying {few} images")
         bounds = self._bound(case, purse) if case.reveals is Reveals.WEIGHTS else _Bounds()
         # More images first, then more copies of each.
-        count = min(len(case.attacked), max(_FEWEST, purse.left // (_GUESSES + 1000)))
+        count = min(len(case.attacked), max(few, purse.left // (_GUESSES + 1000)))
         copies = min(_MOST_COPIES, purse.left // count - _GUESSES)
         found = Smoothed(case.model, _SIGMA).certify(
             first_images(case.attacked, count),

@@ -44,6 +44,8 @@ class Inversion(Assessor):
 
     def seconds(self, case: Case, queries: int, costs: Costs) -> float:
         """Gradients, and the training of the judge."""
+        if queries < min(_CLASSES, case.model.card.num_classes) * _LEAST_STEPS * _ASKED:
+            return 0.0
         judged = _JUDGE.epochs * min(_JUDGED_ON, len(case.pool)) * costs.training
         return min(queries, _CLASSES * _STEPS * _ASKED) * costs.gradient + judged
 

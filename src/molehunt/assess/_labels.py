@@ -6,7 +6,7 @@ import importlib.util
 
 import torch
 
-from molehunt.assess._assessor import Assessor, Found
+from molehunt.assess._assessor import Assessor, Costs, Found
 from molehunt.assess._case import Case, Purse
 from molehunt.assess._chase import first_images
 from molehunt.assess._draw import curve_line, draw_changed, draw_lines, share_of
@@ -34,6 +34,10 @@ class LabelsEvasion(Assessor):
         if importlib.util.find_spec("foolbox") is None:
             return 'the attack is foolbox\'s: install the extra "attacks"'
         return case.guesses
+
+    def seconds(self, case: Case, queries: int, costs: Costs) -> float:
+        """Questions in small batches, with the library's own work between them."""
+        return 2 * queries * costs.answer
 
     def measure(self, case: Case, purse: Purse) -> Found:
         """Attack a few images to the end rather than many in part."""
