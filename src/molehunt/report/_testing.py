@@ -32,49 +32,6 @@ _CRITERIA = {
 }
 
 
-def _corruption_table(curves: Sequence[SeverityCurve]) -> Table:
-    """Return one row a corruption: accuracy at each severity, with the last one's interval."""
-    table = _table("Corner cases: accuracy at severities 0 to 5", "corruption")
-    for severity in (0, *SEVERITIES):
-        table.add_column(str(severity), justify="right")
-    table.add_column("at 5, 95 %", justify="right", no_wrap=True)
-    for curve in curves:
-        rates = (curve.accuracy(severity)[0] for severity in (0, *SEVERITIES))
-        _, (low, high) = curve.accuracy(SEVERITIES[-1])
-        table.add_row(
-            curve.corruption, *(f"{rate:.0%}" for rate in rates), f"{low:.0%} to {high:.0%}"
-        )
-    return table
-
-
-def _boundary_table(boundary: Boundary, lines: Lines) -> Table:
-    """Return the accuracy that is left at distances, and what lies on lines between classes."""
-    table = _table(f"Boundary (by {boundary.method.value})", "")
-    table.add_column("", justify="right")
-    table.add_column("95 %", justify="right")
-    curve = boundary.curve
-    table.add_row("median distance (L2)", f"{curve.median:.3g}", "")
-    for distance in (0.5, 1.0, 2.0):
-        table.add_row(f"images farther away than {distance:g}", *_texts(curve.accuracy(distance)))
-    table.add_row("lines between classes with a third class", *_texts(lines.third_rate))
-    return table
-
-
-def _coverage_table(coverage: Sequence[Coverage]) -> Table:
-    """Return one row a criterion."""
-    table = _table(
-        "Neuron coverage: a description of the images, no measure of safety", "criterion"
-    )
-    table.add_column("covered", justify="right")
-    table.add_column("of", justify="right")
-    table.add_column("share", justify="right")
-    for each in coverage:
-        table.add_row(
-            _CRITERIA[each.criterion], f"{each.covered:,}", f"{each.of:,}", f"{each.share:.1%}"
-        )
-    return table
-
-
 def comparison_table(compared: Comparison) -> Table:
     """Return one row a model: accuracy, agreement with each other one, where it stands alone."""
     table = _table("Differential testing", "model")
@@ -91,7 +48,8 @@ def comparison_table(compared: Comparison) -> Table:
         ]
         if len(numbers) > 2:
             cells.append(str(int((alone == number).sum())))
-        shown = f"{number + 1}  {printable(name, 60)}"
+        # Of a long path the end tells files apart.
+        shown = f"{number + 1} {printable(name if len(name) <= 36 else f'…{name[-35:]}')}"
         table.add_row(shown, _text(compared.accuracy(number)), *cells)
     return table
 
@@ -163,6 +121,49 @@ def comparison_as_json(
     }
 
 
+def _corruption_table(curves: Sequence[SeverityCurve]) -> Table:
+    """Return one row a corruption: accuracy at each severity, with the last one's interval."""
+    table = _table("Corner cases: accuracy at severities 0 to 5", "corruption")
+    for severity in (0, *SEVERITIES):
+        table.add_column(str(severity), justify="right")
+    table.add_column("at 5, 95 %", justify="right", no_wrap=True)
+    for curve in curves:
+        rates = (curve.accuracy(severity)[0] for severity in (0, *SEVERITIES))
+        _, (low, high) = curve.accuracy(SEVERITIES[-1])
+        table.add_row(
+            curve.corruption, *(f"{rate:.0%}" for rate in rates), f"{low:.0%} to {high:.0%}"
+        )
+    return table
+
+
+def _boundary_table(boundary: Boundary, lines: Lines) -> Table:
+    """Return the accuracy that is left at distances, and what lies on lines between classes."""
+    table = _table(f"Boundary (by {boundary.method.value})", "")
+    table.add_column("", justify="right")
+    table.add_column("95 %", justify="right")
+    curve = boundary.curve
+    table.add_row("median distance (L2)", f"{curve.median:.3g}", "")
+    for distance in (0.5, 1.0, 2.0):
+        table.add_row(f"images farther away than {distance:g}", *_texts(curve.accuracy(distance)))
+    table.add_row("lines between classes with a third class", *_texts(lines.third_rate))
+    return table
+
+
+def _coverage_table(coverage: Sequence[Coverage]) -> Table:
+    """Return one row a criterion."""
+    table = _table(
+        "Neuron coverage: a description of the images, no measure of safety", "criterion"
+    )
+    table.add_column("covered", justify="right")
+    table.add_column("of", justify="right")
+    table.add_column("share", justify="right")
+    for each in coverage:
+        table.add_row(
+            _CRITERIA[each.criterion], f"{each.covered:,}", f"{each.of:,}", f"{each.share:.1%}"
+        )
+    return table
+
+
 def _searched(found: Differences | str) -> dict[str, Any]:
     if isinstance(found, str):
         return {"status": "not measured", "reason": found}
@@ -177,9 +178,9 @@ def _searched(found: Differences | str) -> dict[str, Any]:
 
 
 def _table(title: str, first: str) -> Table:
-    return Table(
-        first, title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    table.add_column(first, overflow="fold")
+    return table
 
 
 def _texts(rate: Rate) -> tuple[str, str]:

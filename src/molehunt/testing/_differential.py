@@ -89,7 +89,7 @@ def search_differences(
     *,
     constraint: Constraint | str = Constraint.OCCLUSION,
     deviator: str | None = None,
-    difference_weight: float = 1.0,
+    difference_weight: float | None = None,
     coverage_weight: float = 0.1,
     threshold: float = 0.0,
     step: float | None = None,
@@ -116,9 +116,11 @@ def search_differences(
     constraint : Constraint
     deviator : str, optional
         The model that shall say something else; a random one for each image when not given.
-    difference_weight, coverage_weight : float
-        The paper's lambda 1 and lambda 2. With more than two models raise the first: what all
-        share outweighs a push of 1 (among three LeNets 3 found three to five times as many).
+    difference_weight : float, optional
+        The paper's lambda 1; the number of the other models when not given. Under that, what all
+        share outweighs the push: among three LeNets 3 found three to five times as many as 1.
+    coverage_weight : float
+        The paper's lambda 2.
     threshold : float
         A neuron is activated when its scaled output is above it.
     step, steps : optional
@@ -159,10 +161,11 @@ def search_differences(
         raise InvalidRequestError(mismatch("search", "step above 0, steps and batch from 1", got))
     started = time.perf_counter()
     generator = torch.Generator().manual_seed(seed)
+    push = len(models) - 1.0 if difference_weight is None else difference_weight
     ascent = _Ascent(
         [*models.values()],
         Constraint(constraint),
-        (difference_weight, coverage_weight, threshold, step, share),
+        (push, coverage_weight, threshold, step, share),
         generator,
     )
     count = len(models)

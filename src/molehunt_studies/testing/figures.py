@@ -124,7 +124,9 @@ def _differences(bench: TestingBench) -> Figure:
     rows = []
     for constraint in Constraint:
         seeds = bench.test(bench.plan.first, min(40, bench.plan.differences))
-        found = search_differences(models, seeds, constraint=constraint, seed=bench.plan.seed)
+        found = search_differences(
+            models, seeds, constraint=constraint, difference_weight=1.0, seed=bench.plan.seed
+        )
         shown: list[Tensor] = []
         titles: list[str] = []
         for image in found.found.nonzero().flatten()[:5].tolist():
