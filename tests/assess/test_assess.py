@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -24,7 +25,7 @@ from molehunt.assess import (
     queries_of_minutes,
 )
 from molehunt.defences import AdversarialObjective, BitDepth, Defended
-from molehunt.errors import InvalidRequestError
+from molehunt.errors import InvalidRequestError, UnreadableFileError
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, Classifier, Reveals, build_classifier
 from molehunt.training import Recipe, train
@@ -242,3 +243,23 @@ def test_classes_are_drawn_and_another_network_names_them(case: Case) -> None:
     assert len(risk.exhibits) == 8
     labels = replace(case, reveals=Reveals.LABELS)
     assert "weights or confidences" in only(labels, "inversion", 1300).why
+
+
+def test_an_attack_that_breaks_down_costs_no_other_risk(case: Case, tmp_path: Path) -> None:
+    asked = 0
+
+    def answer(images: np.ndarray) -> np.ndarray:
+        nonlocal asked
+        asked += len(images)
+        if asked > 1500:
+            raise UnreadableFileError("the endpoint does not answer")
+        with torch.no_grad():
+            return case.model.network(torch.from_numpy(images)).numpy()
+
+    box = BlackBox(answer, case.model.card).freeze()
+    broken = replace(case, model=box, reveals=Reveals.CONFIDENCES)
+    names = ["boundary", "corner-cases"]
+    first, second = assess(broken, only=names, queries=2400, keep=tmp_path).risks
+    assert first.status is RiskStatus.MEASURED
+    assert second.why == "the endpoint does not answer"
+    assert len([*tmp_path.rglob("*.safetensors")]) == 1

@@ -14,8 +14,7 @@ from molehunt.assess._keep import Shelf
 from molehunt.assess._registry import pick_assessors
 from molehunt.assess._risk import Price, Risk, RiskStatus
 from molehunt.assess._transfer_check import check_transfer
-from molehunt.errors import InvalidRequestError, MissingExtraError, UnsuitableSubjectError, mismatch
-from molehunt.networks import BudgetSpentError
+from molehunt.errors import InvalidRequestError, MolehuntError, mismatch
 from molehunt.progress import Progress, silent
 
 # From a risk's name and its queries to the command line that repeats it.
@@ -133,7 +132,7 @@ def measure_risk(
     purse, started = Purse(case.model, queries, progress), time.perf_counter()
     try:
         found = assessor.measure(case, purse)
-    except (BudgetSpentError, UnsuitableSubjectError, MissingExtraError) as error:
+    except MolehuntError as error:  # of one attack: the others go on
         risk = _not_assessed(assessor, str(error))
     else:
         risk = Risk(
@@ -151,7 +150,8 @@ def measure_risk(
     knowledge = "" if risk.status is RiskStatus.NOT_ASSESSED else found.knowledge
     price = Price(queries=purse.spent, budget=queries, seconds=seconds, knowledge=knowledge)
     risk = risk.model_copy(update={"price": price})
-    if shelf is not None:
+    # What could not be measured may be measured next time.
+    if shelf is not None and risk.status is not RiskStatus.NOT_ASSESSED:
         shelf.put(risk, queries)
     return risk
 
