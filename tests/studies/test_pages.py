@@ -14,6 +14,7 @@ from molehunt_studies.driving import DRIVING_STUDY
 from molehunt_studies.evasion import EVASION
 from molehunt_studies.evasion_toy import EVASION_TOY
 from molehunt_studies.eyeglasses import EYEGLASSES
+from molehunt_studies.filters import FILTERS
 from molehunt_studies.inversion import INVERSION
 from molehunt_studies.membership import MEMBERSHIP
 from molehunt_studies.poison_toy import POISON_TOY
@@ -38,6 +39,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "evasion-toy": EVASION_TOY,
     "evasion": EVASION,
     "eyeglasses": EYEGLASSES,
+    "filters": FILTERS,
     "inversion": INVERSION,
     "property": PROPERTY,
     "membership": MEMBERSHIP,
