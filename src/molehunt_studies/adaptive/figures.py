@@ -31,6 +31,9 @@ def curve_figure(results: Mapping[str, Any]) -> Figure:
         panel.set_title(f"attackers who know: {name}", fontsize=9)
         if not place:
             panel.set_ylabel("AUC")
-    figure.axes[-1].legend(fontsize=7, loc="lower left", frameon=False)
     figure.tight_layout()
+    lines, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(
+        lines, names, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False
+    )
     return figure
