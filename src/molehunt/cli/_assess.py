@@ -10,14 +10,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    Seed,
+    WeightsName,
+    load_members,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.assess import Assessment, Case, Condition, Outcome
-    from molehunt.images import ImageSet
     from molehunt.report import AssessedModel
 
 _MARKS = {
@@ -69,13 +77,9 @@ def assess(
             "the risk was not measured; may be repeated.",
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
+    seed: Seed = 0,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
     queries: Annotated[
         int | None,
         typer.Option(
@@ -132,7 +136,6 @@ def assess(
     from molehunt.networks import Reveals
     from molehunt.report import AssessedModel
     from molehunt.scanning import open_named
-    from molehunt.subjects import Opening, StatedContract, read_contract
     from molehunt.zoo import Zoo
 
     _check_outputs(html=html, json=json_file, sarif=sarif)
@@ -153,13 +156,12 @@ def assess(
             allowed = f"a risk that is assessed ({', '.join(names)})"
             raise InvalidRequestError(mismatch("`fail_on`", allowed, condition.risk))
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_named(model, opening=opening, clean=shown, device=device)
     case = new_case(
         opened.model,
         shown,
-        members=None if members is None else _load_members(members, data_root),
+        members=None if members is None else load_members(members, data_root),
         reveals=None if access is None else Reveals(access),
         seed=seed,
     )
@@ -205,16 +207,6 @@ def assess(
     if interrupted:
         raise KeyboardInterrupt
     return int(code)
-
-
-def _load_members(source: str, data_root: Path | None) -> ImageSet:
-    """Return the training images of a set; a folder of class folders is taken whole."""
-    from molehunt.images import find_data, load_images, load_test_images
-
-    kind, _, path = source.partition(":")
-    if kind == "folder" and not (find_data(path, data_root) / "train").is_dir():
-        return load_test_images(source, data_root=data_root)
-    return load_images(source, data_root=data_root).train
 
 
 def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool]:

@@ -12,7 +12,17 @@ import typer
 from molehunt.cli._attack_words import check_json, class_of, most_revealed, reveals_of
 from molehunt.cli._commands import Command
 from molehunt.cli._infer import infer
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    Seed,
+    WeightsName,
+    parse_fraction,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -87,20 +97,14 @@ def evade(
         bool,
         typer.Option(help="Look for signs that an attack failed where a model withstands it."),
     ] = True,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
+    seed: Seed = 0,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", "-o", help="A folder for the images and a table of them."),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
     curve: Annotated[
         Path | None, typer.Option(help="Write a figure (PNG): accuracy over the size of changes.")
     ] = None,
@@ -111,15 +115,13 @@ def evade(
     from molehunt.attacks import measure_evasion
     from molehunt.images import load_test_images
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     _check_outputs(out, json_file, curve)
     stated_reveals = reveals_of(reveals)
     if images < 1:
         raise InvalidRequestError(mismatch("number of `images`", "1 or more", images))
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     shown = _pick(shown, opened, images, seed)
     seen = stated_reveals or most_revealed(opened)
@@ -184,27 +186,6 @@ def _all_of(wanted: int, shown: ImageSet) -> Any:
     return torch.full((len(shown),), wanted)
 
 
-def parse_epsilon(text: str) -> float:
-    """Return the radius of a text such as 8/255 or 0.03.
-
-    Raises
-    ------
-    InvalidRequestError
-
-    Examples
-    --------
-    >>> parse_epsilon("51/255")
-    0.2
-    """
-    above, _, below = text.partition("/")
-    try:
-        return float(above) / float(below or 1)
-    except (ValueError, ZeroDivisionError) as error:
-        raise InvalidRequestError(
-            mismatch("`epsilon`", "a number such as 0.03 or 8/255", repr(text))
-        ) from error
-
-
 def _attacks(
     names: Sequence[str] | None,
     norm: str | None,
@@ -240,7 +221,7 @@ def _attacks(
         if wanted is not None and not kind.targeted:
             raise InvalidRequestError(mismatch(f"attack {name}", "no target", "one"))
         usual_radius = _USUAL_RADII.get(str(one)) if kind.bounded else None
-        radius = usual_radius if epsilon is None else parse_epsilon(epsilon)
+        radius = usual_radius if epsilon is None else parse_fraction("`epsilon`", epsilon)
         more: dict[str, Any] = {}
         if wanted is not None and kind.starts:
             # What the attacker wants to look like, it has pictures of.

@@ -10,7 +10,14 @@ import typer
 
 from molehunt import __version__
 from molehunt.cli._attack_words import check_json, class_of, most_revealed, reveals_of
-from molehunt.cli._options import DataRoot, Device
+from molehunt.cli._options import (
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    WeightsName,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -67,16 +74,10 @@ def invert(
         str | None,
         typer.Option(help="Labelled clean images, to check the input contract: {images}."),
     ] = None,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
     seed: Annotated[int, typer.Option(help="Of the views and of deep-image.")] = 0,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -93,7 +94,6 @@ def invert(
         write_inversion,
     )
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     make_folder(out)
     check_replaceable(out / "results.csv", "the results of an inversion", INVERSION_MARKS)
@@ -101,8 +101,7 @@ def invert(
     if prior not in [*Prior]:
         raise InvalidRequestError(mismatch("`prior`", " or ".join(Prior), prior))
     shown = None if clean is None else load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     names = opened.card.class_names
     if wanted is None and len(names) > _MOST_CLASSES:

@@ -12,7 +12,16 @@ import typer
 
 from molehunt import __version__
 from molehunt.cli._attack_words import check_json, most_revealed, reveals_of
-from molehunt.cli._options import Clean, DataRoot, Device, parse_fraction
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    WeightsName,
+    parse_fraction,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output
 from molehunt.errors import (
     ExitCode,
@@ -78,15 +87,9 @@ def steal(
         str, typer.Option(help="Of the evasion from the copy, in linf: 8/255 or 0.03; 0 for none.")
     ] = "8/255",
     seed: Annotated[int, typer.Option(help="Of all draws and of the copy's weights.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -99,7 +102,6 @@ def steal(
     from molehunt.images import load_test_images
     from molehunt.networks import Queried, Reveals, save_model
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     if attack not in THEFTS:
         raise InvalidRequestError(mismatch("`attack`", ", ".join(THEFTS), attack))
@@ -115,8 +117,7 @@ def steal(
         allowed = "confidences, rounded or labels: who sees weights need not steal them"
         raise InvalidRequestError(mismatch("`reveals`", allowed, reveals))
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     seen: Reveals = stated_reveals or most_revealed(opened)
     if seen is Reveals.WEIGHTS:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from molehunt.cli._commands import Command
-from molehunt.cli._options import DataRoot, Device
+from molehunt.cli._options import DataRoot, Device, read_opening
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import InvalidRequestError, mismatch, printable
 
@@ -72,11 +72,10 @@ def trojan(
     from molehunt.images import load_test_images
     from molehunt.networks import save_model
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, read_contract
 
     make_folder(out.parent)
     picture = trigger or out.with_suffix(".trigger.png")
-    opening = Opening() if contract is None else Opening(contract=read_contract(contract))
+    opening = read_opening(contract)
     subject = open_model(model, opening=opening, device=device)
     goal = _class_of(target, subject.card.class_names)
     images = None

@@ -8,7 +8,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device, parse_fraction, parse_numbers
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    Seed,
+    WeightsName,
+    parse_fraction,
+    parse_numbers,
+    read_opening,
+)
 from molehunt.cli._terminal import output, progress_of
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -36,7 +47,7 @@ def certify(
         ),
     ] = "crown-ibp",
     images: Annotated[int, typer.Option(help="Clean images to certify.")] = 100,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
+    seed: Seed = 0,
     epsilon: Annotated[
         str,
         typer.Option(
@@ -71,15 +82,9 @@ def certify(
         float,
         typer.Option(help="Chance that one certificate is wrong.", rich_help_panel=_SMOOTHING),
     ] = 0.001,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -89,7 +94,6 @@ def certify(
     from molehunt.defences import BoundMethod
     from molehunt.images import load_test_images
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     methods = [*BoundMethod, _SMOOTH]
     if method not in methods:
@@ -100,8 +104,7 @@ def certify(
         make_folder(json_file.parent)
         check_replaceable(json_file, "certificates (JSON)", _MARKS)
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     shown = shown.sample(images, torch.Generator().manual_seed(seed))
     shown = shown.shaped(opened.card.input_shape).named(opened.card.class_names)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import Clean, DataRoot, Device, JsonFile, Seed
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import (
     ExitCode,
@@ -64,16 +64,14 @@ def compare(
             "each in their order."
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
+    seed: Seed = 0,
     out: Annotated[
         Path | None,
         typer.Option(
             "--out", "-o", help="A new folder for the disputed images, with the right labels."
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import Clean, DataRoot, Device, JsonFile
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -44,9 +44,7 @@ def filter_images(
     picture: Annotated[
         Path | None, typer.Option(help="Write a picture (PNG) of images that were removed.")
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     device: Device = "auto",
     data_root: DataRoot = None,

@@ -10,7 +10,7 @@ import typer
 
 from molehunt.cli import _guard_serve
 from molehunt.cli._commands import Command
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import Clean, ContractFile, DataRoot, Device, JsonFile, read_opening
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -38,9 +38,7 @@ def calibrate(
     ] = 0.001,
     images: Annotated[int, typer.Option(help="Most clean images that are used.")] = 10_000,
     seed: Annotated[int, typer.Option(help="Of the choice of images and their order.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
+    contract: ContractFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -52,13 +50,12 @@ def calibrate(
     from molehunt import guard
     from molehunt.images import load_test_images
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     make_folder(out.parent)
     check_replaceable(out, "a calibration of a guard", guard.Calibration.marks)
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opened = open_model(model, opening=Opening(contract=stated), clean=shown, device=device)
+    opening = read_opening(contract)
+    opened = open_model(model, opening=opening, clean=shown, device=device)
     found = _guard_serve.calibrate_on(
         opened, shown, images=images, seed=seed, false_alarms=false_alarms
     )
@@ -81,9 +78,7 @@ def replay(
     accounts: Annotated[
         str, typer.Option(metavar="N,...", help="Numbers of accounts that ask in turn.")
     ] = "1,10,100",
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
 ) -> int:
     """Say when each monitor would have raised its first alarm. Exit code: 1 if any did."""
     from molehunt import guard

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device, parse_bytes
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    WeightsName,
+    parse_bytes,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 
@@ -67,12 +75,8 @@ def serve(
         str | None,
         typer.Option(metavar="SIZE", help="Most bytes a request, such as 1MiB; by the batch."),
     ] = None,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -80,7 +84,6 @@ def serve(
     from molehunt import guard
     from molehunt.images import load_test_images
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     for flag, text, allowed in (
         ("`action`", action, [*guard.Action]),
@@ -93,8 +96,7 @@ def serve(
     calibrated = None if calibration is None else guard.Calibration.read(calibration)
     if calibrated is None and shown is None:
         raise InvalidRequestError(mismatch("thresholds", "`calibration` or `clean`", "neither"))
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     if calibrated is None:
         assert shown is not None

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._options import DataRoot, Device, parse_settings
+from molehunt.cli._options import (
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    WeightsName,
+    load_members,
+    parse_settings,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -101,15 +110,9 @@ def infer(
         int, typer.Option(help="Members, and non-members, that are asked about.")
     ] = 1000,
     seed: Annotated[int, typer.Option(help="Of all draws and of the shadow models.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
+    json_file: JsonFile = None,
     roc: Annotated[
         Path | None, typer.Option(help="Write a figure (PNG): the ROC curves, on log axes.")
     ] = None,
@@ -118,9 +121,9 @@ def infer(
 ) -> int:
     """Guess what a model was trained on. Exit code: 0 measured, 3 if an attack could not run."""
     from molehunt.attacks import infer_membership
+    from molehunt.images import load_test_images
     from molehunt.networks import Reveals
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
 
     for path, what, marks in (
         (json_file, "the results of attacks (JSON)", _JSON_MARKS),
@@ -135,10 +138,9 @@ def infer(
     if images < 2:
         raise InvalidRequestError(mismatch("number of `images`", "2 or more", images))
     names = _check_names(attack, shadows)
-    inside = _load(members, data_root, member=True)
-    outside = _load(non_members, data_root, member=False)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    inside = load_members(members, data_root)
+    outside = load_test_images(non_members, data_root=data_root)
+    opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=inside, device=device)
     draw = _Draw(inside, outside, opened, images, seed, population=shadows is not None)
     seen = Reveals(reveals) if reveals is not None else seeable[2 if opened.answers.doubt else 0]
@@ -188,16 +190,6 @@ def _check_names(names: Sequence[str] | None, shadows: int | None) -> list[str] 
         if name in _WITH_SHADOWS and shadows is None:
             raise InvalidRequestError(mismatch(f"attack {name}", "a number of `shadows`", "none"))
     return list(names)
-
-
-def _load(source: str, data_root: Path | None, *, member: bool) -> ImageSet:
-    from molehunt.images import find_data, load_images, load_test_images
-
-    kind, _, path = source.partition(":")
-    flat = kind == "folder" and not (find_data(path, data_root) / "train").is_dir()
-    if member and not flat:
-        return load_images(source, data_root=data_root).train
-    return load_test_images(source, data_root=data_root)
 
 
 class _Draw:

@@ -6,11 +6,15 @@ import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from molehunt.errors import InvalidRequestError, mismatch, printable
+
+if TYPE_CHECKING:
+    from molehunt.images import ImageSet
+    from molehunt.subjects import Opening
 
 DataRoot = Annotated[
     Path | None,
@@ -30,6 +34,14 @@ DetectorFiles = Annotated[
         "--detector", "-d", metavar="FILE", help="A fitted detector's file; may be repeated."
     ),
 ]
+ContractFile = Annotated[
+    Path | None, typer.Option(help="A TOML file with the model's input contract.")
+]
+WeightsName = Annotated[str | None, typer.Option(help="The set of weights, of several in a file.")]
+JsonFile = Annotated[
+    Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
+]
+Seed = Annotated[int, typer.Option(help="Of the choice of images and all other draws.")]
 Clean = typer.Option(help="Labelled clean images: {images}.")
 Settings = Annotated[
     list[str] | None,
@@ -107,3 +119,33 @@ def parse_settings(settings: Sequence[str] | None, flag: str = "--set") -> dict[
             got = printable(repr(value), 80)
             raise InvalidRequestError(mismatch(f"{flag} {name}", "a plain value", got)) from error
     return parsed
+
+
+def read_opening(contract: Path | None, weights: str | None = None) -> Opening:
+    """Return how a model shall be opened, by the options of a command.
+
+    Raises
+    ------
+    MolehuntError
+        If the contract's file cannot be read.
+    """
+    from molehunt.subjects import Opening, StatedContract, read_contract
+
+    stated = StatedContract() if contract is None else read_contract(contract)
+    return Opening(contract=stated, weights=weights)
+
+
+def load_members(source: str, data_root: Path | None) -> ImageSet:
+    """Return the training images of a set; a folder of class folders is taken whole.
+
+    Raises
+    ------
+    MolehuntError
+        As `molehunt.images.load_images`.
+    """
+    from molehunt.images import find_data, load_images, load_test_images
+
+    kind, _, path = source.partition(":")
+    if kind == "folder" and not (find_data(path, data_root) / "train").is_dir():
+        return load_test_images(source, data_root=data_root)
+    return load_images(source, data_root=data_root).train

@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._options import Clean, DataRoot, Device
+from molehunt.cli._options import (
+    Clean,
+    ContractFile,
+    DataRoot,
+    Device,
+    JsonFile,
+    Seed,
+    WeightsName,
+    read_opening,
+)
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
 from molehunt.files import check_replaceable, make_folder, write_text
@@ -63,13 +72,9 @@ def test(
         float | None,
         typer.Option(help="Exit code 1 if the accuracy on the images as they are is lower."),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of the choice of images and all other draws.")] = 0,
-    contract: Annotated[
-        Path | None, typer.Option(help="A TOML file with the model's input contract.")
-    ] = None,
-    weights: Annotated[
-        str | None, typer.Option(help="The set of weights, of several in a file.")
-    ] = None,
+    seed: Seed = 0,
+    contract: ContractFile = None,
+    weights: WeightsName = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -78,9 +83,7 @@ def test(
             help="A new folder for the images that the model gets wrong, with the right labels.",
         ),
     ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the results as JSON; - for the terminal.")
-    ] = None,
+    json_file: JsonFile = None,
     device: Device = "cpu",
     data_root: DataRoot = None,
 ) -> int:
@@ -92,7 +95,6 @@ def test(
 
     from molehunt.images import load_images, load_test_images
     from molehunt.scanning import open_model
-    from molehunt.subjects import Opening, StatedContract, read_contract
     from molehunt.testing import examine, holds_cases
 
     _check(images, min_accuracy, profile, coverage)
@@ -101,8 +103,7 @@ def test(
     _check_names(wanted)
     _check_outputs(out, json_file)
     shown = load_test_images(clean, data_root=data_root)
-    stated = StatedContract() if contract is None else read_contract(contract)
-    opening = Opening(contract=stated, weights=weights)
+    opening = read_opening(contract, weights)
     witnesses = None if holds_cases(clean) else shown
     opened = open_model(model, opening=opening, clean=witnesses, device=device)
     trained = None
