@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,11 +169,12 @@ def pardon(
     if store == "memory":
         raise InvalidRequestError(mismatch("`store`", "one that outlives its server", "memory"))
     monitors = guard.Calibration.read(calibration).monitors
-    watching = guard.Guard(monitors, guard.open_store(store, monitors))
-    known = watching.standing(name)
-    if not known.queries:
-        raise InvalidRequestError(f"account {printable(name, 120)}: it is not in the store")
-    watching.pardon(name)
+    with closing(guard.open_store(store, monitors)) as kept:
+        watching = guard.Guard(monitors, kept)
+        known = watching.standing(name)
+        if not known.queries:
+            raise InvalidRequestError(f"account {printable(name, 120)}: it is not in the store")
+        watching.pardon(name)
     first = f", the first by {known.flagged_by}" if known.is_flagged else ""
     told = f"{known.queries:,} queries are forgotten; alarms: {known.alarms:,}{first}"
     note(f"{printable(name, 120)}: {told}")

@@ -28,7 +28,7 @@ from molehunt.cli import (
     _scan,
     _scenes,
     _study,
-    _test,
+    _testing,
     _zoo,
 )
 from molehunt.cli._commands import Command, Commands
@@ -76,7 +76,7 @@ app.command("assess", cls=Command)(_assess.assess)
 app.command("repair", cls=Command)(_repair.repair)
 app.command("filter", cls=Command)(_filter.filter_images)
 app.command("certify", cls=Command)(_certify.certify)
-app.command("test", cls=Command)(_test.test)
+app.command("test", cls=Command)(_testing.test)
 app.command("compare", cls=Command)(_compare.compare)
 app.command("fit", cls=Command)(_fit.fit)
 app.command("evaluate", cls=Command)(_fit.evaluate_command)

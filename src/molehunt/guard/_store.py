@@ -65,6 +65,9 @@ class Store(Protocol):
     one transaction.
     """
 
+    def close(self) -> None:
+        """Give back what it holds open; it is not asked again."""
+
     def standing(self, account: str) -> Standing:
         """Return what is known of an account."""
         ...
@@ -140,6 +143,9 @@ class MemoryStore:
         self._quiet: OrderedDict[str, _Account] = OrderedDict()
         self._flagged: OrderedDict[str, _Account] = OrderedDict()
         self._lock = threading.Lock()
+
+    def close(self) -> None:
+        """Nothing is open."""
 
     def standing(self, account: str) -> Standing:
         """Return what is known of an account; see `Store`."""
