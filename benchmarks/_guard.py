@@ -26,6 +26,7 @@ from molehunt.guard import (
     Guard,
     Keys,
     Limits,
+    Prada,
     Serving,
     calibrate,
     listen,
@@ -54,14 +55,14 @@ class Made:
 
 
 def make(folder: Path, accounts: int = ACCOUNTS) -> Made:
-    """Train a small network, and calibrate the four monitors at 0.1 % false alarms."""
+    """Train a small network, and calibrate all four monitors at 0.1 % false alarms."""
     images = load_images("mnist", data_root=Path(os.environ["MOLEHUNT_DATA"]))
     some = images.train.take(torch.arange(5000))
     model = build_classifier("badnets-mnist", some, seed=0)
     train(model, some, Recipe(epochs=1), seed=0)
     save_model(model, folder / "model.safetensors")
     honest = images.train.take(torch.arange(10_000, 20_000))
-    monitors = usual_monitors(salt=1)
+    monitors = (*usual_monitors(salt=1), Prada())
     labels = logits_of(model, honest.images).argmax(1)
     calibrate(monitors, honest.pixels(), labels, false_alarms=0.001).save(folder / "guard.json")
     keys = tuple(new_key(f"account-{number}", folder / "keys") for number in range(accounts))

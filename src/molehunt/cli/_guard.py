@@ -37,6 +37,12 @@ def calibrate(
         float, typer.Option(help="Most honest queries, as a share, that may raise an alarm.")
     ] = 0.001,
     images: Annotated[int, typer.Option(help="Most clean images that are used.")] = 10_000,
+    prada: Annotated[
+        bool,
+        typer.Option(
+            "--prada", help="Also watch for thefts by PRADA; it accuses many honest users."
+        ),
+    ] = False,
     seed: Annotated[int, typer.Option(help="Of the choice of images and their order.")] = 0,
     contract: ContractFile = None,
     device: Device = "cpu",
@@ -57,7 +63,7 @@ def calibrate(
     opening = read_opening(contract)
     opened = open_model(model, opening=opening, clean=shown, device=device)
     found = _guard_serve.calibrate_on(
-        opened, shown, images=images, seed=seed, false_alarms=false_alarms
+        opened, shown, images=images, seed=seed, false_alarms=false_alarms, prada=prada
     )
     found.save(out)
     for monitor in found.monitors:

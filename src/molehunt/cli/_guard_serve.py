@@ -182,9 +182,15 @@ def pardon(
 
 
 def calibrate_on(
-    model: Classifier, shown: ImageSet, *, images: int, seed: int, false_alarms: float
+    model: Classifier,
+    shown: ImageSet,
+    *,
+    images: int,
+    seed: int,
+    false_alarms: float,
+    prada: bool = False,
 ) -> Calibration:
-    """Give the usual monitors thresholds, and a new secret key."""
+    """Give the usual monitors thresholds, and PRADA if asked, and a new secret key."""
     import secrets
 
     import torch
@@ -195,5 +201,7 @@ def calibrate_on(
     drawn = shown.sample(images, torch.Generator().manual_seed(seed))
     drawn = drawn.shaped(model.card.input_shape)
     labels = logits_of(model, drawn.images).argmax(1)
-    monitors = guard.usual_monitors(secrets.randbits(64))
+    monitors: tuple[guard.Monitor, ...] = guard.usual_monitors(secrets.randbits(64))
+    if prada:
+        monitors = (*monitors, guard.Prada())
     return guard.calibrate(monitors, drawn.pixels(), labels, false_alarms=false_alarms)
