@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from sklearn.datasets import load_breast_cancer
+from sklearn.kernel_approximation import Nystroem
 from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
 from sklearn.tree import DecisionTreeClassifier
 
 from molehunt.attacks import (
@@ -182,3 +184,18 @@ def test_thefts_that_cannot_be_are_one_line(
 ) -> None:
     with pytest.raises(InvalidRequestError, match=said):
         QueryAndTrain(**{"queries": 300, "network": "mlp", **settings}).steal(Queried(victim))  # type: ignore[arg-type]
+
+
+def test_a_kernel_machine_is_copied_by_representers_of_the_thiefs_own() -> None:
+    kernel = make_pipeline(
+        Nystroem(gamma=0.05, n_components=20, random_state=0),
+        LogisticRegression(C=100, max_iter=2000),
+    )
+    machine = Queried(wrap_estimator(kernel.fit(ROWS, LABELS), (1, 8, 8)))
+    recipe = Recipe(epochs=20, batch_size=64, lr=0.05, weight_decay=0, precision="float32")
+    theft = QueryAndTrain(
+        1300, "rbf", {"representers": 20}, pool=DIGITS.train.images, recipe=recipe
+    )
+    stolen = theft.steal(machine)
+    assert stolen.queries == 1300
+    assert stolen.agreement(machine, DIGITS.test.images)[0] > 0.9

@@ -28,6 +28,7 @@ ARCHITECTURES = [
     ("badnets-mnist", {}, (1, 28, 28)),
     ("mlp", {"hidden": [8, 8]}, (3, 8, 8)),
     ("mlp", {"hidden": []}, (1, 8, 8)),
+    ("rbf", {"representers": 3}, (1, 8, 6)),
     ("vgg", {"width": 4, "stages": [1, 2]}, (1, 12, 12)),
     ("vgg", {"width": 4, "stages": [1], "batch_norm": False, "dropout": 0.2}, (3, 16, 16)),
     ("stn-vgg", {"width": 4, "stages": [1, 1]}, (3, 32, 32)),
@@ -187,6 +188,7 @@ def test_the_card_normalises(digits: TrainTest) -> None:
         ("zf", {"hidden": 0}, "hidden"),
         ("badnets-mnist", {}, "at least 16 pixels"),
         ("mlp", {"hidden": [8, 0]}, "hidden units of mlp: expected 1 or more"),
+        ("rbf", {"representers": 0}, "1 or more representers"),
     ],
 )
 def test_impossible_networks_are_refused(name, arguments, message) -> None:

@@ -16,6 +16,7 @@ from molehunt.networks._boxes import Boxes
 from molehunt.networks._classifier import Classifier, ModelCard
 from molehunt.networks._lenet import LeNet
 from molehunt.networks._mlp import Mlp
+from molehunt.networks._rbf import Rbf
 from molehunt.networks._resnet import ResNet
 from molehunt.networks._strided import Strided
 from molehunt.networks._vgg import StnVgg, Vgg
@@ -28,11 +29,12 @@ NETWORKS: dict[str, Callable[..., nn.Module]] = {
     "mlp": Mlp,
     "vgg": Vgg,
     "stn-vgg": StnVgg,
+    "rbf": Rbf,
     "resnet": ResNet,
     "strided": Strided,
     "zf": Zf,
 }
-_OBLONG = ("boxes", "mlp")  # take images that are not square
+_OBLONG = ("boxes", "mlp", "rbf")  # take images that are not square
 _TORCHVISION = "torchvision:"
 
 
