@@ -14,7 +14,6 @@ from molehunt.defences import DATA_FILTERS, Filtered, SpectralSignatures, Sphere
 from molehunt.errors import InvalidRequestError
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, save_model
-from molehunt.report import SUSPICIOUS
 from molehunt.training import Recipe, train
 
 POISON = slice(-60, None)  # copies stand at the end
@@ -57,7 +56,7 @@ def test_poison_is_found_and_clean_images_stay(
     if sure:
         chances = found.surplus()
         assert min(chances, key=lambda label: chances[label]) == 7
-        assert chances[7] < SUSPICIOUS
+        assert found.suspicious() == [7] and chances[7] < 0.05
 
 
 def test_spectral_signatures_find_a_few_poisoned_images_and_not_many() -> None:
@@ -81,7 +80,7 @@ def test_p_values_of_clean_images_are_no_smaller_than_stated(
             make(), judge, digits.test.take(third), digits.test.take(~third), max_false_alarms=0.1
         )
         assert found.removed.mean() < 0.2, make
-        assert min(found.surplus().values()) > SUSPICIOUS, make
+        assert min(found.surplus().values()) > 0.05 and not found.suspicious(), make
 
 
 def test_what_does_not_fit_is_refused(
@@ -100,7 +99,7 @@ def test_a_class_whose_clean_images_go_as_well_is_not_suspicious() -> None:
     p_values, known = np.r_[np.full(20, 0.01), np.ones(80)], np.r_[np.full(10, 0.01), np.ones(40)]
     labels, of_known = np.zeros(100, np.int64), np.zeros(50, np.int64)
     assert Filtered(p_values, 0.01, labels, known, of_known).surplus()[0] > 0.5
-    assert Filtered(p_values, 0.01, labels, np.ones(50), of_known).surplus()[0] < SUSPICIOUS
+    assert Filtered(p_values, 0.01, labels, np.ones(50), of_known).surplus()[0] < 0.05
 
 
 def test_the_command_keeps_what_is_clean(

@@ -57,7 +57,6 @@ def filter_images(
     from molehunt import defences
     from molehunt.images import load_images, load_test_images
     from molehunt.report import (
-        SUSPICIOUS,
         filter_as_json,
         filter_table,
         save_kept,
@@ -85,8 +84,8 @@ def filter_images(
     found = defences.filter_images(
         defences.DATA_FILTERS[method](), judge, suspects, known, max_false_alarms=max_false_alarms
     )
-    surplus = min(found.surplus().values()) < SUSPICIOUS
-    code = ExitCode.FOUND if surplus else ExitCode.INCONCLUSIVE
+    suspicious = found.suspicious()
+    code = ExitCode.FOUND if suspicious else ExitCode.INCONCLUSIVE
     settings = {"set": images, "clean": clean, "method": method, "seed": seed}
     content = json.dumps(filter_as_json(found, code, **settings), indent=2) + "\n"
     if out is not None:
@@ -104,7 +103,7 @@ def filter_images(
         f"{max_false_alarms:.1%}, {max_false_alarms * len(suspects):.0f}, are.",
         highlight=False,
     )
-    if surplus:
+    if suspicious:
         output.print(filter_table(found, suspects.class_names))
     else:
         note("No class has more removed images than false alarms explain. This is no proof.")

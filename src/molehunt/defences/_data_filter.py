@@ -18,6 +18,9 @@ from molehunt.images import ImageSet
 from molehunt.networks import Classifier, features_of
 
 Scorer = Callable[[ImageSet], Floats]
+# Under it a class has more removed images than false alarms explain: at most one clean set in
+# 20 has such a class.
+_SUSPICIOUS = 0.05
 _LEAST_CLEAN = 10  # of a class: five for its scale, five for ranks
 
 
@@ -102,6 +105,13 @@ class Filtered:
             chance = float(hypergeom.sf(own.sum() - 1, both, gone, len(own)))
             chances[int(label)] = min(1.0, chance * len(classes))
         return chances
+
+    def suspicious(self) -> list[int]:
+        """Return the classes of which more images are removed than false alarms explain.
+
+        A set of clean images has any with probability 0.05 at most.
+        """
+        return [label for label, chance in self.surplus().items() if chance < _SUSPICIOUS]
 
 
 def filter_images(

@@ -27,7 +27,6 @@ from molehunt.report._figures import (
     triggers_of,
 )
 from molehunt.report._filter import (
-    SUSPICIOUS,
     filter_as_json,
     filter_table,
     save_kept,
@@ -65,7 +64,6 @@ __all__ = [
     "CSV_MARKS",
     "INVERSION_MARKS",
     "JUDGED_BY_NOBODY",
-    "SUSPICIOUS",
     "AssessedModel",
     "assessment_as_json",
     "assessment_as_sarif",

@@ -18,9 +18,6 @@ from molehunt.errors import ExitCode
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 
-# Under it a class has more removed images than false alarms explain: at most one clean set in
-# 20 has such a class.
-SUSPICIOUS = 0.05
 _ACROSS, _MOST = 10, 60
 
 
@@ -30,11 +27,12 @@ def filter_table(found: Filtered, names: Sequence[str]) -> Table:
     table.add_column("class")
     for name in ("images", "removed", "expected", "chance"):
         table.add_column(name, justify="right")
-    for label, chance in found.surplus().items():
-        if chance < SUSPICIOUS:
-            own = found.removed[found.labels == label]
-            expected = f"{len(own) * found.max_false_alarms:.0f}"
-            table.add_row(names[label], str(len(own)), str(own.sum()), expected, f"{chance:.1g}")
+    chances = found.surplus()
+    for label in found.suspicious():
+        own = found.removed[found.labels == label]
+        expected = f"{len(own) * found.max_false_alarms:.0f}"
+        chance = f"{chances[label]:.1g}"
+        table.add_row(names[label], str(len(own)), str(own.sum()), expected, chance)
     return table
 
 

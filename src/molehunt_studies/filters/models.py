@@ -16,7 +16,6 @@ from molehunt.defences import DATA_FILTERS, REPAIRS, Repaired, filter_images
 from molehunt.images import ImageSet, TrainTest, load_images
 from molehunt.networks import Classifier, build_classifier, load_model, logits_of, save_model
 from molehunt.progress import silent
-from molehunt.report import SUSPICIOUS
 from molehunt.resumable import Task
 from molehunt.study import Bench, Records
 from molehunt.training import clean_accuracy, train
@@ -168,7 +167,7 @@ def filter_set(task: DefenceTask, bench: FiltersBench) -> FilterRecord:
         **dict(task),
         recall=(int(found.removed[poison].sum()), int(poison.sum())),
         false_alarms=(int(found.removed[clean].sum()), int(clean.sum())),
-        found=min(found.surplus().values()) < SUSPICIOUS,
+        found=bool(found.suspicious()),
         seconds=round(seconds, 1),
     )
 
