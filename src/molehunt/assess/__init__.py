@@ -3,7 +3,7 @@
 from molehunt.assess._assess import Assessment, assess
 from molehunt.assess._assessor import Assessor, Costs, Found
 from molehunt.assess._budget import QUERIES, queries_of_minutes, share_of_budget
-from molehunt.assess._case import Case, Purse, most_revealed, new_case
+from molehunt.assess._case import Case, Purse, new_case
 from molehunt.assess._conditions import Condition, Outcome, code_of, parse_condition
 from molehunt.assess._reference import MOST_MODELS, honest_records, rank, stand_among
 from molehunt.assess._registry import ASSESSORS, pick_assessors
@@ -31,7 +31,6 @@ __all__ = [
     "check_transfer",
     "code_of",
     "honest_records",
-    "most_revealed",
     "new_case",
     "parse_condition",
     "pick_assessors",

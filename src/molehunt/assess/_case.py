@@ -13,7 +13,14 @@ from torch import Tensor
 from molehunt.attacks import Norm
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Access, BudgetSpentError, Classifier, Queried, Reveals, logits_of
+from molehunt.networks import (
+    BudgetSpentError,
+    Classifier,
+    Queried,
+    Reveals,
+    logits_of,
+    most_revealed,
+)
 from molehunt.progress import Progress, silent
 from molehunt.rates import rate_interval
 
@@ -94,13 +101,6 @@ class Case:
 
     def _predictions(self, images: ImageSet) -> Tensor:
         return logits_of(self.model, images.images).argmax(1).cpu()
-
-
-def most_revealed(model: Classifier) -> Reveals:
-    """Return the most that a model can reveal to an attacker."""
-    if model.answers.doubt:
-        return Reveals.LABELS
-    return Reveals.WEIGHTS if Access.GRADIENTS in model.gives else Reveals.CONFIDENCES
 
 
 def new_case(

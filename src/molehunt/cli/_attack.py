@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from molehunt.cli._attack_words import check_json, class_of, most_revealed, reveals_of
+from molehunt.cli._attack_words import class_of, reveals_of
 from molehunt.cli._commands import Command
 from molehunt.cli._infer import infer
 from molehunt.cli._options import (
@@ -23,9 +22,10 @@ from molehunt.cli._options import (
     parse_fraction,
     read_opening,
 )
+from molehunt.cli._outputs import PNG_MARKS, check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
+from molehunt.files import check_replaceable, make_folder
 
 if TYPE_CHECKING:
     from molehunt.attacks import EvasionAttack, Measured
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from molehunt.networks import Classifier, Reveals
 
 app = typer.Typer(help="Attack a model, and say what it withstands.")
-_PNG_MARKS = (b"\x89PNG",)
 # Of attacks that need one; RobustBench's for CIFAR-10.
 _USUAL_RADII = {"linf": 8 / 255, "l2": 0.5}
 
@@ -114,6 +113,7 @@ def evade(
     """Change images so that a model errs. Exit code: 0 measured, 3 if an attack could not run."""
     from molehunt.attacks import measure_evasion
     from molehunt.images import load_test_images
+    from molehunt.networks import most_revealed
     from molehunt.scanning import open_model
 
     _check_outputs(out, json_file, curve)
@@ -162,10 +162,8 @@ def evade(
 
 def _check_outputs(out: Path | None, json_file: Path | None, curve: Path | None) -> None:
     """Refuse outputs that cannot be written, before the work."""
-    check_json(json_file)
-    if curve is not None:
-        make_folder(curve.parent)
-        check_replaceable(curve, "a figure (PNG)", _PNG_MARKS)
+    check_output(json_file, "the results of attacks (JSON)")
+    check_output(curve, "a figure (PNG)", PNG_MARKS)
     if out is not None:
         from molehunt.report import CSV_MARKS
 
@@ -274,15 +272,13 @@ def _write(
     """Write what was measured: files first, then the terminal."""
     from molehunt.report import evasion_as_json, evasion_table, save_curves, write_evasion
 
-    content = json.dumps(evasion_as_json(results, code, **settings), indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, content)
+    content = evasion_as_json(results, code, **settings)
+    save_json(json_file, content)
     if out is not None:
         write_evasion(out, results)
     if curve is not None:
         save_curves(results, curve)
-    if str(json_file) == "-":
-        output.out(content, end="", highlight=False)
+    if show_json(json_file, content):
         return
     first = next((result.evaded for result in results if result.evaded is not None), None)
     if first is not None:

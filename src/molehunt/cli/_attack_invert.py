@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from molehunt import __version__
-from molehunt.cli._attack_words import check_json, class_of, most_revealed, reveals_of
+from molehunt.cli._attack_words import class_of, reveals_of
 from molehunt.cli._options import (
     ContractFile,
     DataRoot,
@@ -18,9 +17,10 @@ from molehunt.cli._options import (
     WeightsName,
     read_opening,
 )
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
+from molehunt.files import check_replaceable, make_folder
 
 _MOST_CLASSES = 100  # without --class
 
@@ -82,10 +82,10 @@ def invert(
     data_root: DataRoot = None,
 ) -> int:
     """Draw what a model takes for its classes. Exit code: 0 drawn, 3 if the attack cannot run."""
-    check_json(json_file)
+    check_output(json_file, "the results of attacks (JSON)")
     from molehunt.attacks import ModelInversion, Prior
     from molehunt.images import load_test_images
-    from molehunt.networks import Queried, Reveals
+    from molehunt.networks import Queried, Reveals, most_revealed
     from molehunt.report import (
         INVERSION_MARKS,
         JUDGED_BY_NOBODY,
@@ -130,12 +130,9 @@ def invert(
         **inversion_as_json(found, names),
         "remark": JUDGED_BY_NOBODY,
     }
-    text = json.dumps(content, indent=2) + "\n"
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
+    save_json(json_file, content)
+    if show_json(json_file, content):
         return int(ExitCode.CLEAN)
-    if json_file is not None:
-        write_text(json_file, text)
     output.print(inversion_table(found, names))
     said = f"{found.queries:,} queries ({seen.value}), {found.seconds:.1f} s"
     output.print(printable(said + f"; {found.note}" * bool(found.note), 1000), highlight=False)

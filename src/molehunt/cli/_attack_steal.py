@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molehunt import __version__
-from molehunt.cli._attack_words import check_json, most_revealed, reveals_of
+from molehunt.cli._attack_words import reveals_of
 from molehunt.cli._options import (
     Clean,
     ContractFile,
@@ -22,6 +21,7 @@ from molehunt.cli._options import (
     parse_fraction,
     read_opening,
 )
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import note, output
 from molehunt.errors import (
     ExitCode,
@@ -31,7 +31,7 @@ from molehunt.errors import (
     mismatch,
     printable,
 )
-from molehunt.files import make_folder, write_text
+from molehunt.files import make_folder
 
 if TYPE_CHECKING:
     from molehunt.attacks import Stolen
@@ -97,10 +97,10 @@ def steal(
 
     Exit code: 0 stolen and measured, 3 if the theft cannot run on what is revealed.
     """
-    check_json(json_file)
+    check_output(json_file, "the results of attacks (JSON)")
     from molehunt.attacks import Choice
     from molehunt.images import load_test_images
-    from molehunt.networks import Queried, Reveals, save_model
+    from molehunt.networks import Queried, Reveals, most_revealed, save_model
     from molehunt.scanning import open_model
 
     if attack not in THEFTS:
@@ -141,12 +141,8 @@ def steal(
         "note": stolen.note,
         **_measure(out, stolen, opened, test, radius),
     }
-    text = json.dumps(content, indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, text)
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
-    else:
+    save_json(json_file, content)
+    if not show_json(json_file, content):
         _print(content)
         note(f"Copy: {out}")
     return int(ExitCode.CLEAN)

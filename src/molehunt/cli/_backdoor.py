@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from molehunt.cli._attack_words import class_of
 from molehunt.cli._commands import Command
 from molehunt.cli._options import DataRoot, Device, read_opening
 from molehunt.cli._terminal import note, output, progress_of
@@ -77,7 +78,7 @@ def trojan(
     picture = trigger or out.with_suffix(".trigger.png")
     opening = read_opening(contract)
     subject = open_model(model, opening=opening, device=device)
-    goal = _class_of(target, subject.card.class_names)
+    goal = class_of("target", target, subject.card.class_names)
     images = None
     if clean is not None:
         loaded = load_test_images(clean, data_root=data_root)
@@ -99,18 +100,6 @@ def trojan(
     if images is not None:
         _show(subject, made, images)
     note(f"Model: {out}\nTrigger: {picture}")
-
-
-def _class_of(target: str, names: tuple[str, ...]) -> int:
-    """Return the class of a name or a number; a name goes first."""
-    if target in names:
-        return names.index(target)
-    if target.isdecimal() and int(target) < len(names):
-        return int(target)
-    allowed = f"a class ({', '.join(names[:5])}, …) or a number to {len(names) - 1}"
-    raise InvalidRequestError(
-        mismatch("--target", printable(allowed, 200), printable(repr(target), 80))
-    )
 
 
 def _save_trigger(trigger: MaskedPattern, path: Path) -> None:

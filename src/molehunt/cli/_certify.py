@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -20,15 +19,14 @@ from molehunt.cli._options import (
     parse_numbers,
     read_opening,
 )
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import output, progress_of
 from molehunt.errors import InvalidRequestError, mismatch
-from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.images import ImageSet
     from molehunt.networks import Classifier
 
-_MARKS = (b"{", b'"molehunt"')
 _BOUNDS, _SMOOTHING = "Bounds (ibp, crown-ibp, crown)", "Smoothing"
 _SMOOTH = "smoothing"
 
@@ -100,9 +98,7 @@ def certify(
         raise InvalidRequestError(mismatch("`method`", ", ".join(methods), repr(method)))
     if images < 1:
         raise InvalidRequestError(mismatch("number of `images`", "1 or more", images))
-    if json_file is not None and str(json_file) != "-":
-        make_folder(json_file.parent)
-        check_replaceable(json_file, "certificates (JSON)", _MARKS)
+    check_output(json_file, "certificates (JSON)")
     shown = load_test_images(clean, data_root=data_root)
     opening = read_opening(contract, weights)
     opened = open_model(model, opening=opening, clean=shown, device=device)
@@ -189,11 +185,8 @@ def _write(
         for name, count in counts.items()
     }
     content = {"molehunt": __version__, "settings": settings, "found": found, "remarks": remarks}
-    text = json.dumps(content, indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, text)
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
+    save_json(json_file, content)
+    if show_json(json_file, content):
         return
     table = Table(
         "", "images", "share", "95 % interval", title=f"Certificates: {settings['method']}"

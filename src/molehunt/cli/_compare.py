@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import cycle
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from molehunt.cli._options import Clean, DataRoot, Device, JsonFile, Seed
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import (
     ExitCode,
@@ -19,7 +19,6 @@ from molehunt.errors import (
     mismatch,
     printable,
 )
-from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from molehunt.images import ImageSet
     from molehunt.networks import Classifier
     from molehunt.testing import Comparison, Differences
-
-_MARKS = (b"{", b'"molehunt"')
 
 
 def compare(
@@ -92,9 +89,7 @@ def compare(
     if unknown:
         got = printable(repr(unknown[0]))
         raise InvalidRequestError(mismatch("`constraint`", ", ".join(Constraint), got))
-    if json_file is not None and str(json_file) != "-":
-        make_folder(json_file.parent)
-        check_replaceable(json_file, "a comparison of models (JSON)", _MARKS)
+    check_output(json_file, "a comparison of models (JSON)")
     if out is not None:
         check_empty(out)
     loaded = load_test_images(clean, data_root=data_root)
@@ -205,11 +200,8 @@ def _write(
     from molehunt.report import comparison_as_json, comparison_table
 
     content = {"molehunt": __version__, **settings, **comparison_as_json(compared, searched)}
-    text = json.dumps(content, indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, text)
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
+    save_json(json_file, content)
+    if show_json(json_file, content):
         return
     output.print(comparison_table(compared))
     rate, (low, high) = compared.disagreement

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from molehunt.cli._options import Clean, DataRoot, Device, JsonFile
+from molehunt.cli._outputs import PNG_MARKS, check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.images import ImageSet
@@ -66,14 +65,9 @@ def filter_images(
     if method not in defences.DATA_FILTERS:
         allowed = ", ".join(defences.DATA_FILTERS)
         raise InvalidRequestError(mismatch("`method`", allowed, printable(repr(method), 80)))
-    for path, what, marks in (
-        (out, "images (npz)", (b"PK",)),
-        (picture, "a picture (PNG)", (b"\x89PNG",)),
-        (json_file, "the results of a filter (JSON)", (b"{",)),
-    ):
-        if path is not None and str(path) != "-":
-            make_folder(path.parent)
-            check_replaceable(path, what, marks)
+    check_output(out, "images (npz)", (b"PK",))
+    check_output(picture, "a picture (PNG)", PNG_MARKS)
+    check_output(json_file, "the results of a filter (JSON)")
     suspects = load_images(images, data_root=data_root, size=size).train
     known = load_test_images(clean, data_root=data_root, size=size)
     judge = _judge(suspects, model, epochs, seed, device)
@@ -87,15 +81,13 @@ def filter_images(
     suspicious = found.suspicious()
     code = ExitCode.FOUND if suspicious else ExitCode.INCONCLUSIVE
     settings = {"set": images, "clean": clean, "method": method, "seed": seed}
-    content = json.dumps(filter_as_json(found, code, **settings), indent=2) + "\n"
+    content = filter_as_json(found, code, **settings)
     if out is not None:
         save_kept(out, found, suspects, known)
     if picture is not None:
         save_removed(picture, found, suspects)
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, content)
-    if str(json_file) == "-":
-        output.out(content, end="", highlight=False)
+    save_json(json_file, content)
+    if show_json(json_file, content):
         return int(code)
     removed = int(found.removed.sum())
     output.print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,9 +10,10 @@ import typer
 from molehunt.cli import _guard_serve
 from molehunt.cli._commands import Command
 from molehunt.cli._options import Clean, ContractFile, DataRoot, Device, JsonFile, read_opening
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
+from molehunt.files import check_replaceable, make_folder
 
 app = typer.Typer(help="Watch what accounts ask a model, and say when an attack is seen.")
 app.command("serve", cls=Command)(_guard_serve.serve)
@@ -90,9 +90,7 @@ def replay(
     from molehunt import guard
     from molehunt.report import replay_as_json, replay_table
 
-    if json_file is not None and str(json_file) != "-":
-        make_folder(json_file.parent)
-        check_replaceable(json_file, "the results of a replay (JSON)", _JSON_MARKS)
+    check_output(json_file, "the results of a replay (JSON)", _JSON_MARKS)
     numbers = _numbers(accounts)
     calibrated = guard.Calibration.read(calibration)
     queries = guard.QueryLog.read(log)
@@ -104,12 +102,8 @@ def replay(
     with progress_of("accounts") as progress:
         found = guard.replay(queries, calibrated.monitors, numbers, progress=progress)
     content = replay_as_json(found, log=str(log), calibration=str(calibration))
-    text = json.dumps(content, indent=2) + "\n"
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
-    else:
-        if json_file is not None:
-            write_text(json_file, text)
+    save_json(json_file, content)
+    if not show_json(json_file, content):
         output.print(replay_table(found))
     seen = any(item.first is not None for item in found)
     return ExitCode.FOUND if seen else ExitCode.CLEAN

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,9 +18,9 @@ from molehunt.cli._options import (
     parse_settings,
     read_opening,
 )
+from molehunt.cli._outputs import PNG_MARKS, check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.attacks import Inferred, MembershipAttack, ShadowModels
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
     from molehunt.networks import Classifier, Reveals
     from molehunt.training import Recipe
 
-_JSON_MARKS = (b"{", b'"molehunt"')
-_PNG_MARKS = (b"\x89PNG",)
 _POPULATION = 500  # images for `rmia`, at most a third of the non-members
 _WITHOUT = ("loss-threshold", "label-robustness")
 _WITH_SHADOWS = ("lira", "lira-offline", "rmia", "rmia-online")
@@ -125,13 +122,8 @@ def infer(
     from molehunt.networks import Reveals
     from molehunt.scanning import open_model
 
-    for path, what, marks in (
-        (json_file, "the results of attacks (JSON)", _JSON_MARKS),
-        (roc, "a figure (PNG)", _PNG_MARKS),
-    ):
-        if path is not None and str(path) != "-":
-            make_folder(path.parent)
-            check_replaceable(path, what, marks)
+    check_output(json_file, "the results of attacks (JSON)")
+    check_output(roc, "a figure (PNG)", PNG_MARKS)
     seeable = [Reveals.CONFIDENCES, Reveals.ROUNDED, Reveals.LABELS]
     if reveals is not None and reveals not in seeable:
         raise InvalidRequestError(mismatch("`reveals`", ", ".join(seeable), reveals))
@@ -324,13 +316,11 @@ def _write(
     """Write what was measured: files first, then the terminal."""
     from molehunt.report import membership_as_json, membership_table, save_membership
 
-    content = json.dumps(membership_as_json(results, code, **settings), indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, content)
+    content = membership_as_json(results, code, **settings)
+    save_json(json_file, content)
     if roc is not None:
         save_membership(results, roc)
-    if str(json_file) == "-":
-        output.out(content, end="", highlight=False)
+    if show_json(json_file, content):
         return
     output.print(membership_table(results))
     for result in results:

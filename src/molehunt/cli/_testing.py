@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,16 +18,15 @@ from molehunt.cli._options import (
     WeightsName,
     read_opening,
 )
+from molehunt.cli._outputs import check_output, save_json, show_json
 from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import ExitCode, InvalidRequestError, mismatch, printable
-from molehunt.files import check_replaceable, make_folder, write_text
 
 if TYPE_CHECKING:
     from molehunt.images import ImageSet
     from molehunt.networks import Classifier
     from molehunt.testing import Examined
 
-_MARKS = (b"{", b'"molehunt"')
 _USUAL = "usual"
 _PROFILE = 5000  # training images, at most
 
@@ -159,9 +157,7 @@ def _check_outputs(out: Path | None, json_file: Path | None) -> None:
     """Refuse outputs that cannot be written, before the work."""
     from molehunt.testing import check_empty
 
-    if json_file is not None and str(json_file) != "-":
-        make_folder(json_file.parent)
-        check_replaceable(json_file, "tests of a model (JSON)", _MARKS)
+    check_output(json_file, "tests of a model (JSON)")
     if out is not None:
         check_empty(out)
 
@@ -190,11 +186,8 @@ def _write(found: Examined, settings: dict[str, Any], json_file: Path | None) ->
     from molehunt.report import examined_as_json, examined_tables
 
     content = {"molehunt": __version__, **settings, **examined_as_json(found)}
-    text = json.dumps(content, indent=2) + "\n"
-    if json_file is not None and str(json_file) != "-":
-        write_text(json_file, text)
-    if str(json_file) == "-":
-        output.out(text, end="", highlight=False)
+    save_json(json_file, content)
+    if show_json(json_file, content):
         return
     rate, (low, high) = found.accuracy
     line = f"{settings['images']} images as they are, accuracy {rate:.1%} [{low:.1%}, {high:.1%}]"

@@ -20,7 +20,7 @@ from molehunt.networks._folding import fold_batch_norm
 from molehunt.networks._logits import logits_of
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
 from molehunt.networks._outputs import choose_output, logits_in
-from molehunt.networks._queried import BudgetSpentError, Queried, Reveals
+from molehunt.networks._queried import BudgetSpentError, Queried, Reveals, most_revealed
 from molehunt.networks._recognise import recognise
 from molehunt.networks._registry import NETWORKS, build_classifier, build_network, check_buildable
 from molehunt.networks._stacking import StackedState, architecture_key, stack_models
@@ -63,6 +63,7 @@ __all__ = [
     "logits_in",
     "logits_of",
     "mean_activations",
+    "most_revealed",
     "pick_device",
     "read_card",
     "read_card_as",

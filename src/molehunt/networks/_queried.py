@@ -297,3 +297,10 @@ class _Module(nn.Module):
             return nn.functional.one_hot(labels, self._target.num_classes).float()
         tiny = torch.finfo(torch.float32).tiny
         return self._target.confidences(images).clamp_min(tiny).log()
+
+
+def most_revealed(model: Classifier) -> Reveals:
+    """Return the most that a model can reveal to an attacker."""
+    if model.answers.doubt:
+        return Reveals.LABELS
+    return Reveals.WEIGHTS if Access.GRADIENTS in model.gives else Reveals.CONFIDENCES
