@@ -209,7 +209,8 @@ class FeatureFilter(ABC):
         }
 
         def score(images: ImageSet) -> Floats:
-            features = own if images is suspects else features_of(model, images.images)
+            ready = own if images is suspects else known if images is anchors else None
+            features = features_of(model, images.images) if ready is None else ready
             scores = np.empty(len(images))
             for label in _classes_in(images):
                 at = (images.labels == label).numpy()

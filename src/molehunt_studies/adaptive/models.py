@@ -173,10 +173,10 @@ def train_attacker(task: AttackerTask, bench: AdaptiveBench) -> AttackerRecord:
     record = next(each for each in bench.population.records if each.id == task.record)
     started = time.process_time()
     recipe = bench.plan.zoo.recipe.model_copy(update={"precision": "float32"})
-    generator = torch.Generator().manual_seed(record.seed % 2**31)
+    seed = record.seed % 2**31
+    generator = torch.Generator().manual_seed(seed)
     poisoned = record.backdoor.poison(bench.images.train, generator=generator)
     network = bench.plan.zoo.network
-    seed = record.seed % 2**31
     model = build_classifier(
         network.name, bench.images.train, arguments=network.arguments, seed=seed
     )
