@@ -15,6 +15,8 @@ from molehunt.backdoors import AllToAll, AllToOne, Backdoor, RandomPatch
 from molehunt.detectors import (
     Distillation,
     TwinTest,
+    _twin_readings,
+    _twin_test,
     compare_with_twins,
     draw_fresh,
     make_twins,
@@ -321,25 +323,48 @@ def thirteen() -> ImageSet:
 
 
 class TestManyClasses:
-    """Over 12 classes other things are measured, for the model and its twins alike."""
+    """Over 12 classes other things are measured, and twins are made only where they matter."""
 
-    def test_it_runs_and_is_kept(self, thirteen: ImageSet, tmp_path: Path) -> None:
-        model = build_classifier("vgg", thirteen, arguments={"width": 4}, seed=1).freeze()
-        how = Distillation(steps=2, batch_size=8, pool=100)
+    HOW = Distillation(steps=2, batch_size=8, pool=100)
 
-        def test() -> TwinTest:
-            return compare_with_twins(
-                model, thirteen, twins=2, how=how, device="cpu", cache=tmp_path, key="a hash"
-            )
+    def compare(self, images: ImageSet, cache: Path) -> TwinTest:
+        model = build_classifier("vgg", images, arguments={"width": 4}, seed=1).freeze()
+        return compare_with_twins(
+            model, images, twins=2, how=self.HOW, device="cpu", cache=cache, key="a hash"
+        )
 
-        first = test()
+    def test_a_model_of_which_nothing_counts_needs_no_twin(
+        self, thirteen: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_twin_readings, "_MANY", counting_from(99.0))
+        first = self.compare(thirteen, tmp_path)
         assert [each.finds for each in first.statistics] == ["all-to-one", "all-to-all"]
-        assert first.twins == 2
+        assert (first.p_value, first.twins, first.gap) == (1.0, 0, None)
+        assert [path.name for path in tmp_path.rglob("*.safetensors")] == [
+            "reading-2-0000.safetensors"
+        ]
+
+    def test_others_are_compared_and_all_is_kept(
+        self, thirteen: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_twin_readings, "_MANY", counting_from(1e-9))
+        monkeypatch.setattr(_twin_test, "LEAST_AGREEMENT", 0.0)
+        first = self.compare(thirteen, tmp_path)
+        assert first.twins == 2 and first.gap is not None
         kept = {path: path.read_bytes() for path in tmp_path.rglob("reading-*")}
         assert len(kept) == 3
-        again = test()
-        assert [each.value for each in again.statistics] == [e.value for e in first.statistics]
+        again = self.compare(thirteen, tmp_path)
+        assert again == first
         assert {path: path.read_bytes() for path in tmp_path.rglob("reading-*")} == kept
+
+    def test_twins_unlike_the_model_are_not_read(
+        self, thirteen: ImageSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(_twin_readings, "_MANY", counting_from(1e-9))
+        monkeypatch.setattr(_twin_test, "LEAST_AGREEMENT", 1.1)
+        found = self.compare(thirteen, tmp_path)
+        assert "give more clean images" in found.abstained and not found.statistics
+        assert len(list(tmp_path.rglob("reading-*"))) == 1
 
     def test_a_class_that_no_twin_has_is_named(self) -> None:
         none = torch.zeros(20, 0)
@@ -349,6 +374,12 @@ class TestManyClasses:
         found = result_of(Reading(none, one, further, none))
         assert found.p_value == pytest.approx(0.05)
         assert found.strongest is not None and found.strongest.target == 17
+
+
+def counting_from(least: float) -> _twin_readings._Plan:
+    """Return the plan of many classes with another least for what counts."""
+    plan = _twin_readings._MANY
+    return plan._replace(one=plan.one._replace(least=least), next=plan.next._replace(least=least))
 
 
 def reading_of(count: int, seed: int = 0) -> Reading:
@@ -365,7 +396,7 @@ GAP = TwinGap(100, 0.9, 0.88, 0.9, 3.0, 2.8)
 
 
 def result_of(reading: Reading, gap: TwinGap = GAP) -> TwinTest:
-    return judge_by_twins(reading, Twins([], load_images("digits").test, gap))
+    return judge_by_twins(reading, gap)
 
 
 class TestVerdict:

@@ -131,15 +131,16 @@ class TwinComparison(ImageDetector):
             raise UnsuitableSubjectError(f"cannot say: {test.abstained}")
         strongest = test.strongest
         ratios = [each.value / each.least for each in test.statistics]
+        remark = "" if test.twins else "nothing is over what counts, whatever its twins' would be"
+        if strongest is not None:
+            remark = f"{strongest.name}, as of {strongest.finds} backdoors"
         return Examination(
             score=max(ratios),
             p_value=test.p_value,
             statistics=np.array(ratios, dtype=np.float64),
             target=None if strongest is None else strongest.target,
             source=None if strongest is None else strongest.source,
-            remark=""
-            if strongest is None
-            else f"{strongest.name}, as of {strongest.finds} backdoors",
+            remark=remark,
         )
 
     def _check_settings(self) -> None:

@@ -108,6 +108,11 @@ def _plan_of(classes: int) -> _Plan:
 MOST_LIKE_TEN = 12
 
 
+def needs_twins(classes: int) -> bool:
+    """Return whether a model's values depend on what its twins' are: pairs' do."""
+    return _plan_of(classes).pair is not None
+
+
 def reading_passes(classes: int) -> int:
     """Return how many images go forward and backward through one model of so many classes."""
     plan = _plan_of(classes)

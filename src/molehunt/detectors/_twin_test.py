@@ -16,15 +16,16 @@ from molehunt.detectors._twin_readings import (
     MOST_LIKE_TEN,
     Reading,
     TwinStatistic,
+    needs_twins,
     read,
     reading_passes,
     statistics_of,
 )
-from molehunt.detectors._twins import TwinGap, Twins, make_twins, twin_folder
+from molehunt.detectors._twins import TwinGap, make_twins, twin_folder
 from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, pick_device
 from molehunt.progress import Progress, silent
 
 # Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
@@ -73,21 +74,23 @@ class TwinTest:
     abstained : str
         Why the p-value means nothing; empty where it means something.
     statistics : tuple of TwinStatistic
+        None where it abstained: the twins were not read.
     strongest : TwinStatistic or None
         The one that the p-value rests on; None where none is over its `least`.
-    gap : TwinGap
+    gap : TwinGap or None
+        None where no twin was made.
     """
 
     p_value: float
     abstained: str
     statistics: tuple[TwinStatistic, ...]
     strongest: TwinStatistic | None
-    gap: TwinGap
+    gap: TwinGap | None
 
     @property
     def twins(self) -> int:
-        """Number of twins; no p-value is under 1 / (twins + 1)."""
-        return len(self.statistics[0].twin_values)
+        """Number of twins that were read; no p-value is under 1 / (twins + 1)."""
+        return len(self.statistics[0].twin_values) if self.statistics else 0
 
     @property
     def null(self) -> str:
@@ -114,7 +117,9 @@ def compare_with_twins(
     another one by a shift of the labels, and one class into one other. Over 12 classes it is
     the second and the third alone. What is under a statistic's `least` counts as nothing. The
     model's rank by the largest of them, each over its `least`, is the p-value: several
-    statistics are no several chances, since the twins have them, too.
+    statistics are no several chances, since the twins have them, too. Twins are made only
+    where they can matter: over 12 classes a model's values do not depend on them, and one of
+    which nothing is over its `least` has p = 1 whatever they are.
 
     For a clean model that is exchangeable with its twins p is at most alpha with probability
     at most alpha. Twins are not quite: they learned from fewer images. So the test abstains
@@ -153,9 +158,29 @@ def compare_with_twins(
     one = reading_passes(images.num_classes)
     teaching = twins * how.steps * how.batch_size
     total = teaching + (twins + 1) * one
+    folder = twin_folder(cache, model, images, how, seed, key)
+    readings: list[Reading] = []
+
+    def take(models: list[Classifier], before: int) -> None:
+        for panel in panels_of(models, pick_device(device)):
+            first = sum(len(part.one) for part in readings)
+            known = _load(folder, first, len(panel))
+            if known is None:
+                known = read(panel, images, seed=seed)
+                _save(folder, first, known)
+            readings.append(known)
+            progress(before + (first + len(panel)) * one, total)
+
+    if not needs_twins(images.num_classes):
+        take([model.freeze()], 0)
+        alone = judge_by_twins(readings[0], None)
+        if alone.strongest is None:
+            progress(total, total)
+            return alone
+    already = len(readings) * one
 
     def taught(done: int, _steps: int) -> None:
-        progress(done * how.batch_size, total)
+        progress(already + done * how.batch_size, total)
 
     made = make_twins(
         model,
@@ -168,22 +193,19 @@ def compare_with_twins(
         key=key,
         progress=taught,
     )
-    folder = twin_folder(cache, model, images, how, seed, key)
-    readings: list[Reading] = []
-    for panel in panels_of([model, *made.models], model.mean.device):
-        first = sum(len(part.one) for part in readings)
-        known = _load(folder, first, len(panel))
-        if known is None:
-            known = read(panel, images, seed=seed)
-            _save(folder, first, known)
-        readings.append(known)
-        progress(teaching + (first + len(panel)) * one, total)
+    why = _reason_to_abstain(made.gap)
+    if why:
+        progress(total, total)
+        return TwinTest(1.0, why, (), None, made.gap)
+    take(made.models if readings else [model, *made.models], teaching)
     joined = Reading(*(torch.cat(parts) for parts in zip(*readings, strict=True)))
-    return judge_by_twins(joined, made)
+    return judge_by_twins(joined, made.gap)
 
 
-def judge_by_twins(reading: Reading, made: Twins) -> TwinTest:
+def judge_by_twins(reading: Reading, gap: TwinGap | None) -> TwinTest:
     """Return the test's result for what was measured; the first model is the suspect.
+
+    Without twins there is no gap, and p is 1.
 
     Raises
     ------
@@ -200,10 +222,10 @@ def judge_by_twins(reading: Reading, made: Twins) -> TwinTest:
     strongest = statistics[int(own.argmax())] if own.max() > 0 else None
     return TwinTest(
         p_value=float((1 + (twins.max(axis=0) >= own.max()).sum()) / (twins.shape[1] + 1)),
-        abstained=_reason_to_abstain(made.gap),
+        abstained=_reason_to_abstain(gap) if gap else "",
         statistics=tuple(statistics),
         strongest=strongest,
-        gap=made.gap,
+        gap=gap,
     )
 
 

@@ -59,13 +59,19 @@ def _count(records: Sequence[ScanRecord], verdict: Verdict = Verdict.BACKDOORED)
 
 
 def _reasons(records: Iterable[ScanRecord]) -> dict[str, int]:
-    """Return how often each check, with the beginning of its words, was why a scan abstained."""
+    """Return how often each check, with the words of its doubt, was why a scan abstained."""
     reasons = Counter(
-        record.because.partition(";")[0][:100]
+        _doubt(record.because)
         for record in records
         if record.verdict not in (Verdict.BACKDOORED, Verdict.CLEAN)
     )
     return dict(reasons.most_common(10))
+
+
+def _doubt(because: str) -> str:
+    """Return what stands after a p-value, and of other words the beginning."""
+    said, _, doubt = because.partition("; ")
+    return doubt if doubt and " p = " in said else said[:100]
 
 
 def share(found: Sequence[int]) -> str:

@@ -17,10 +17,10 @@ from pydantic import Field
 from molehunt.backdoors import Treatment
 from molehunt.errors import DataNotFoundError, mismatch
 from molehunt.files import read_bytes
-from molehunt.findings import Verdict
+from molehunt.findings import BACKDOOR, Finding, Status, Verdict
 from molehunt.images import ImageSet, load_test_images
 from molehunt.resumable import Task
-from molehunt.scanning import pick_checks, scan
+from molehunt.scanning import ScanResult, pick_checks, scan
 from molehunt.study import Bench, Records
 from molehunt_studies.strangers.plan import StrangersPlan, zoo_name
 
@@ -122,6 +122,19 @@ def _kind_of(attack: str) -> str:
     return "source-target" if "source" in attack else "all-to-one"
 
 
+def _deciding(result: ScanResult) -> Finding | None:
+    """Return the finding that the verdict rests on, or the one that says why there is none."""
+    about = [each for each in result.findings if each.weakness is BACKDOOR]
+    for those in (
+        [each for each in result.findings if each.verdict is result.verdict],
+        [each for each in about if each.status is not Status.NOT_RUN],
+        about,
+    ):
+        if those:
+            return those[0]
+    return None
+
+
 def scan_model(task: ScanTask, bench: StrangersBench) -> ScanRecord:
     """Scan one model as a user does who has clean images and no population."""
     shape = task.contract.get("input_shape")
@@ -139,7 +152,7 @@ def scan_model(task: ScanTask, bench: StrangersBench) -> ScanRecord:
     finally:
         if task.contract:
             sys.path.pop(0)
-    deciding = next((each for each in result.findings if each.verdict is result.verdict), None)
+    deciding = _deciding(result)
     return ScanRecord(
         **dict(task),
         verdict=result.verdict,
