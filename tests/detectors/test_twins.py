@@ -17,11 +17,13 @@ from molehunt.detectors import (
     TwinTest,
     _twin_readings,
     _twin_test,
+    _twins,
     compare_with_twins,
     draw_fresh,
     make_twins,
     twin_power,
 )
+from molehunt.detectors._distill import Lesson, distill
 from molehunt.detectors._panel import Panel, first_layer
 from molehunt.detectors._read_margins import largest_margins
 from molehunt.detectors._read_masks import all_to_next, all_to_one, pairs, smallest_masks
@@ -191,6 +193,29 @@ class TestTwins:
         files[1].write_bytes(files[1].read_bytes()[:50])
         _, seen = make(3)
         assert seen == [7, 8, 9]
+
+    def test_a_twin_that_did_not_learn_is_taught_again_more_gently(
+        self,
+        clean_model: Classifier,
+        digits: tuple[ImageSet, ImageSet],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        """As every seventh of raw-pixel sign networks: it would look worse than any backdoor."""
+        rates: list[float] = []
+
+        def fail_at_first(panel: Panel, lesson: Lesson, how: Distillation, **rest: object) -> None:
+            distill(panel, lesson, how, **rest)  # type: ignore[arg-type]
+            rates.append(how.lr)
+            if len(rates) == 2:
+                for weight in panel.models[0].parameters():
+                    weight.zero_()
+
+        monkeypatch.setattr(_twins, "distill", fail_at_first)
+        twins = make_twins(clean_model, digits[1], count=3, how=QUICK, device="cpu")
+        assert rates == [0.005, 0.005, 0.0025, 0.005]
+        for twin in twins.models:
+            answers = twin(twins.examples.pixels()).argmax(1)
+            assert (answers == twins.examples.labels).float().mean() > 0.5
 
     @pytest.mark.parametrize("change", ["images", "settings", "key", "model"])
     def test_twins_of_something_else_are_not_taken(

@@ -21,16 +21,14 @@ from molehunt.detectors._twin_readings import (
     reading_passes,
     statistics_of,
 )
-from molehunt.detectors._twins import TwinGap, make_twins, twin_folder
+from molehunt.detectors._twins import MOST_GAP, TwinGap, make_twins, twin_folder
 from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
 from molehunt.progress import Progress, silent
 
-# Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
-# accuracy, and none was called backdoored (docs/studies/strangers).
-MOST_GAP = 0.2
+# Fixed as `MOST_GAP` was.
 LEAST_AGREEMENT = 0.5
 
 

@@ -6,7 +6,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from molehunt.detectors._distill import Distillation, distill, prepare_lesson
+from molehunt.detectors._distill import Distillation, Lesson, distill, prepare_lesson
 from molehunt.detectors._fresh import draw_fresh
 from molehunt.detectors._panel import panels_of
 from molehunt.errors import InvalidRequestError, mismatch
@@ -81,7 +81,8 @@ def make_twins(
 
     A trigger that no clean image shows is not among the lessons, so that the twins are as
     the model would be without its backdoor. Two thirds of the images teach, the others tell
-    how far the twins are from the model.
+    how far the twins are from the model; one that is more than `MOST_GAP` less accurate is
+    drawn anew once, and taught at half the rate.
 
     Parameters
     ----------
@@ -130,31 +131,84 @@ def make_twins(
     if twins:
         _log.info("%s: %d of %d twins are there already", folder, len(twins), count)
     total, done = count * how.steps, len(twins) * how.steps
-    together = _TOGETHER if on.type == "cuda" else 1
+    together = _TOGETHER if on.type == "cuda" and model.stackable else 1
+    school = _School(model, lesson, how, examples, on)
     while missing:
         numbers, missing = missing[:together], missing[together:]
         seeds = [1 + seed * 1_000_003 + number for number in numbers]
-        fresh = [draw_fresh(model, seed=each) for each in seeds]
-        at = 0
-        for panel in panels_of(fresh, on):
-            own = seeds[at : at + len(panel)]
-            start = done
 
-            def step(steps: int, _of: int, *, start: int = start, size: int = len(panel)) -> None:
-                progress(start + steps * size, total)
+        def step(steps: int, _of: int, *, start: int = done) -> None:
+            progress(start + steps, total)
 
-            distill(panel, lesson, how, seeds=own, progress=step)
-            for offset, twin in enumerate(panel.models):
-                twins[numbers[at + offset]] = twin
-            _save(folder, {n: twins[n] for n in numbers[at : at + len(panel)]})
-            at += len(panel)
-            done += how.steps * len(panel)
+        new = dict(zip(numbers, school.teach_until_learned(seeds, step), strict=True))
+        _save(folder, new)
+        twins |= new
+        done += how.steps * len(numbers)
     models = [twins[number].to(on) for number in range(count)]
     return Twins(models, examples, _gap(model, models, examples, lesson.softness, how))
 
 
 _FEWEST = 60
 _TOGETHER = 40
+# Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
+# accuracy, and none was called backdoored (docs/studies/strangers).
+MOST_GAP = 0.2
+
+
+@dataclass(frozen=True)
+class _School:
+    """Where students learn a model's answers, and are examined on images kept apart."""
+
+    model: Classifier
+    lesson: Lesson
+    how: Distillation
+    examples: ImageSet
+    device: torch.device
+
+    def teach_until_learned(self, seeds: list[int], progress: Progress) -> list[Classifier]:
+        """Return a student a seed; one that did not learn is drawn and taught once more.
+
+        Networks that their maker published learned. A student whose training failed is as
+        far from them as any backdoored one, and would hide it. Half the rate is what such
+        networks take.
+        """
+        taught = self._teach(seeds, self.how, progress)
+        least = _accuracy(self.model, self.examples) - MOST_GAP
+        late = [at for at, each in enumerate(taught) if _accuracy(each, self.examples) < least]
+        gentle = replace(self.how, lr=self.how.lr / 2)
+        again = self._teach([seeds[at] + _REDRAWN for at in late], gentle, silent)
+        for at, other in zip(late, again, strict=True):
+            taught[at] = max(taught[at], other, key=lambda one: _accuracy(one, self.examples))
+        return taught
+
+    def _teach(self, seeds: list[int], how: Distillation, progress: Progress) -> list[Classifier]:
+        """Return students; `progress` hears of the steps of all of them, and their total."""
+        taught: list[Classifier] = []
+        fresh = [draw_fresh(self.model, seed=each) for each in seeds]
+        for panel in panels_of(fresh, self.device) if fresh else ():
+            before, size = len(taught), len(panel)
+
+            def step(steps: int, of: int, *, before: int = before, size: int = size) -> None:
+                progress(before * of + steps * size, len(seeds) * of)
+
+            own = seeds[before : before + size]
+            distill(panel, self.lesson, how, seeds=own, progress=step)
+            taught += panel.models
+        return taught
+
+
+# Far from the seeds of the first draw.
+_REDRAWN = 500_000
+
+
+def _accuracy(model: Classifier, images: ImageSet) -> float:
+    return float((_logits(model, images).argmax(1) == images.labels).float().mean())
+
+
+def _logits(model: Classifier, images: ImageSet) -> Tensor:
+    parts = images.pixels().split(256)  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        return torch.cat([model(part.to(model.mean.device)).float().cpu() for part in parts])
 
 
 def _gap(
@@ -164,13 +218,10 @@ def _gap(
     softness: float,
     how: Distillation,
 ) -> TwinGap:
-    pixels, labels = examples.pixels(), examples.labels
+    labels = examples.labels
 
     def look(one: Classifier, temperature: float) -> tuple[Tensor, float, float]:
-        with torch.no_grad():
-            logits = torch.cat(
-                [one(part.to(one.mean.device)).float().cpu() for part in pixels.split(256)]  # type: ignore[no-untyped-call]
-            )
+        logits = _logits(one, examples)
         best = logits.topk(2, dim=1).values
         answers = logits.argmax(1)
         accuracy = float((answers == labels).float().mean())
@@ -213,7 +264,7 @@ def twin_folder(
 
 
 # Told apart from files of other versions, whose twins learned otherwise.
-_LAYOUT = "twins 1"
+_LAYOUT = "twins 2"
 
 
 def _load(folder: Path | None, model: Classifier, count: int) -> dict[int, Classifier]:
