@@ -11,7 +11,7 @@ from molehunt.errors import DataNotFoundError
 from molehunt.findings import Verdict
 from molehunt.study import plan_for, run
 from molehunt_studies.strangers import STRANGERS
-from molehunt_studies.strangers.results import verdicts_of
+from molehunt_studies.strangers.results import parts_of, scans_of, verdicts_of
 from molehunt_studies.strangers.scans import ScanRecord
 
 
@@ -47,7 +47,7 @@ def test_verdicts_are_counted_as_a_user_meets_them() -> None:
     )
     assert found["detected"] == found["passed_as_clean"] == (1, 3)
     assert found["false_alarms"] == found["cleared"] == (1, 3)
-    assert found["abstained"] == [2, 6] and found["did_not_take"] == 1
+    assert found["abstained"] == (2, 6) and found["did_not_take"] == 1
     assert found["by_kind"] == {kinds[0]: (1, 2), kinds[1]: (0, 1)}
     assert found["why_abstained"] == {"twins: cannot say": 2}
 
@@ -67,9 +67,26 @@ def test_the_study_scans_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # With two twins no p-value is as small as 0.05: such a scan detects nothing.
     assert held["detected"][0] == held["false_alarms"][0] == 0
     assert held["abstained"][1] + held["did_not_take"] == 2
-    assert "By kind of backdoor" in (tmp_path / "docs" / "README.md").read_text()
+    assert "| kind of backdoor | detected |" in (tmp_path / "docs" / "README.md").read_text()
     again = run(STRANGERS, tmp_path / "run", scale="smoke", workers=1)
     assert again.made == 0 and again.figures["held_out"] == done.figures["held_out"]
+
+
+def test_a_page_of_strangers_files_alone_says_so() -> None:
+    records = [
+        record(0, Verdict.BACKDOORED, "all-to-one", 1.0).model_copy(update={"part": "development"})
+    ]
+    results = {
+        **parts_of(records),
+        "scans": scans_of(records),
+        "zoos": {},
+        "twins": 19,
+        "clean_images": 1000,
+        "command": "molehunt study strangers --scale files",
+        "hardware": "2 cores",
+    }
+    page = STRANGERS.report.as_markdown(results)
+    assert "no self-made models" in page and "| 0 | all-to-one | backdoored |" in page
 
 
 def test_a_folder_without_an_index_is_refused(tmp_path: Path) -> None:

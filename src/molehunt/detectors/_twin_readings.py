@@ -83,7 +83,7 @@ class _Plan(NamedTuple):
     pair: _Search | None
 
 
-# Each `least` is fixed on self-made models and their twins (docs/studies/strangers).
+# Each `least` is fixed on self-made models and their twins (docs/studies/strangers/choices.md).
 _FEW = _Plan(
     _Ascent(3, 60, least=2.0),
     _Search(10, 100, 0.15, least=1.2),

@@ -35,7 +35,7 @@ LEAST_AGREEMENT = 0.5
 def twin_power(classes: int) -> dict[str, tuple[int, int]]:
     """Return how many backdoored models of each kind the test found, and of how many.
 
-    Self-made models and 1,000 images (docs/studies/strangers); strangers' files are not
+    Self-made models and 1,000 images (docs/studies/strangers/choices.md); strangers' files are not
     counted. A kind that is not there was not measured.
 
     Parameters

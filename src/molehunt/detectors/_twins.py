@@ -151,7 +151,7 @@ def make_twins(
 _FEWEST = 60
 _TOGETHER = 40
 # Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
-# accuracy, and none was called backdoored (docs/studies/strangers).
+# accuracy, and none was called backdoored (docs/studies/strangers/choices.md).
 MOST_GAP = 0.2
 
 

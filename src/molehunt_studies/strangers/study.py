@@ -6,7 +6,7 @@ from typing import Any
 
 from molehunt.study import Records, Report, Stage, Study, ZooStage, zoo_figures
 from molehunt_studies.strangers.plan import SCALES
-from molehunt_studies.strangers.results import parts_of, share
+from molehunt_studies.strangers.results import parts_of, scans_of, share
 from molehunt_studies.strangers.scans import ScanRecord, StrangersBench, scan_model, scan_tasks
 
 
@@ -14,6 +14,7 @@ def measures(bench: StrangersBench, records: Records) -> dict[str, Any]:
     """Return the verdicts of each part, and what the populations are."""
     return {
         **parts_of(records["scans"]),
+        "scans": scans_of(records["scans"]),
         "twins": bench.plan.twins,
         "clean_images": bench.plan.clean_images,
         "zoos": {
