@@ -16,7 +16,7 @@ from molehunt.errors import InvalidRequestError
 from molehunt.findings import Picture, Status, Verdict
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, load_model, save_model
-from molehunt.scanning import DetectorCheck, new_check, scan_subjects
+from molehunt.scanning import DetectorCheck, new_check, pick_checks, scan_subjects
 from molehunt.scanning._check import judge
 from molehunt.zoo import Split, Zoo
 
@@ -117,8 +117,18 @@ def test_what_nobody_asked_for_does_not_run_for_hours(path: Path, monkeypatch) -
     usual = new_check("margin", asked_for=False)
     asked = new_check("margin")
     ((skipped, ran),) = judge([model], [usual, asked], None, 0.05)
-    assert skipped.status is Status.NOT_RUN and "by name" in skipped.message
+    assert skipped.status is Status.NOT_RUN and "--minutes 1 has it run" in skipped.message
     assert ran.p_value is not None
+
+
+def test_minutes_bound_the_work_also_of_what_was_asked_for(path: Path) -> None:
+    model = load_model(path)
+    checks = [new_check("margin", minutes=minutes) for minutes in (1e-9, 60.0)]
+    ((refused, ran),) = judge([model], checks, None, 0.05)
+    assert refused.status is Status.INCONCLUSIVE and "at most 1e-09" in refused.message
+    assert ran.p_value is not None
+    with pytest.raises(InvalidRequestError, match="minutes"):
+        pick_checks(images=False, minutes=0)
 
 
 def test_detectors_of_a_zoo_have_to_be_fitted() -> None:

@@ -56,6 +56,14 @@ def scan(
             help="Clean twins to compare a model with, given --clean; 39 allow a rate of 0.025."
         ),
     ] = 19,
+    minutes: Annotated[
+        float | None,
+        typer.Option(
+            help="Most work of a check on a model, in minutes of two idle cores; counted, not "
+            "timed. Default: 60 for twins, 10 for others, any for those named by --check.",
+            show_default=False,
+        ),
+    ] = None,
     min_power: Annotated[
         float,
         typer.Option(
@@ -272,6 +280,7 @@ def scan(
         twins=twins,
         min_power=min_power,
         against=against or BACKDOOR_KINDS,
+        minutes=minutes,
     )
     if bom is not None:
         need_extra("bom", "cyclonedx.model", "--bom")  # before the work, not after it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,11 +18,12 @@ from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
 from molehunt.scanning._check import Basis, Check
 
-# Floating-point operations that a check may take which nobody asked for: about ten minutes
-# on two cores.
-MOST_UNASKED = 5e13
-# The same for a check that decides: about an hour.
-MOST_UNASKED_ALONE = 3e14
+# Floating-point operations that two idle cores do in a minute, about. Work is bounded in
+# these and not by a clock: a busy machine runs the same checks, and gives the same verdict.
+OPERATIONS_A_MINUTE = 5e12
+# Minutes that a check may take which nobody asked for, and one that decides alone.
+MOST_UNASKED = 10.0
+MOST_UNASKED_ALONE = 60.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,10 @@ class DetectorCheck(Check):
     min_power : float
         The least share of the backdoored test models of its file that it must have found
         before what it does not find counts as clean.
+    minutes : float, optional
+        The most work on a model, in minutes of two idle cores; it does not run where it would
+        take more. By default 10, or 60 for one that decides alone, and for one that was asked
+        for any.
     """
 
     name: str
@@ -47,6 +53,7 @@ class DetectorCheck(Check):
     card: DetectorCard | None = None
     asked_for: bool = True
     min_power: float = LEAST_POWER
+    minutes: float | None = None
 
     @classmethod
     def load(cls, path: str | Path, *, min_power: float = LEAST_POWER) -> DetectorCheck:
@@ -79,14 +86,20 @@ class DetectorCheck(Check):
         try:
             detector = self._fit_to(model, clean)
             detector.check_subject(model)
-            if not self.asked_for:
-                _check_affordable(detector, model)
+            _check_affordable(detector, model, self._most_minutes())
         except MolehuntError as error:
             status = Status.INCONCLUSIVE if self.asked_for else Status.NOT_RUN
             return Finding(self.name, status, str(error), BACKDOOR)
         except Exception as error:  # a stranger's network may fail in any way
             return self._fail(error)
         return None
+
+    def _most_minutes(self) -> float:
+        if self.minutes is not None:
+            return self.minutes
+        if self.asked_for:
+            return math.inf
+        return MOST_UNASKED_ALONE if self.decides_alone else MOST_UNASKED
 
     def run(
         self,
@@ -149,13 +162,10 @@ class DetectorCheck(Check):
         return Finding(self.name, Status.FAILED, message, BACKDOOR)
 
 
-def _check_affordable(detector: Detector, model: Classifier) -> None:
-    """Refuse what nobody asked for and what would take long, by the operations it takes.
-
-    They are counted, not timed: a busy machine runs the same checks.
-    """
+def _check_affordable(detector: Detector, model: Classifier, minutes: float) -> None:
+    """Refuse what would take longer than so many minutes, by the operations it takes."""
     passes = detector.passes(model.card.num_classes)
-    if not passes:
+    if not passes or minutes == math.inf:
         return
     # Importing it may start CUDA, which then no child of this process could use.
     from torch.utils.flop_counter import FlopCounterMode  # noqa: PLC0415
@@ -163,10 +173,9 @@ def _check_affordable(detector: Detector, model: Classifier) -> None:
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(torch.full((1, *model.card.input_shape), 0.5))
     # A backward pass takes about twice as many as a forward pass.
-    operations = 3 * passes * counter.get_total_flops()
-    most = MOST_UNASKED_ALONE if detector.decides_alone else MOST_UNASKED
-    if operations > most:
+    needed = 3 * passes * counter.get_total_flops() / OPERATIONS_A_MINUTE
+    if needed > minutes:
         raise UnsuitableSubjectError(
-            f"would take {operations:.1e} operations, more than {most:.0e} unasked; "
-            "ask for it by name to have it run"
+            f"takes up to {needed:.0f} minutes of two idle cores, of at most {minutes:g}; "
+            f"--minutes {math.ceil(needed)} has it run"
         )

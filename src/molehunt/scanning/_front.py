@@ -125,6 +125,7 @@ def pick_checks(
     twins: int = 19,
     min_power: float = LEAST_POWER,
     against: Sequence[str] = BACKDOOR_KINDS,
+    minutes: float | None = None,
 ) -> list[Check]:
     """Return checks; where none is named, those that need no population.
 
@@ -143,11 +144,15 @@ def pick_checks(
     min_power : float
         The least share of backdoored models that a check must be known to find before what
         it does not find counts as clean.
+    minutes : float, optional
+        The most work of a check on a model, in minutes of two idle cores; see
+        `DetectorCheck`.
 
     Raises
     ------
     InvalidRequestError
-        For a name of no detector, or of one that has to be fitted first.
+        For a name of no detector, or of one that has to be fitted first, or minutes that are
+        no positive number.
     UnreadableFileError
         If a file is none of a detector.
 
@@ -156,6 +161,8 @@ def pick_checks(
     >>> [picked.name for picked in pick_checks(images=False)]
     ['margin', 'final-layer']
     """
+    if minutes is not None and not minutes > 0:
+        raise InvalidRequestError(mismatch("minutes", "a number over 0", minutes))
     settings: dict[str, dict[str, Any]] = {
         "twins": {
             "twins": twins,
@@ -175,7 +182,7 @@ def pick_checks(
         elif isinstance(item, str) and Path(item).name == item and not Path(item).suffix:
             asked = bool(named)
             own = settings.get(item, {})
-            picked.append(new_check(item, asked_for=asked, **own))
+            picked.append(new_check(item, asked_for=asked, minutes=minutes, **own))
         else:
             picked.append(DetectorCheck.load(item, min_power=min_power))
     return picked
