@@ -18,6 +18,7 @@ from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.filters import FILTERS
 from molehunt_studies.inversion import INVERSION
 from molehunt_studies.membership import MEMBERSHIP
+from molehunt_studies.poison_bound import POISON_BOUND
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.property_inference import PROPERTY
 from molehunt_studies.query_monitor import QUERY_MONITOR
@@ -35,6 +36,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "badnets-mnist": BADNETS_MNIST,
     "badnets-signs": BADNETS_GTSRB,
     "broken-defences": BROKEN_DEFENCES,
+    "poison-bound": POISON_BOUND,
     "poison-toy": POISON_TOY,
     "certified": CERTIFIED,
     "driving": DRIVING_STUDY,

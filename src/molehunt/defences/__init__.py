@@ -20,6 +20,7 @@ from molehunt.defences._jpeg import JpegCompression
 from molehunt.defences._measured_repair import MeasuredRepair, repair
 from molehunt.defences._neighbour_labels import relabel_by_neighbours
 from molehunt.defences._neuron_pruning import prune_sensitive_neurons
+from molehunt.defences._poisoned_loss import PoisonedLoss, SphereAndSlab, bound_poisoned_loss
 from molehunt.defences._random_inputs import RandomFeatures, RandomResizing
 from molehunt.defences._repair import TUNING, Repaired, RepairMethod
 from molehunt.defences._repairs import REPAIRS
@@ -55,6 +56,7 @@ __all__ = [
     "MeasuredRepair",
     "NoiseObjective",
     "OutputNoise",
+    "PoisonedLoss",
     "RandomFeatures",
     "RandomResizing",
     "RepairMethod",
@@ -63,10 +65,12 @@ __all__ = [
     "Smoothed",
     "SpectralSignatures",
     "Sphere",
+    "SphereAndSlab",
     "Step",
     "Strip",
     "ThermometerCode",
     "TotalVariation",
+    "bound_poisoned_loss",
     "certify_box",
     "distil_attention",
     "drop_at_test_time",

@@ -16,8 +16,8 @@ class Sphere(FeatureFilter):
 
     The sphere defence of Steinhardt, Koh and Liang (NeurIPS 2017, section 2), on features in
     place of pixels, and with the mean of images that are known to be clean (their oracle
-    defence). Their certificate bounds the loss of a linear learner, so it does not hold for
-    networks.
+    defence). Their certificate bounds the loss of a linear learner (`bound_poisoned_loss`), so it
+    does not hold for networks.
 
     Examples
     --------

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from molehunt.rates import rate_interval
+
 
 def number(value: Any, spec: str = ".2f") -> str:
     """Return a number as Python's format `spec` has it, a dash where there is none.
@@ -61,5 +63,37 @@ def head(*names: Any) -> str:
     return f"{row(*names)}\n| --- |{' ---: |' * (len(names) - 1)}"
 
 
+def share(found: Sequence[int]) -> str:
+    """Return a count as [count, of] with the exact 95 % interval of its rate.
+
+    By Clopper and Pearson; a dash of no cases.
+
+    Examples
+    --------
+    >>> share((12, 12)), share((0, 0))
+    ('12 of 12 [0.74, 1.00]', '-')
+    """
+    count, of = found
+    if not of:
+        return "-"
+    low, high = rate_interval(count, of)
+    return f"{count} of {of} [{low:.2f}, {high:.2f}]"
+
+
+def percent(found: Sequence[int]) -> str:
+    """Return a count as [count, of] in percent, with the exact 95 % interval.
+
+    Examples
+    --------
+    >>> percent((90, 100))
+    '90.0 [82.4, 95.1]'
+    """
+    count, of = found
+    if not of:
+        return "-"
+    low, high = rate_interval(count, of)
+    return f"{100 * count / of:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
 FILTERS = {"n": number, "auc": auc, "rates": rates, "listed": listed}
-GLOBALS = {"row": row, "head": head}
+GLOBALS = {"row": row, "head": head, "share": share, "percent": percent}

@@ -9,7 +9,6 @@ import numpy as np
 
 from molehunt.backdoors import Treatment
 from molehunt.detectors import auc_with_interval
-from molehunt.rates import rate_interval
 from molehunt.study import Records, Report, Stage, Study, ZooStage, zoo_figures
 from molehunt.zoo import Split
 from molehunt_studies.adaptive.figures import curve_figure
@@ -103,18 +102,6 @@ def _worth(attackers: Sequence[AttackerRecord]) -> dict[str, Any]:
     }
 
 
-def share(count: tuple[int, int]) -> str:
-    """Return a count with the exact 95 % interval of its share.
-
-    Examples
-    --------
-    >>> share((9, 10))
-    '9 of 10 [0.55, 1.00]'
-    """
-    low, high = rate_interval(*count)
-    return f"{count[0]} of {count[1]} [{low:.2f}, {high:.2f}]"
-
-
 ADAPTIVE = Study(
     name="adaptive",
     title="Attackers who know the detector: backdoors trained against it, and what helps then.",
@@ -133,6 +120,5 @@ ADAPTIVE = Study(
     report=Report(
         "molehunt_studies.adaptive",
         figures=lambda results: {"curve": curve_figure(results)},
-        words={"share": share},
     ),
 )

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from molehunt.rates import rate_interval
 from molehunt.study import Records, Report, Stage, Study
 from molehunt_studies.filters.models import (
-    Count,
     FilterRecord,
     FiltersBench,
     ModelRecord,
@@ -67,18 +65,6 @@ def measures(bench: FiltersBench, records: Records) -> dict[str, Any]:
     }
 
 
-def share(count: Count) -> str:
-    """Return a share with its exact 95 % interval, in percent.
-
-    Examples
-    --------
-    >>> share((90, 100))
-    '90.0 [82.4, 95.1]'
-    """
-    low, high = rate_interval(*count)
-    return f"{100 * count[0] / count[1]:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
-
-
 FILTERS = Study(
     name="filters",
     title="Filters of training images and repairs of models against attacks of many kinds.",
@@ -90,5 +76,5 @@ FILTERS = Study(
         Stage("repairs", repair_tasks, repair_model, RepairRecord),
     ),
     measures=measures,
-    report=Report("molehunt_studies.filters", words={"share": share}),
+    report=Report("molehunt_studies.filters"),
 )

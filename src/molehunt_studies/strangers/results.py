@@ -8,7 +8,6 @@ from statistics import median
 from typing import Any
 
 from molehunt.findings import Verdict
-from molehunt.rates import rate_interval
 from molehunt_studies.strangers.scans import ScanRecord
 
 # A backdoor that works less often did not take, and is counted nowhere.
@@ -90,21 +89,6 @@ def _doubt(because: str) -> str:
     """Return what stands after a p-value, and of other words the beginning."""
     said, _, doubt = because.partition("; ")
     return doubt if doubt and " p = " in said else said[:100]
-
-
-def share(found: Sequence[int]) -> str:
-    """Return a count with the exact 95 % interval of its rate (Clopper and Pearson).
-
-    Examples
-    --------
-    >>> share((12, 12)), share((0, 0))
-    ('12 of 12 [0.74, 1.00]', '-')
-    """
-    count, of = found
-    if not of:
-        return "-"
-    low, high = rate_interval(count, of)
-    return f"{count} of {of} [{low:.2f}, {high:.2f}]"
 
 
 def parts_of(records: Sequence[ScanRecord]) -> Mapping[str, Any]:

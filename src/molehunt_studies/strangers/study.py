@@ -6,7 +6,7 @@ from typing import Any
 
 from molehunt.study import Records, Report, Stage, Study, ZooStage, zoo_figures
 from molehunt_studies.strangers.plan import SCALES
-from molehunt_studies.strangers.results import parts_of, scans_of, share
+from molehunt_studies.strangers.results import parts_of, scans_of
 from molehunt_studies.strangers.scans import ScanRecord, StrangersBench, scan_model, scan_tasks
 
 
@@ -34,5 +34,5 @@ STRANGERS = Study(
         Stage("scans", scan_tasks, scan_model, ScanRecord),
     ),
     measures=measures,
-    report=Report("molehunt_studies.strangers", words={"share": share}),
+    report=Report("molehunt_studies.strangers"),
 )
