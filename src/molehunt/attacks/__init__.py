@@ -5,12 +5,14 @@ from molehunt.attacks._approximate_backward import (
     Approximation,
     approximate_backward,
 )
+from molehunt.attacks._bit_flips import flip_bits
 from molehunt.attacks._curves import SecurityCurve, curve_of, sweep
 from molehunt.attacks._dose_law import predict_dose
 from molehunt.attacks._equation_solving import EquationSolving
 from molehunt.attacks._evasion import Evaded, EvasionAttack, Norm, check_attack, evade, to_bytes
 from molehunt.attacks._exposure import Exposure, measure_membership
 from molehunt.attacks._greedy import GreedyAttack
+from molehunt.attacks._handcrafted import handcraft
 from molehunt.attacks._image_priors import Prior
 from molehunt.attacks._infer_membership import USUAL_FPRS, Inferred, infer_membership
 from molehunt.attacks._inversion import Inverted, ModelInversion
@@ -24,6 +26,8 @@ from molehunt.attacks._membership import LossThreshold, MembershipAttack, ask_sh
 from molehunt.attacks._neuron_trigger import generate_trigger, most_excitable
 from molehunt.attacks._neurons import NeuronChoice, Neurons, choose_neurons, neuron_layers
 from molehunt.attacks._path_finding import PathFinding
+from molehunt.attacks._planted import Planted
+from molehunt.attacks._plants import PLANTED
 from molehunt.attacks._printing import nearest_colours, printable_palette
 from molehunt.attacks._projected_gradient import Loss, ProjectedGradient
 from molehunt.attacks._query_and_train import Choice, QueryAndTrain
@@ -32,6 +36,7 @@ from molehunt.attacks._registry import ATTACKS, AttackKind, new_attack
 from molehunt.attacks._robust_membership import RobustMembership, robust_scores
 from molehunt.attacks._shadow_models import ShadowModels, draw_members
 from molehunt.attacks._stolen import Stolen, total_variation, uniform_images
+from molehunt.attacks._subnet import replace_subnet
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._swarm import Swarm
 from molehunt.attacks._training_images import reverse_images
@@ -59,6 +64,7 @@ from molehunt.attacks._worn import RandomColours, Worn
 __all__ = [
     "ATTACKS",
     "MASK_SHAPES",
+    "PLANTED",
     "USUAL_FPRS",
     "Approximable",
     "Approximation",
@@ -87,6 +93,7 @@ __all__ = [
     "Norm",
     "Patches",
     "PathFinding",
+    "Planted",
     "Prior",
     "ProjectedGradient",
     "QueryAndTrain",
@@ -123,8 +130,10 @@ __all__ = [
     "draw_sticker",
     "evade",
     "find_warning_signs",
+    "flip_bits",
     "generate_trigger",
     "grow_poison",
+    "handcraft",
     "infer_membership",
     "likelihood_ratios",
     "measure_evasion",
@@ -137,6 +146,7 @@ __all__ = [
     "predict_dose",
     "printable_palette",
     "read_mask",
+    "replace_subnet",
     "reverse_images",
     "robust_scores",
     "search_masks",

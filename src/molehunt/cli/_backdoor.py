@@ -14,8 +14,7 @@ from molehunt.cli._terminal import note, output, progress_of
 from molehunt.errors import InvalidRequestError, mismatch, printable
 
 if TYPE_CHECKING:
-    from molehunt.attacks import Trojan
-    from molehunt.backdoors import MaskedPattern
+    from molehunt.backdoors import Backdoor, MaskedPattern
     from molehunt.images import ImageSet
     from molehunt.networks import Classifier
 
@@ -98,7 +97,7 @@ def trojan(
         highlight=False,
     )
     if images is not None:
-        _show(subject, made, images)
+        show_before_and_after(subject, made.model, made.backdoor, images)
     note(f"Model: {out}\nTrigger: {picture}")
 
 
@@ -118,16 +117,18 @@ def _save_trigger(trigger: MaskedPattern, path: Path) -> None:
         Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(temporary, "PNG")
 
 
-def _show(subject: Classifier, made: Trojan, images: ImageSet) -> None:
-    """Print accuracy and success before and after."""
+def show_before_and_after(
+    before: Classifier, after: Classifier, backdoor: Backdoor, images: ImageSet
+) -> None:
+    """Print accuracy and success of a model before and after it got a backdoor."""
     import torch
     from rich.table import Table
 
     from molehunt.training import attack_success, clean_accuracy
 
-    triggered = made.backdoor.triggered(images, generator=torch.Generator())
+    triggered = backdoor.triggered(images, generator=torch.Generator())
     table = Table("", "before", "after", title=f"{len(images)} clean images", title_justify="left")
-    models = (subject, made.model)
+    models = (before, after)
     table.add_row("clean accuracy", *(f"{clean_accuracy(one, images):.2%}" for one in models))
     table.add_row("attack success", *(f"{attack_success(one, triggered):.2%}" for one in models))
     output.print(table)

@@ -16,6 +16,7 @@ from molehunt.cli import (
     _attack_invert,
     _attack_steal,
     _backdoor,
+    _backdoor_plant,
     _backdoor_train,
     _certify,
     _compare,
@@ -88,6 +89,7 @@ app.add_typer(_attack.app, name="attack")
 app.add_typer(_guard.app, name="guard")
 app.add_typer(_zoo.app, name="zoo")
 _backdoor.app.command("train", cls=Command)(_backdoor_train.train_backdoor)
+_backdoor.app.command("plant", cls=Command)(_backdoor_plant.plant_backdoor)
 app.add_typer(_backdoor.app, name="backdoor")
 app.add_typer(_provenance.app, name="provenance")
 app.add_typer(_scenes.app, name="scenes")

@@ -126,6 +126,12 @@ def _backdoor_attacks() -> Iterable[str]:
     return ATTACKS
 
 
+def _planted_attacks() -> Iterable[str]:
+    from molehunt.attacks import PLANTED
+
+    return PLANTED
+
+
 _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "stickers": _stickers,
     "usual_checks": _usual_checks,
@@ -133,6 +139,7 @@ _OTHERS: dict[str, Callable[[], Iterable[str]]] = {
     "backdoor_kinds": _backdoor_kinds,
     "evasion_attacks": _evasion_attacks,
     "backdoor_attacks": _backdoor_attacks,
+    "planted_attacks": _planted_attacks,
     "risks": _risks,
     "corruptions": _corruptions,
     "data_filters": _data_filters,
