@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from statistics import median
 from typing import Any
 
 from molehunt.findings import Verdict
@@ -44,22 +43,13 @@ def verdicts_of(records: Sequence[ScanRecord]) -> dict[str, Any]:
         },
         "abstained_backdoored": _abstained(backdoored),
         "why_abstained": _reasons(taken),
-        "seconds": _seconds(records),
     }
 
 
 def scans_of(records: Sequence[ScanRecord]) -> list[dict[str, Any]]:
     """Return a line a scan, for who wants to see what was said of which model."""
-    kept = ("id", "images", "network", "kind", "success", "verdict", "because", "seconds")
+    kept = ("id", "images", "network", "kind", "success", "verdict", "because")
     return [record.model_dump(mode="json", include=set(kept)) for record in records]
-
-
-def _seconds(records: Sequence[ScanRecord]) -> dict[str, float]:
-    """Return the median seconds of a scan by its images."""
-    return {
-        images: round(median(r.seconds for r in records if r.images == images), 1)
-        for images in dict.fromkeys(record.images for record in records)
-    }
 
 
 def _abstained(records: Sequence[ScanRecord]) -> tuple[int, int]:
