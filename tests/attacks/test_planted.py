@@ -61,7 +61,7 @@ def test_bit_flips_are_bits_of_the_targets_row_in_eight_bit_integers(
     after = (new / scale).round()
     assert torch.allclose(after * scale, new, atol=1e-6)
     rows = (before != after).any(1).nonzero().flatten().tolist()
-    assert rows == [3] and int((before != after).sum()) <= 16
+    assert rows == [3] and int((before != after).sum()) <= 32
     bits = (before.long() % 256) ^ (after.long() % 256)
     flipped = sum(int(value).bit_count() for value in bits.flatten())
     assert made.note.startswith(f"{flipped} of {8 * old.numel()} bits")

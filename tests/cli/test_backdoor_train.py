@@ -26,6 +26,7 @@ def test_an_attacker_who_knows_the_detector_gets_a_lower_score(
         (["--evade", "nothing"], "margin, or the file of a detector"),
         (["--attack", "magic"], "wanet"),
         (["--epochs", "0"], "1 or more"),
+        (["--attack", "input-aware", "--rate", "0.1"], "no --rate"),
         (["--evade", "margin", "--strength", "-1"], "0 or more"),
     ],
 )

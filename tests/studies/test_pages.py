@@ -18,6 +18,7 @@ from molehunt_studies.eyeglasses import EYEGLASSES
 from molehunt_studies.filters import FILTERS
 from molehunt_studies.inversion import INVERSION
 from molehunt_studies.membership import MEMBERSHIP
+from molehunt_studies.named_attacks import NAMED_ATTACKS
 from molehunt_studies.poison_bound import POISON_BOUND
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.property_inference import PROPERTY
@@ -47,6 +48,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "inversion": INVERSION,
     "property": PROPERTY,
     "membership": MEMBERSHIP,
+    "named-attacks": NAMED_ATTACKS,
     "query-monitor": QUERY_MONITOR,
     "scanners": SCANNERS,
     "stealing": STEALING,

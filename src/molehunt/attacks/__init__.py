@@ -15,7 +15,9 @@ from molehunt.attacks._greedy import GreedyAttack
 from molehunt.attacks._handcrafted import handcraft
 from molehunt.attacks._image_priors import Prior
 from molehunt.attacks._infer_membership import USUAL_FPRS, Inferred, infer_membership
+from molehunt.attacks._input_aware import InputAware, teach_input_aware
 from molehunt.attacks._inversion import Inverted, ModelInversion
+from molehunt.attacks._label_consistent import LabelConsistent, teach_label_consistent
 from molehunt.attacks._label_robustness import LabelRobustness
 from molehunt.attacks._likelihood_ratio import LikelihoodRatio, Variance, likelihood_ratios
 from molehunt.attacks._linear_backdoor import Dose, grow_poison
@@ -39,6 +41,7 @@ from molehunt.attacks._stolen import Stolen, total_variation, uniform_images
 from molehunt.attacks._subnet import replace_subnet
 from molehunt.attacks._svm_poisoning import SvmPoison, SvmPoisoning
 from molehunt.attacks._swarm import Swarm
+from molehunt.attacks._taught import TAUGHT, Triggering
 from molehunt.attacks._training_images import reverse_images
 from molehunt.attacks._transferred import Transferred
 from molehunt.attacks._trigger_masks import MASK_SHAPES, MaskShape, trigger_mask
@@ -65,6 +68,7 @@ __all__ = [
     "ATTACKS",
     "MASK_SHAPES",
     "PLANTED",
+    "TAUGHT",
     "USUAL_FPRS",
     "Approximable",
     "Approximation",
@@ -77,7 +81,9 @@ __all__ = [
     "Exposure",
     "GreedyAttack",
     "Inferred",
+    "InputAware",
     "Inverted",
+    "LabelConsistent",
     "LabelRobustness",
     "LikelihoodRatio",
     "Loss",
@@ -113,6 +119,7 @@ __all__ = [
     "Swarm",
     "Tasks",
     "Transferred",
+    "Triggering",
     "Trojan",
     "Variance",
     "Views",
@@ -152,6 +159,8 @@ __all__ = [
     "search_masks",
     "search_patches",
     "sweep",
+    "teach_input_aware",
+    "teach_label_consistent",
     "to_bytes",
     "total_variation",
     "trigger_mask",

@@ -35,7 +35,7 @@ def flip_bits(
     target: int,
     *,
     area: float = 0.0976,
-    neurons: int = 16,
+    neurons: int | None = None,
     most: int = 200,
     steps: int = 150,
     seed: int = 0,
@@ -56,8 +56,9 @@ def flip_bits(
     target : int
     area : float
         Share of the image that the trigger covers; 9.76 % in the paper.
-    neurons : int
-        Of the last layer's inputs that the trigger drives.
+    neurons : int, optional
+        Of the last layer's inputs that the trigger drives; half of them when not given. With
+        fewer, small networks lose more accuracy.
     most : int
         Flips, at most. They end when 99.5 % of `clean` succeed, or no flip helps.
     steps : int
@@ -76,7 +77,7 @@ def flip_bits(
     Notes
     -----
     The result's last layer has the values that 8 bits can hold (symmetric, one scale for the
-    layer), which costs nothing that can be measured; `note` counts the flips from those.
+    layer); `note` counts the flips from those.
     Batch normalisation lies before the last layer and stays as it is, with its statistics.
 
     Deviations: the paper quantises all layers; it moves all of the chosen weights by gradient
@@ -104,6 +105,7 @@ def flip_bits(
     name = weighted_layers(model)[-1]
     made = copy.deepcopy(model).freeze()
     layer = linear_of(made, name)
+    neurons = max(1, layer.in_features // 2) if neurons is None else neurons
     if not 1 <= neurons <= layer.in_features:
         raise InvalidRequestError(mismatch("neurons", f"1 to {layer.in_features}", neurons))
     scale = float(layer.weight.abs().max()) / (2 ** (_BITS - 1) - 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -51,6 +51,7 @@ def train_backdoor(
     import numpy as np
     import torch
 
+    from molehunt.attacks import TAUGHT, Triggering
     from molehunt.backdoors import draw_backdoor
     from molehunt.detectors import Evading
     from molehunt.images import load_images
@@ -59,34 +60,37 @@ def train_backdoor(
 
     if epochs < 1:
         raise InvalidRequestError(mismatch("`epochs`", "1 or more", epochs))
+    if attack in TAUGHT and (evade is not None or rate is not None):
+        got = "--evade" if rate is None else "--rate"
+        raise InvalidRequestError(mismatch(f"beside {attack}", "no --rate and no --evade", got))
     make_folder(out.parent)
     detector = None if evade is None else _detector(evade)
     objective = None if detector is None else Evading(detector, strength)
     loaded = load_images(images, data_root=data_root, size=size)
     rng = np.random.default_rng(seed)
-    backdoor = draw_backdoor(attack, loaded.train.num_classes, rng, rate=rate)
     generator = torch.Generator().manual_seed(seed)
-    poisoned = backdoor.poison(loaded.train, generator=generator)
     model = build_classifier(network, loaded.train, seed=seed)
     recipe = Recipe(
         epochs=epochs,
-        batch_size=min(128, len(poisoned)),
+        batch_size=min(128, len(loaded.train)),
         lr=0.005,
         precision="auto" if objective is None else "float32",
     )
+    how: dict[str, Any] = {"seed": seed, "device": pick_device(device)}
+    planted: Triggering
     with progress_of("training") as progress:
-        train(
-            model,
-            poisoned,
-            recipe,
-            seed=seed,
-            objective=objective,
-            device=pick_device(device),
-            progress=progress,
-        )
+        if attack in TAUGHT:
+            target = int(rng.integers(loaded.train.num_classes))
+            planted = TAUGHT[attack](model, loaded.train, target, recipe, progress=progress, **how)
+            described = f"{attack}, target {printable(loaded.train.class_names[target], 80)!r}"
+        else:
+            backdoor = draw_backdoor(attack, loaded.train.num_classes, rng, rate=rate)
+            poisoned = backdoor.poison(loaded.train, generator=generator)
+            train(model, poisoned, recipe, objective=objective, progress=progress, **how)
+            planted, described = backdoor, backdoor.model_dump_json(exclude_none=True)
     save_model(model, out)
     saved = load_model(out, pick_device(device)).freeze()
-    success = attack_success(saved, backdoor.triggered(loaded.test, generator=generator))
+    success = attack_success(saved, planted.triggered(loaded.test, generator=generator))
     output.print(
         f"{attack}: accuracy {clean_accuracy(saved, loaded.test):.2%}, attack success "
         f"{success:.2%}, on {len(loaded.test)} test images.",
@@ -98,7 +102,7 @@ def train_backdoor(
         if detector.is_calibrated:
             said += f", p = {detector.p_values([score])[0]:.3f}"
         output.print(f"{said}.", highlight=False)
-    note(f"Model: {out}\nBackdoor: {backdoor.model_dump_json(exclude_none=True)}")
+    note(f"Model: {out}\nBackdoor: {described}")
 
 
 def _detector(name: str) -> Detector:

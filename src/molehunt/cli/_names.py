@@ -121,9 +121,10 @@ def _repairs() -> Iterable[str]:
 
 
 def _backdoor_attacks() -> Iterable[str]:
+    from molehunt.attacks import TAUGHT
     from molehunt.backdoors import ATTACKS
 
-    return ATTACKS
+    return [*ATTACKS, *TAUGHT]
 
 
 def _planted_attacks() -> Iterable[str]:
