@@ -217,6 +217,37 @@ def test_members_that_a_model_learnt_by_heart_are_told(digits: TrainTest) -> Non
     assert only(honest, "membership", 400).status is RiskStatus.INCONCLUSIVE
 
 
+def test_shadow_models_find_members_too_and_the_worst_attack_counts(
+    digits: TrainTest, tmp_path: Path
+) -> None:
+    seen, others = digits.train.take(torch.arange(110)), digits.test
+    recipe = Recipe(epochs=20, batch_size=32)
+    how = recipe.model_dump()
+    model = build_classifier("mlp", seen, arguments={"hidden": [16]}, recipe=how, seed=0)
+    train(model, seen, recipe, seed=0)
+    case = new_case(model.freeze(), others, members=seen, shadows=4)
+    found = assess(case, only=["membership"], queries=500, keep=tmp_path).risks[0]
+    alone = only(replace(case, shadows=0), "membership", 500)
+    assert found.measures[0].value >= alone.measures[0].value
+    assert "lira" in found.words and "loss-threshold" in found.words
+    assert found.price is not None and alone.price is not None
+    assert found.price.queries == 2 * alone.price.queries == 440
+    assert "its architecture and recipe" in found.price.knowledge
+    assert len([*tmp_path.glob("shadows-*/shadow-*.safetensors")]) == 4
+    labels = only(replace(case, reveals=Reveals.LABELS), "membership", 5000)
+    assert "label-robustness" in labels.words and "lira" not in labels.words
+
+
+@pytest.mark.parametrize(("shadows", "members"), [(3, True), (2, True), (4, False)])
+def test_shadow_models_that_cannot_be(
+    case: Case, digits: TrainTest, shadows: int, members: bool
+) -> None:
+    with pytest.raises(InvalidRequestError, match="an even number from 4 with `members`"):
+        new_case(
+            case.model, digits.test, members=digits.train if members else None, shadows=shadows
+        )
+
+
 @pytest.mark.parametrize(
     ("name", "queries"), [("corner-cases", 1000), ("boundary", 700), ("membership", 1)]
 )

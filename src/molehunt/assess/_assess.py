@@ -129,7 +129,7 @@ def measure_risk(
     kept = None if shelf is None else shelf.take(assessor.name, queries)
     if kept is not None:
         return kept
-    purse, started = Purse(case.model, queries, progress), time.perf_counter()
+    purse, started = Purse(case.model, queries, progress, keep), time.perf_counter()
     try:
         found = assessor.measure(case, purse)
     except MolehuntError as error:  # of one attack: the others go on

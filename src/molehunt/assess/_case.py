@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +26,7 @@ from molehunt.progress import Progress, silent
 from molehunt.rates import rate_interval
 
 _MOST_ATTACKED, _MOST_HELD, _MOST_MEMBERS, _FEWEST = 200, 500, 2000, 10
+_FEWEST_SHADOWS = 4  # two with each image, and two without
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +46,8 @@ class Case:
         The rest: what an attacker has at hand.
     members : ImageSet, optional
         Images that the model was trained on.
+    shadows : int
+        Shadow models that an attacker on membership trains.
     seed : int
         Of all random draws.
     """
@@ -54,6 +58,7 @@ class Case:
     held: ImageSet
     pool: ImageSet
     members: ImageSet | None = None
+    shadows: int = 0
     seed: int = 0
 
     @cached_property
@@ -108,6 +113,7 @@ def new_case(
     clean: ImageSet,
     *,
     members: ImageSet | None = None,
+    shadows: int = 0,
     reveals: Reveals | None = None,
     seed: int = 0,
 ) -> Case:
@@ -116,7 +122,8 @@ def new_case(
     Raises
     ------
     InvalidRequestError
-        If the images are too few, do not fit, or the model does not reveal so much.
+        If the images are too few, do not fit, the model does not reveal so much, or shadow models
+        are not an even number from 4, or have no members.
     """
     able = most_revealed(model)
     reveals = able if reveals is None else reveals
@@ -129,7 +136,12 @@ def new_case(
     def fit(images: ImageSet) -> ImageSet:
         return images.shaped(model.card.input_shape).named(model.card.class_names)
 
-    if members is not None:
+    if shadows and (members is None or shadows < _FEWEST_SHADOWS or shadows % 2):
+        allowed = f"0, or an even number from {_FEWEST_SHADOWS} with `members`"
+        got = f"{shadows} without" if members is None else shadows
+        raise InvalidRequestError(mismatch("`shadows`", allowed, got))
+    # Shadow models are trained on as many images as the model was.
+    if members is not None and not shadows:
         members = members.sample(_MOST_MEMBERS, torch.Generator().manual_seed(seed))
     order = torch.randperm(len(clean), generator=torch.Generator().manual_seed(seed))
     attacked = min(_MOST_ATTACKED, len(clean) // 4)
@@ -143,6 +155,7 @@ def new_case(
         # More than an attacker could ever ask about need not be decoded.
         pool=fit(clean.take(order[ends[1] : ends[1] + 10_000])),
         members=None if members is None else fit(members),
+        shadows=shadows,
         seed=seed,
     )
 
@@ -156,10 +169,19 @@ class Purse:
     queries : int
     progress : Progress
         Called with what was spent and `queries`.
+    folder : Path, optional
+        Where an unfinished risk may keep what was dear.
     """
 
-    def __init__(self, model: Classifier, queries: int, progress: Progress = silent) -> None:
+    def __init__(
+        self,
+        model: Classifier,
+        queries: int,
+        progress: Progress = silent,
+        folder: Path | None = None,
+    ) -> None:
         self._model, self.queries, self._progress = model, queries, progress
+        self.folder = folder
         self._targets: list[Queried] = []
         self._paid = 0
 

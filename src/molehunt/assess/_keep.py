@@ -40,6 +40,7 @@ class Shelf:
             sha256,
             case.reveals.value,
             case.seed,
+            case.shadows,
             case.model.card.model_dump_json(),
         ]
         digest.update(json.dumps(told).encode())

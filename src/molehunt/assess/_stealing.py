@@ -25,7 +25,7 @@ from molehunt.training import Recipe
 
 _MOST, _FEWEST, _TRANSFERRED = 2000, 40, 100
 # More answers do not need as many passes.
-_RECIPE = Recipe(epochs=20, batch_size=64, lr=0.005)
+COPY_RECIPE = Recipe(epochs=20, batch_size=64, lr=0.005)
 _LINES = 8  # on which linearity is tried; three questions each
 
 
@@ -51,7 +51,7 @@ class Stealing(Assessor):
     def seconds(self, case: Case, queries: int, costs: Costs) -> float:
         """Answers, and the training of three copies."""
         asked = min(queries, _MOST * 21 // 16)
-        return asked * (costs.answer + _RECIPE.epochs * costs.training)
+        return asked * (costs.answer + COPY_RECIPE.epochs * costs.training)
 
     def measure(self, case: Case, purse: Purse) -> Found:
         """Steal with a sixteenth, a quarter and the whole of what there is to ask."""
@@ -137,7 +137,7 @@ def copy_of(case: Case, queries: int) -> QueryAndTrain:
         network,
         arguments,
         pool=case.pool.images,
-        recipe=_RECIPE.model_copy(update={"batch_size": max(8, min(64, queries // 16))}),
+        recipe=COPY_RECIPE.model_copy(update={"batch_size": max(8, min(64, queries // 16))}),
         seed=case.seed,
     )
 

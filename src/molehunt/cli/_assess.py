@@ -47,6 +47,13 @@ def assess(
             "of class folders.",
         ),
     ] = None,
+    shadows: Annotated[
+        int,
+        typer.Option(
+            help="With --members: shadow models to train for membership, each on half of all "
+            "images; an even number from 4."
+        ),
+    ] = 0,
     reference: Annotated[
         Path | None,
         typer.Option(
@@ -162,6 +169,7 @@ def assess(
         opened.model,
         shown,
         members=None if members is None else load_members(members, data_root),
+        shadows=shadows,
         reveals=None if access is None else Reveals(access),
         seed=seed,
     )
@@ -173,12 +181,14 @@ def assess(
     flags = {
         "clean": clean,
         "members": members,
+        "shadows": shadows or None,
         "reference": reference,
         "reference-models": None if reference is None else reference_models,
         "access": case.reveals.value,
         "seed": seed,
         "contract": contract,
         "weights": weights,
+        "device": None if device == "cpu" else device,
         "data-root": None if str(data_root) == os.environ.get("MOLEHUNT_DATA") else data_root,
     }
     told = AssessedModel(
