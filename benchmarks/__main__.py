@@ -8,6 +8,7 @@ from benchmarks import (
     _assess,
     _autoattack,
     _badnets_pairs,
+    _beside,
     _guard,
     _guard_soak,
     _litmus,
@@ -38,6 +39,7 @@ BENCHMARKS = {
     "guard": _guard.run,
     "guard-soak": _guard_soak.run,
     "assess": _assess.run,
+    "beside": _beside.run,
 }
 
 if __name__ == "__main__":
