@@ -85,7 +85,7 @@ class Report:
         environment.filters.update(FILTERS)
         source = (files(self.package) / "report.md.j2").read_text(encoding="utf-8")
         text = environment.from_string(source).render(
-            results=results, paper=self.paper, figure=_figure, **GLOBALS, **self.words
+            results=results, paper=self.paper, figure=_figure, **{**GLOBALS, **self.words}
         )
         return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
