@@ -26,6 +26,7 @@ from molehunt_studies.query_monitor import QUERY_MONITOR
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
 from molehunt_studies.stealing import STEALING
+from molehunt_studies.strangers import STRANGERS
 from molehunt_studies.svm_poisoning import SVM_POISONING
 from molehunt_studies.testing import TESTING
 from molehunt_studies.trojaning import TROJANING
@@ -52,6 +53,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "query-monitor": QUERY_MONITOR,
     "scanners": SCANNERS,
     "stealing": STEALING,
+    "strangers": STRANGERS,
     "testing": TESTING,
     "trojaning": TROJANING,
     "svm-poisoning": SVM_POISONING,
