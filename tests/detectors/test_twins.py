@@ -499,10 +499,10 @@ class TestVerdict:
 
 
 class TestPower:
-    """What is said of power is what the study counted."""
+    """What is said of power is what was counted when the test was chosen."""
 
     def test_it_is_what_the_study_says(self) -> None:
-        study = Path(__file__).parents[2] / "docs/studies/strangers/results.json"
+        study = Path(__file__).parents[2] / "docs/studies/strangers/choices.json"
         results = json.loads(study.read_text())
         models = results["models"]
         few = [
