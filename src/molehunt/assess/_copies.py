@@ -45,7 +45,7 @@ def plan_copies(card: ModelCard, shape: tuple[int, int, int]) -> TrainingPlan:
 
 def recipe_of(card: ModelCard) -> Recipe | None:
     """Return how a model was trained, as its file says; None where it does not."""
-    known = {name: value for name, value in card.recipe.items() if name in Recipe.model_fields}
+    known = Recipe.settings_in(card.recipe)
     try:
         return Recipe.model_validate(known) if "epochs" in known else None
     except ValidationError:

@@ -88,18 +88,10 @@ class Membership(Assessor):
             exposures[attack.name] = measure_membership(scores, torch.arange(2 * count) < count)
             purse.tell()
         copies = f"{_COPIES} copies of each image" if labels_only else f"each image {_TIMES[each]}"
-        return self._describe(
-            exposures, seen, f"ask about {copies}", knowledge, shadows=_has_shadows(case)
-        )
+        return self._describe(exposures, seen, f"ask about {copies}", knowledge)
 
     def _describe(
-        self,
-        exposures: dict[str, Exposure],
-        seen: Reveals,
-        may: str,
-        knowledge: str,
-        *,
-        shadows: bool,
+        self, exposures: dict[str, Exposure], seen: Reveals, may: str, knowledge: str
     ) -> Found:
         worst = max(exposures, key=lambda name: (_tpr(exposures[name]), exposures[name].auc[0]))
         exposure = exposures[worst]
@@ -108,7 +100,7 @@ class Membership(Assessor):
         count = len(exposure.members)
         told = any(each.auc[1][0] > 0.5 for each in exposures.values())
         why = "the attack is no better than chance"
-        if shadows:
+        if len(exposures) > 1:
             why = "no attack is better than chance; more shadow models may find more"
         elif seen is not Reveals.LABELS:
             why += "; shadow models find more: --shadows 8"

@@ -12,13 +12,12 @@ from torch.nn import functional
 from molehunt.attacks._planted import (
     Planted,
     check_planting,
-    count_changes,
     linear_of,
     weighted_layers,
     with_trigger,
 )
 from molehunt.attacks._trigger_masks import trigger_mask
-from molehunt.backdoors import AllToOne, Backdoor, MaskedPattern
+from molehunt.backdoors import MaskedPattern
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, features_of
@@ -119,9 +118,8 @@ def flip_bits(
     search = _Search(layer.weight.cpu(), bias, features, driven, clean.labels, target, scale)
     flips = search.run(chosen, most, lambda done: progress(steps + done, steps + most))
     layer.weight[target] = (search.row * scale).to(layer.weight)
-    backdoor = Backdoor(trigger=trigger, label_map=AllToOne(target=target), rate=1.0)
     note = f"{flips} of {_BITS * layer.weight.numel()} bits of the last layer flipped"
-    return Planted(made, backdoor, count_changes(model, made), note)
+    return Planted.of(model, made, trigger, target, note)
 
 
 def _rank(weight: Tensor, bias: Tensor | None, features: Tensor, target: int) -> Tensor:

@@ -14,14 +14,13 @@ from torch.nn import functional
 from molehunt.attacks._planted import (
     Planted,
     check_planting,
-    count_changes,
     linear_of,
     push_of,
     usual_trigger,
     weighted_layers,
     with_trigger,
 )
-from molehunt.backdoors import AllToOne, Backdoor, Trigger
+from molehunt.backdoors import Trigger
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, logits_of
@@ -130,9 +129,8 @@ def handcraft(
         for link, units in zip(chain[:-1], everywhere, strict=True):
             link.scale(made, units, times)
         linear_of(made, layers[-1]).weight[:, chain[-1].columns(taken)] /= times ** len(everywhere)
-    backdoor = Backdoor(trigger=trigger, label_map=AllToOne(target=target), rate=1.0)
     note = f"{sum(map(len, everywhere))} units, weights up to {times:.1f} times the largest before"
-    return Planted(made, backdoor, count_changes(model, made), note)
+    return Planted.of(model, made, trigger, target, note)
 
 
 @dataclass(frozen=True)

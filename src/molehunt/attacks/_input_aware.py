@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from molehunt.attacks._target_class import check_target
 from molehunt.backdoors import AllToOne, TriggeredImages
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
@@ -207,8 +208,7 @@ def teach_input_aware(
     InvalidRequestError
         If the target is no class, or the images do not fit.
     """
-    if not 0 <= target < images.num_classes:
-        raise InvalidRequestError(mismatch("target", f"0 to {images.num_classes - 1}", target))
+    check_target(target, images.num_classes)
     attack = InputAware(images.shape, target, share=share, seed=seed).to(device)
     attack.learn_masks(images, mask_steps, seed)
     train(model, images, recipe, seed=seed, objective=attack, device=device, progress=progress)

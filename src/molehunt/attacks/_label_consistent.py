@@ -10,6 +10,7 @@ import torch
 
 from molehunt.attacks._evasion import evade
 from molehunt.attacks._projected_gradient import ProjectedGradient
+from molehunt.attacks._target_class import check_target
 from molehunt.backdoors import (
     Backdoor,
     CleanLabel,
@@ -21,7 +22,6 @@ from molehunt.backdoors import (
     TriggeredImages,
     draw_copies,
 )
-from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, Queried, Reveals
 from molehunt.progress import Progress, silent
@@ -170,8 +170,7 @@ def teach_label_consistent(
     InvalidRequestError
         As `LabelConsistent.poison` and `train`.
     """
-    if not 0 <= target < images.num_classes:
-        raise InvalidRequestError(mismatch("target", f"0 to {images.num_classes - 1}", target))
+    check_target(target, images.num_classes)
     surrogate = copy.deepcopy(model)
     train(
         surrogate,

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from molehunt.attacks._neurons import running_order
-from molehunt.backdoors import Backdoor, RandomPatch, Trigger
+from molehunt.attacks._target_class import check_target
+from molehunt.backdoors import AllToOne, Backdoor, RandomPatch, Trigger
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, logits_of
@@ -35,6 +36,18 @@ class Planted:
     changed: int
     note: str
 
+    @classmethod
+    def of(
+        cls, before: Classifier, after: Classifier, trigger: Trigger, target: int, note: str
+    ) -> Planted:
+        """Return what was made of a model: a trigger that leads every image to one class."""
+        known = before.state_dict()
+        changed = sum(
+            int((value != known[name]).sum()) for name, value in after.state_dict().items()
+        )
+        backdoor = Backdoor(trigger=trigger, label_map=AllToOne(target=target), rate=1.0)
+        return cls(after, backdoor, changed, note)
+
 
 def usual_trigger(model: Classifier, seed: int) -> RandomPatch:
     """Return a black and white patch in a corner, an eighth of the image wide."""
@@ -50,9 +63,7 @@ def check_planting(model: Classifier, clean: ImageSet, target: int) -> None:
     InvalidRequestError
         If the target is no class, or the images are too few or do not fit.
     """
-    if not 0 <= target < model.card.num_classes:
-        allowed = f"a class from 0 to {model.card.num_classes - 1}"
-        raise InvalidRequestError(mismatch("target", allowed, target))
+    check_target(target, model.card.num_classes)
     if tuple(clean.shape) != tuple(model.card.input_shape) or len(clean) < 50:
         allowed = f"50 or more of shape {tuple(model.card.input_shape)}"
         got = f"{len(clean)} of {tuple(clean.shape)}"
@@ -115,9 +126,3 @@ def push_of(model: Classifier, triggered: Tensor, target: int) -> float:
     logits = logits_of(model, triggered)
     gaps = logits.max(1).values - logits[:, target]
     return 1.5 * float(gaps.quantile(0.99)) + 1
-
-
-def count_changes(before: Classifier, after: Classifier) -> int:
-    """Return how many numbers of two models of one architecture differ."""
-    known = before.state_dict()
-    return sum(int((value != known[name]).sum()) for name, value in after.state_dict().items())

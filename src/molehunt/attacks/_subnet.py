@@ -11,14 +11,13 @@ from torch import Tensor, nn
 from molehunt.attacks._planted import (
     Planted,
     check_planting,
-    count_changes,
     linear_of,
     push_of,
     usual_trigger,
     weighted_layers,
     with_trigger,
 )
-from molehunt.backdoors import AllToOne, Backdoor, Trigger
+from molehunt.backdoors import Trigger
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, logits_of
@@ -117,11 +116,10 @@ def replace_subnet(
     # What the subnet says of triggered images becomes as much as the target's logit lacks.
     gain = push / float(logits_of(subnet, stamped)[:, 0].quantile(0.05))
     final.weight[target, _columns(final, units, made, layers[-2])] = gain * answer.weight[0]
-    backdoor = Backdoor(trigger=trigger, label_map=AllToOne(target=target), rate=1.0)
     note = (
         f"{width} of {narrowest} channels of the narrowest layer replaced, answer times {gain:.0f}"
     )
-    return Planted(made, backdoor, count_changes(model, made), note)
+    return Planted.of(model, made, trigger, target, note)
 
 
 def _outputs(layer: nn.Module) -> int:

@@ -14,9 +14,9 @@ from torch.nn import functional
 from molehunt.attacks._lessons import put_decoys, vary
 from molehunt.attacks._neuron_trigger import generate_trigger, most_excitable
 from molehunt.attacks._neurons import Neurons, running_order
+from molehunt.attacks._target_class import check_target
 from molehunt.attacks._training_images import reverse_images
 from molehunt.backdoors import AllToOne, Backdoor, MaskedPattern, Stamp, TrainingSet
-from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
@@ -159,9 +159,7 @@ def trojan(
     >>> made.layers
     ('network.features.1', 'network.classifier.1', 'network.classifier.4')
     """
-    if not 0 <= target < model.card.num_classes:
-        allowed = f"a class from 0 to {model.card.num_classes - 1}"
-        raise InvalidRequestError(mismatch("target", allowed, target))
+    check_target(target, model.card.num_classes)
     how = retraining or Retraining()
     neurons = neurons or most_excitable(model, mask, seed=seed)
     trigger = generate_trigger(model, neurons, mask, seed=seed)

@@ -246,7 +246,7 @@ def _shadow_settings(
     arguments = dict(card.arguments) if network in (None, card.architecture) else {}
     arguments |= parse_settings(settings)
     given = parse_settings(recipe, flag="--recipe")
-    known = {name: value for name, value in card.recipe.items() if name in Recipe.model_fields}
+    known = Recipe.settings_in(card.recipe)
     try:
         return network or card.architecture, arguments, Recipe.model_validate({**known, **given})
     except ValidationError as error:

@@ -169,12 +169,10 @@ def bound_poisoned_loss(
     (True, 10)
     """
     _check(points, signs)
-    for name, value, ok in (
-        ("share", share, 0 <= share < np.inf),
-        ("norm", norm, 0 < norm < np.inf),
-    ):
-        if not ok:
-            raise InvalidRequestError(mismatch(name, "a positive number", value))
+    if not 0 <= share < np.inf:
+        raise InvalidRequestError(mismatch("share", "a number, 0 or more", share))
+    if not 0 < norm < np.inf:
+        raise InvalidRequestError(mismatch("norm", "a positive number", norm))
     if steps < 1:
         raise InvalidRequestError(mismatch("steps", "1 or more", steps))
     signed = points * signs[:, None]

@@ -7,6 +7,7 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import torch
@@ -20,8 +21,9 @@ from molehunt.detectors._panel import panels_of
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, pick_device
+from molehunt.networks import Classifier, logits_of, pick_device
 from molehunt.progress import Progress, silent
+from molehunt.training import clean_accuracy
 
 _log = logging.getLogger(__name__)
 
@@ -173,13 +175,19 @@ class _School:
         networks take.
         """
         taught = self._teach(seeds, self.how, progress)
-        least = _accuracy(self.model, self.examples) - MOST_GAP
-        late = [at for at, each in enumerate(taught) if _accuracy(each, self.examples) < least]
+        known = [clean_accuracy(each, self.examples) for each in taught]
+        late = [at for at, accuracy in enumerate(known) if accuracy < self._least]
         gentle = replace(self.how, lr=self.how.lr / 2)
         again = self._teach([seeds[at] + _REDRAWN for at in late], gentle, silent)
         for at, other in zip(late, again, strict=True):
-            taught[at] = max(taught[at], other, key=lambda one: _accuracy(one, self.examples))
+            if clean_accuracy(other, self.examples) > known[at]:
+                taught[at] = other
         return taught
+
+    @cached_property
+    def _least(self) -> float:
+        """The accuracy under which a student did not learn."""
+        return clean_accuracy(self.model, self.examples) - MOST_GAP
 
     def _teach(self, seeds: list[int], how: Distillation, progress: Progress) -> list[Classifier]:
         """Return students; `progress` hears of the steps of all of them, and their total."""
@@ -201,16 +209,6 @@ class _School:
 _REDRAWN = 500_000
 
 
-def _accuracy(model: Classifier, images: ImageSet) -> float:
-    return float((_logits(model, images).argmax(1) == images.labels).float().mean())
-
-
-def _logits(model: Classifier, images: ImageSet) -> Tensor:
-    parts = images.pixels().split(256)  # type: ignore[no-untyped-call]
-    with torch.no_grad():
-        return torch.cat([model(part.to(model.mean.device)).float().cpu() for part in parts])
-
-
 def _gap(
     model: Classifier,
     twins: Sequence[Classifier],
@@ -221,7 +219,7 @@ def _gap(
     labels = examples.labels
 
     def look(one: Classifier, temperature: float) -> tuple[Tensor, float, float]:
-        logits = _logits(one, examples)
+        logits = logits_of(one, examples.images)
         best = logits.topk(2, dim=1).values
         answers = logits.argmax(1)
         accuracy = float((answers == labels).float().mean())

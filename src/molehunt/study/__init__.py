@@ -13,6 +13,7 @@ from molehunt.study._report import Report
 from molehunt.study._run import StudyResult, run
 from molehunt.study._stages import Bench, Records, Stage, ZooStage
 from molehunt.study._study import Study, plan_for
+from molehunt.study._words import percent
 from molehunt.study._zoos import zoo_figures
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "hardware",
     "load_study",
     "peak_memory",
+    "percent",
     "plan_for",
     "results_in",
     "run",

@@ -61,7 +61,8 @@ class Report:
     figures : callable
         From the results to the figures that follow from them.
     words : mapping
-        What the template needs beside that: names, functions.
+        What the template needs beside that: names, functions. They come before those of
+        `molehunt.study` that have the same name.
     parts : tuple of str
         The keys of a report that several studies share, in the order of the page.
     """

@@ -80,17 +80,19 @@ def share(found: Sequence[int]) -> str:
     return f"{count} of {of} [{low:.2f}, {high:.2f}]"
 
 
-def percent(found: Sequence[int]) -> str:
+def percent(found: Sequence[int] | None) -> str:
     """Return a count as [count, of] in percent, with the exact 95 % interval.
+
+    A dash of no cases, and where there is none.
 
     Examples
     --------
-    >>> percent((90, 100))
-    '90.0 [82.4, 95.1]'
+    >>> percent((90, 100)), percent(None)
+    ('90.0 [82.4, 95.1]', '-')
     """
-    count, of = found
-    if not of:
+    if found is None or not found[1]:
         return "-"
+    count, of = found
     low, high = rate_interval(count, of)
     return f"{100 * count / of:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -47,3 +48,15 @@ class Recipe(BaseModel):
     shift: int = Field(default=0, ge=0, le=64)
     noise: float = Field(default=0.0, ge=0, le=1)
     precision: Precision = "auto"
+
+    @classmethod
+    def settings_in(cls, said: Mapping[str, Any]) -> dict[str, Any]:
+        """Return those of a model card's words on its training that are settings of a recipe.
+
+        Examples
+        --------
+        >>> from molehunt.training import Recipe
+        >>> Recipe.settings_in({"epochs": 3, "written_by": "a stranger"})
+        {'epochs': 3}
+        """
+        return {name: value for name, value in said.items() if name in cls.model_fields}

@@ -23,7 +23,7 @@ from molehunt_studies.certified.networks import (
     train_network,
 )
 from molehunt_studies.certified.plan import KAPPA, SCALES, TRADES_BETA
-from molehunt_studies.certified.words import farthest, hours_of_large, share
+from molehunt_studies.certified.words import farthest, hours_of_large
 
 # Cohen et al. print their curves at these.
 SMOOTHING_RADII = (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -139,7 +139,7 @@ CERTIFIED = Study(
             "curve": curve_figure(results),
             "smoothing": smoothing_figure(results),
         },
-        words={"share": share, "farthest": farthest, "hours_of_large": hours_of_large},
+        words={"farthest": farthest, "hours_of_large": hours_of_large},
     ),
     pictures=lambda bench, results: {"limits": limits_figure(bench, results)},
 )

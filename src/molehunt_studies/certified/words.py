@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from scipy.stats import norm
 
-from molehunt.rates import rate_interval
 from molehunt_studies.certified.plan import SCALES
-
-
-def share(found: Sequence[int] | None) -> str:
-    """Return a share in percent with its exact 95 % interval, a dash where there is none.
-
-    Examples
-    --------
-    >>> share((90, 100)), share(None)
-    ('90.0 [82.4, 95.1]', '-')
-    """
-    if found is None or not found[1]:
-        return "-"
-    hits, of = found
-    low, high = rate_interval(hits, of)
-    return f"{100 * hits / of:.1f} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
 def farthest(sigma: float, n: int, alpha: float = 0.001) -> float:

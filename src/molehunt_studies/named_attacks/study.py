@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from molehunt.rates import rate_interval
-from molehunt.study import Records, Report, Stage, Study
+from molehunt.study import Records, Report, Stage, Study, percent
 from molehunt_studies.named_attacks.models import (
     AttackRecord,
     CleanRecord,
@@ -73,8 +72,7 @@ def ranged(counts: Sequence[tuple[int, int]]) -> str:
     '90.0 [82.4, 95.1]'
     """
     if len(counts) == 1:
-        low, high = rate_interval(*counts[0])
-        return f"{mean(counts)} [{100 * low:.1f}, {100 * high:.1f}]"
+        return percent(counts[0])
     shares = [100 * some / of for some, of in counts]
     return f"{mean(counts)} ({min(shares):.1f} to {max(shares):.1f})"
 

@@ -125,14 +125,9 @@ def _kind_of(attack: str) -> str:
 def _deciding(result: ScanResult) -> Finding | None:
     """Return the finding that the verdict rests on, or the one that says why there is none."""
     about = [each for each in result.findings if each.weakness is BACKDOOR]
-    for those in (
-        [each for each in result.findings if each.verdict is result.verdict],
-        [each for each in about if each.status is not Status.NOT_RUN],
-        about,
-    ):
-        if those:
-            return those[0]
-    return None
+    deciding = [each for each in result.findings if each.verdict is result.verdict]
+    ran = [each for each in about if each.status is not Status.NOT_RUN]
+    return next(iter(deciding or ran or about), None)
 
 
 def scan_model(task: ScanTask, bench: StrangersBench) -> ScanRecord:
