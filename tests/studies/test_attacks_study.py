@@ -37,11 +37,17 @@ def test_leaving_an_attack_out_changes_what_is_learned(study: StudyResult) -> No
 
 def test_a_backdoor_that_did_not_take_is_in_no_cell(study: StudyResult) -> None:
     folder = Path(study.report.parent)
-    plan = ATTACKS_STUDY.scales["trial"].model_copy(update={"least_success": 1.0})
+    planted = Bench(ATTACKS_STUDY.scales["trial"], folder).zoo("zoo").select("test", "backdoored")
+    # Between the models: the least successful one is out, whatever a short training reached.
+    least = sorted({each.attack_success or 0.0 for each in planted})[1]
+    plan = ATTACKS_STUDY.scales["trial"].model_copy(update={"least_success": least})
     bench = Bench(plan, folder)
     records = {"judging": ATTACKS_STUDY.stages[1].run(bench, {}, 1, lambda *_: None)}
-    found = ATTACKS_STUDY.measures(bench, records)
-    assert all(each["taken"] < each["planted"] for each in found["attacks"].values())
+    found = ATTACKS_STUDY.measures(bench, records)["attacks"]
+    for attack, each in found.items():
+        own = [m.attack_success or 0.0 for m in planted if m.backdoor.attack == attack]
+        assert each["taken"] == sum(success >= least for success in own)
+    assert sum(each["taken"] for each in found.values()) < len(planted)
 
 
 def test_the_page_has_its_tables_and_a_second_run_makes_nothing(study: StudyResult) -> None:
