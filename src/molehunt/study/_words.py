@@ -20,8 +20,14 @@ def number(value: Any, spec: str = ".2f") -> str:
 
 
 def auc(found: Mapping[str, Any] | None) -> str:
-    """Return an AUC with its interval, a dash where there is none."""
-    if not found:
+    """Return an AUC with its interval, a dash where there is none.
+
+    Examples
+    --------
+    >>> auc({"auc": 0.5, "interval": (0.25, 0.75)}), auc({"auc": None})
+    ('0.500 [0.250, 0.750]', '-')
+    """
+    if not found or found["auc"] is None:
         return "-"
     low, high = found["interval"]
     return f"{found['auc']:.3f} [{low:.3f}, {high:.3f}]"

@@ -1,4 +1,4 @@
-"""The table as a picture."""
+"""The tables as pictures."""
 
 from __future__ import annotations
 
@@ -11,25 +11,37 @@ from matplotlib.figure import Figure
 from molehunt.plotting import new_figure
 
 
-def table_figure(results: Mapping[str, Any]) -> Figure:
-    """Return AUCs by attack and detector: the attack known on the left, left out on the right."""
-    attacks = results["attacks"]
-    parts = {"known": results["detectors"], "left_out": results["learning"]}
-    titles = {"known": "attack among those learned from", "left_out": "attack left out"}
-    figure = new_figure(9, 1.6 + 0.3 * len(attacks))
-    panels = figure.subplots(
-        1, 2, sharey=True, width_ratios=[len(names) for names in parts.values()]
-    )
-    for panel, (part, names) in zip(panels, parts.items(), strict=True):
-        cells = [[attacks[attack][part][name] for name in names] for attack in attacks]
-        values = [[nan if cell is None else cell["auc"] for cell in row] for row in cells]
-        panel.imshow(values, vmin=0, vmax=1, cmap="RdYlGn", aspect="auto")
+def figures_of(results: Mapping[str, Any]) -> dict[str, Figure]:
+    """Return a heat map for each image set."""
+    return {f"table-{part}": _heat_map(found) for part, found in results.items()}
+
+
+def _heat_map(found: Mapping[str, Any]) -> Figure:
+    """Return AUCs by attack and detector: attack learned from, left out, and placebos."""
+    attacks = found["attacks"]
+    panels = {
+        "known": ("attack in the fit", found["detectors"]),
+        "left_out": ("attack left out of the fit", found["learning"]),
+        "placebo": ("placebos: trigger, true labels", found["detectors"]),
+    }
+    widths = [len(names) for _, names in panels.values()]
+    figure = new_figure(12, 1.6 + 0.3 * len(attacks))
+    axes = figure.subplots(1, len(panels), sharey=True, width_ratios=widths)
+    for axis, (part, (title, names)) in zip(axes, panels.items(), strict=True):
+        cells = [[each[part][name] for name in names] for each in attacks.values()]
+        values = [[_value(cell) for cell in row] for row in cells]
+        axis.imshow(values, vmin=0, vmax=1, cmap="RdBu_r", aspect="auto")
         for down, row in enumerate(values):
             for across, value in enumerate(row):
                 text = "-" if isnan(value) else f"{value:.2f}"
-                panel.text(across, down, text, ha="center", va="center", fontsize=8)
-        panel.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
-        panel.set_yticks(range(len(attacks)), [*attacks], fontsize=8)
-        panel.set_title(titles[part], fontsize=9)
+                colour = "white" if abs(value - 0.5) > 0.35 else "black"
+                axis.text(across, down, text, ha="center", va="center", fontsize=8, color=colour)
+        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+        axis.set_yticks(range(len(attacks)), [*attacks], fontsize=8)
+        axis.set_title(title, fontsize=9)
     figure.tight_layout()
     return figure
+
+
+def _value(cell: Mapping[str, Any] | None) -> float:
+    return nan if cell is None or cell["auc"] is None else cell["auc"]

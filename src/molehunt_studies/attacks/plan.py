@@ -44,57 +44,62 @@ class AttacksPlan(BaseModel):
     least_success: float = Field(default=0.8, ge=0, le=1)
 
 
+_RECIPES = {
+    "digits": Recipe(epochs=14, batch_size=64, lr=0.01, weight_decay=0.017, shift=1, noise=0.4),
+    "gtsrb": Recipe(epochs=8, batch_size=64, lr=0.01, shift=1),
+    "cifar10": Recipe(epochs=8, batch_size=64, lr=0.01, shift=1),
+}
+
+
 def _zoo(
-    attacks: tuple[str, ...], models: dict[Split, ModelCounts], size: int, epochs: int
+    images: ImagePlan, attacks: tuple[str, ...], models: dict[Split, ModelCounts], seed: int
 ) -> ZooPlan:
     return ZooPlan(
-        name="digits, every named attack",
-        seed=61,
-        images=ImagePlan(source="digits", size=size),
+        name=f"{images.source}, named attacks",
+        seed=seed,
+        images=images,
         network=NetworkPlan(name="vgg", arguments={"width": 8, "stages": [1, 1, 1]}),
-        recipe=Recipe(
-            epochs=epochs, batch_size=64, lr=0.01, weight_decay=0.017, shift=1, noise=0.4
-        ),
+        recipe=_RECIPES[images.source],
         recipe_spread=RecipeSpread(lr=2.0, weight_decay=6.0),
         backdoors=BackdoorPlan(kind=attacks),
         models=models,
     )
 
 
-SCALES = {
-    "trial": AttacksPlan(
-        zoo=_zoo(
-            ("patch", "blend"),
-            {
-                Split.FIT: ModelCounts(pairs=4),
-                Split.CALIBRATION: ModelCounts(pairs=2, clean=17),
-                Split.TEST: ModelCounts(pairs=4),
-            },
-            size=8,
-            epochs=1,
-        ),
-        learning={"statistics": {}},
-        others={"final-layer": {}},
-        least_success=0.0,
-    ),
-    # 8, 1 and 16 backdoored models of each attack, each with its clean twin.
-    "full": AttacksPlan(
-        zoo=_zoo(
-            ATTACKS,
-            {
-                Split.FIT: ModelCounts(pairs=8 * len(ATTACKS)),
-                Split.CALIBRATION: ModelCounts(pairs=len(ATTACKS), clean=30),
-                Split.TEST: ModelCounts(pairs=16 * len(ATTACKS)),
-            },
-            size=16,
-            epochs=14,
-        ),
-        learning={
-            "litmus": {"device": "cpu"},
-            "noise": {"device": "cpu"},
-            "statistics": {},
-            "unit-statistics": {},
+def _full(
+    images: ImagePlan, attacks: tuple[str, ...], seed: int, *, fit: int, test: int, placebo: int
+) -> AttacksPlan:
+    """Return a plan with so many pairs and placebos an attack."""
+    counts = {
+        Split.FIT: ModelCounts(pairs=fit * len(attacks)),
+        Split.CALIBRATION: ModelCounts(pairs=len(attacks), clean=30),
+        Split.TEST: ModelCounts(pairs=test * len(attacks), placebo=placebo * len(attacks)),
+    }
+    return AttacksPlan(
+        zoo=_zoo(images, attacks, counts, seed),
+        learning={"litmus": {}, "noise": {}, "statistics": {}, "unit-statistics": {}},
+        others={"margin": {"starts": 2, "steps": 50}, "final-layer": {}},
+    )
+
+
+_TRIAL = AttacksPlan(
+    zoo=_zoo(
+        ImagePlan(source="digits", size=8, train_limit=200),
+        ("patch", "wanet"),
+        {
+            Split.FIT: ModelCounts(pairs=4),
+            Split.CALIBRATION: ModelCounts(pairs=2, clean=2),
+            Split.TEST: ModelCounts(pairs=4, placebo=2),
         },
-        others={"margin": {"starts": 2, "steps": 50, "device": "cpu"}, "final-layer": {}},
-    ),
+        seed=60,
+    ).model_copy(update={"recipe": Recipe(epochs=1)}),
+    learning={"statistics": {}},
+    others={"final-layer": {}},
+    rate=0.25,  # four clean calibration models allow no less
+    least_success=0.0,
+)
+# Of each attack on digits 8, 1 and 16 backdoored models, each with its clean twin.
+_DIGITS = _full(ImagePlan(source="digits", size=16), ATTACKS, 61, fit=8, test=16, placebo=8)
+SCALES = {
+    "digits": {"trial": _TRIAL, "full": _DIGITS},
 }
