@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from molehunt.networks import pick_device
 from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.scanning._children import Died, Reporter, run_in_children
 from molehunt.scanning._limits import Limits
@@ -186,6 +187,7 @@ def test_threads_that_the_parent_has_used_are_not_waited_for(zoo: Zoo, detector_
     program = f"""
 import numpy as np, torch
 from sklearn.neighbors import NearestNeighbors
+from molehunt.networks import pick_device
 from molehunt.scanning import DetectorCheck, scan_subjects
 torch.set_num_threads(4)
 torch.ones(2000, 2000) @ torch.ones(2000, 2000)
@@ -204,3 +206,12 @@ print(result.verdict.value)
         check=True,
     )
     assert done.stdout.strip() in ("clean", "backdoored", "inconclusive")
+
+
+def test_a_child_keeps_to_the_cpu_whatever_its_parent_has_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A forked torch goes on counting the GPUs that its parent counted."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device("auto").type == "cuda"
+    assert run([lambda: pick_device("auto").type], [[0]]) == {0: b"'cpu'"}

@@ -22,7 +22,8 @@ PLAN = tiny_plan(
 
 
 def test_an_interrupted_build_in_groups_ends_as_one_by_one(tmp_path: Path) -> None:
-    alone = build_zoo(PLAN, tmp_path / "alone", workers=1)
+    # CUDA computes convolutions in TF32, whose rounding is larger than what is compared here.
+    alone = build_zoo(PLAN, tmp_path / "alone", workers=1, device="cpu")
 
     def interrupt(done: int, _total: int) -> None:
         if done == 3:
@@ -30,9 +31,11 @@ def test_an_interrupted_build_in_groups_ends_as_one_by_one(tmp_path: Path) -> No
 
     folder, built = tmp_path / "together", []
     with pytest.raises(BuildInterruptedError, match="3 of 5"):
-        build_zoo(PLAN, folder, models_at_once=3, progress=interrupt)
+        build_zoo(PLAN, folder, models_at_once=3, device="cpu", progress=interrupt)
     assert len(Zoo(folder).records) == 3
-    together = build_zoo(PLAN, folder, models_at_once=3, progress=lambda *at: built.append(at))
+    together = build_zoo(
+        PLAN, folder, models_at_once=3, device="cpu", progress=lambda *at: built.append(at)
+    )
     assert built == [(4, 5), (5, 5)] and not together.changed()
     for one, other in zip(alone.records, together.records, strict=True):
         measured = {"clean_accuracy", "attack_success", "seconds", "sha256"}

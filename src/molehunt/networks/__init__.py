@@ -12,7 +12,13 @@ from molehunt.networks._classifier import (
     ModelCard,
 )
 from molehunt.networks._conv_stack import blocked_layout
-from molehunt.networks._device import Precision, autocast_of, bfloat16_helps, pick_device
+from molehunt.networks._device import (
+    Precision,
+    autocast_of,
+    bfloat16_helps,
+    keep_to_cpu,
+    pick_device,
+)
 from molehunt.networks._estimator import wrap_estimator
 from molehunt.networks._fast import LogitsOfPixels, fast_logits
 from molehunt.networks._features import features_of
@@ -58,6 +64,7 @@ __all__ = [
     "fast_logits",
     "features_of",
     "fold_batch_norm",
+    "keep_to_cpu",
     "load_model",
     "load_network",
     "logits_in",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Literal
 
 import torch
@@ -20,14 +21,36 @@ def pick_device(name: str = "auto") -> torch.device:
     InvalidRequestError
         If there is no such device here.
     """
-    # A process that was forked after CUDA had started cannot use it.
-    usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
+    if name == "cpu":
+        return torch.device(name)
+    usable = _cuda_is_usable()
     if name == "auto":
         return torch.device("cuda" if usable else "cpu")
-    allowed = ["auto", "cpu", *(f"cuda:{i}" for i in range(torch.cuda.device_count()))]
-    if name not in allowed and not (name == "cuda" and torch.cuda.is_available()):
-        raise InvalidRequestError(mismatch("device", ", ".join(allowed), repr(name)))
+    cards = [f"cuda:{number}" for number in range(torch.cuda.device_count() if usable else 0)]
+    if name not in cards and not (name == "cuda" and usable):
+        allowed = ", ".join(["auto", "cpu", *cards])
+        raise InvalidRequestError(mismatch("device", allowed, repr(name)))
     return torch.device(name)
+
+
+def keep_to_cpu() -> None:
+    """Let this process see no GPU from here on.
+
+    The environment alone is not enough for a forked process: torch remembers how many GPUs
+    the process that it was forked from has seen.
+    """
+    global _keeps_to_cpu  # noqa: PLW0603
+    _keeps_to_cpu = True
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+_keeps_to_cpu = False
+
+
+def _cuda_is_usable() -> bool:
+    # A process that was forked after CUDA had started cannot use it.
+    usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()
+    return usable and not _keeps_to_cpu
 
 
 def bfloat16_helps(network: nn.Module, device: torch.device) -> bool:

@@ -21,6 +21,7 @@ from typing import Protocol
 import torch
 from threadpoolctl import threadpool_limits
 
+from molehunt.networks import keep_to_cpu
 from molehunt.progress import Progress, silent
 from molehunt.scanning._limits import die_with_parent
 
@@ -241,7 +242,7 @@ class _Child:
             if not os.environ.get("MOLEHUNT_DEBUG"):
                 _silence()
             # CUDA takes more address space than the limits leave.
-            os.environ["CUDA_VISIBLE_DEVICES"] = ""
+            keep_to_cpu()
             # The pools of all OpenMP libraries stayed behind in the parent: who waits for one
             # of their threads waits for ever.
             threadpool_limits(limits=1)

@@ -12,14 +12,14 @@ import time
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, architecture_key, autocast_of, stack_models
+from molehunt.networks import Classifier, Precision, architecture_key, autocast_of, stack_models
 from molehunt.progress import Progress, silent
 from molehunt.training._augment import augment
 from molehunt.training._batches import Batches, plan_batches
@@ -120,6 +120,17 @@ def _together(
     return batches
 
 
+def _stacked_precision(recipe: Recipe, network: Classifier, device: torch.device) -> Precision:
+    """Return the precision that a stack of such networks can be trained with.
+
+    On CUDA batch normalisation over stacked statistics, which are float32, refuses bfloat16.
+    """
+    normalised = any(
+        isinstance(each, nn.modules.batchnorm._BatchNorm) for each in network.modules()
+    )
+    return "float32" if normalised and device.type == "cuda" else recipe.precision
+
+
 class _Group:
     """Models in training together, longest training first, a row each in every tensor."""
 
@@ -133,7 +144,9 @@ class _Group:
     ) -> None:
         self.models, self.batches, self.recipe = models, batches, recipes[0]
         self.device = device
-        self.autocast = autocast_of(self.recipe.precision, models[0], device)
+        self.autocast = autocast_of(
+            _stacked_precision(self.recipe, models[0], device), models[0], device
+        )
         self.skeleton, parameters, buffers = stack_models(models)
         learned = {name: p.detach() for name, p in parameters.items() if p.requires_grad}
         fixed = {name: p for name, p in parameters.items() if name not in learned}
