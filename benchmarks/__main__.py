@@ -13,6 +13,7 @@ from benchmarks import (
     _guard_soak,
     _litmus,
     _many_models,
+    _paired,
     _scan,
     _sign_detector,
     _smoothing,
@@ -40,6 +41,7 @@ BENCHMARKS = {
     "guard-soak": _guard_soak.run,
     "assess": _assess.run,
     "beside": _beside.run,
+    "paired": _paired.run,
 }
 
 if __name__ == "__main__":

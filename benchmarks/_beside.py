@@ -42,7 +42,7 @@ _EPSILON, _STEPS, _SMALLEST, _WALKS = 0.1, 40, 50, 5
 _CANDIDATES = 1000  # members, and as many others
 
 
-class _Counted(nn.Module):
+class Counted(nn.Module):
     """The network, asked in single precision, with a count of the images it was asked about."""
 
     def __init__(self, model: Classifier) -> None:
@@ -157,7 +157,7 @@ def _art(
 
     def change(counted: nn.Module) -> Tensor:
         attack = getattr(art, name)(
-            _estimator(counted), batch_size=len(clean), verbose=False, **how
+            art_estimator(counted), batch_size=len(clean), verbose=False, **how
         )
         given = () if epsilon is None else (np.eye(10, dtype=np.float32)[clean.labels.numpy()],)
         return torch.from_numpy(attack.generate(clean.pixels().numpy(), *given)).float()
@@ -165,7 +165,7 @@ def _art(
     yield _theirs(model, clean, f"ART {name}", norm, epsilon, change)
 
 
-def _estimator(model: nn.Module) -> Any:
+def art_estimator(model: nn.Module) -> Any:
     return importlib.import_module("art.estimators.classification").PyTorchClassifier(
         model=model.eval(),
         loss=nn.CrossEntropyLoss(),
@@ -184,7 +184,7 @@ def _theirs(
     epsilon: float | None,
     change: Callable[[nn.Module], Tensor],
 ) -> str:
-    counted = _Counted(model)
+    counted = Counted(model)
     torch.manual_seed(0)
     np.random.seed(0)
     started = time.perf_counter()
@@ -237,7 +237,7 @@ def _members(model: Classifier, mine: ImageSet, others: ImageSet) -> Iterator[st
     except ImportError:
         yield "ART membership: needs adversarial-robustness-toolbox, multiprocess, tqdm and pandas"
         return
-    estimator = _estimator(nn.Sequential(_Counted(model), nn.Softmax(1)))
+    estimator = art_estimator(nn.Sequential(Counted(model), nn.Softmax(1)))
     x, y = both.pixels().numpy(), both.labels.numpy()
     for name, settings in (
         ("MembershipInferenceBlackBoxRuleBased", {}),

@@ -11,7 +11,7 @@ from molehunt.assess._case import Case, Purse
 from molehunt.assess._chase import first_images
 from molehunt.assess._draw import Line, draw_lines, rates_line, share_of
 from molehunt.assess._risk import Exhibits, Measure, RiskStatus
-from molehunt.attacks import Norm, ProjectedGradient, evade
+from molehunt.attacks import AutoProjectedGradient, Norm, evade
 from molehunt.defences import BoundMethod, Smoothed, certify_box
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.networks import Reveals
@@ -87,7 +87,7 @@ class Certified(Assessor):
         certified, left = [], []
         target = purse.ask(Reveals.WEIGHTS)
         for epsilon in epsilons:
-            attack = ProjectedGradient(epsilon, steps=_STEPS)
+            attack = AutoProjectedGradient(epsilon, steps=_STEPS)
             try:
                 proven = certify_box(
                     case.model, images, epsilon=epsilon, method=BoundMethod.CROWN_IBP

@@ -11,6 +11,7 @@ from molehunt.assess._chase import Chase, beats, first_images
 from molehunt.assess._draw import curve_line, draw_changed, draw_lines, share_of
 from molehunt.assess._risk import RiskStatus
 from molehunt.attacks import (
+    AutoProjectedGradient,
     Loss,
     Norm,
     ProjectedGradient,
@@ -23,10 +24,12 @@ from molehunt.attacks import (
 from molehunt.images import ImageSet
 from molehunt.networks import Reveals
 
-_STEPS, _MOST_STEPS = 20, 100
+# Steps at the radius itself, on each of two losses; at each of three other radii; of controls.
+_STEPS, _MOST_STEPS, _OTHER_STEPS, _CONTROL_STEPS = 45, 100, 10, 20
 _SQUARES = 50  # of the control; an image
-# An image: two losses, four radii, and the controls beside the squares.
-_PRICE = 2 * (_STEPS + 1) + 4 * (_STEPS + 1) + 56 + _SQUARES
+# Of an image: the other radii, the squares, and the controls beside them.
+_FIXED = 3 * (_OTHER_STEPS + 1) + _SQUARES + 56
+_PRICE = 2 * (_STEPS + 1) + _FIXED
 _FEWEST = 10
 _BROKEN = 0.9  # of the images: then no control is needed
 _NAMES = {Norm.LINF: "L∞", Norm.L2: "L2"}
@@ -35,8 +38,8 @@ _NAMES = {Norm.LINF: "L∞", Norm.L2: "L2"}
 class BallEvasion(Assessor):
     """The share of images that a bounded change turns.
 
-    With weights: projected gradients on cross entropy, then on the margin, with all the controls
-    of `find_warning_signs`; a sign makes it inconclusive. With confidences: a search by squares,
+    With weights: APGD on cross entropy, then on the margin, with all the controls of
+    `find_warning_signs`; a sign makes it inconclusive. With confidences: a search by squares,
     beside noise of the same size and a search without a bound.
     """
 
@@ -59,20 +62,23 @@ class BallEvasion(Assessor):
     def _by_gradients(self, case: Case, purse: Purse) -> Found:
         purse.check(_FEWEST * _PRICE, f"an attack on {_FEWEST} images with its controls")
         images = first_images(case.right, purse.queries // _PRICE)
-        # Where images are few, what is left makes every attack longer.
-        longer = purse.queries / (_PRICE * len(images))
+        # Where images are few, what is left makes both attacks longer.
+        steps = min(_MOST_STEPS, (purse.queries // len(images) - _FIXED) // 2 - 1)
         epsilon = case.radius(self.norm)
-        attack = ProjectedGradient(epsilon, self.norm, min(_MOST_STEPS, int(_STEPS * longer)))
+        attack = AutoProjectedGradient(epsilon, self.norm, steps)
+        rough = replace(attack, steps=_OTHER_STEPS)
         chase = Chase(purse.ask(Reveals.WEIGHTS), images, case.seed, purse.tell)
-        for share in (0.25, 0.5, 1.0):
-            chase.run(replace(attack, epsilon=share * epsilon))
+        for share in (0.25, 0.5):
+            chase.run(replace(rough, epsilon=share * epsilon))
+        chase.run(attack)
         found = chase.run(replace(attack, loss=Loss.MARGIN))
-        sizes = curve_of([chase.run(replace(attack, epsilon=2 * epsilon))], self.norm)
+        sizes = curve_of([chase.run(replace(rough, epsilon=2 * epsilon))], self.norm)
         turned, of = int(found.success.sum()), len(images)
         status, why = RiskStatus.MEASURED, ""
         if turned < _BROKEN * of:
+            control = ProjectedGradient(epsilon, self.norm, _CONTROL_STEPS)
             signs = find_warning_signs(
-                chase.target, images, attack, found=found, queries=_SQUARES, seed=case.seed
+                chase.target, images, control, found=found, queries=_SQUARES, seed=case.seed
             )
             # Whatever turned an image, it is turned.
             turned = signs.right - signs.left_by_all

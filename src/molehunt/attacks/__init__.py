@@ -5,6 +5,7 @@ from molehunt.attacks._approximate_backward import (
     Approximation,
     approximate_backward,
 )
+from molehunt.attacks._auto_projected_gradient import AutoProjectedGradient
 from molehunt.attacks._bit_flips import flip_bits
 from molehunt.attacks._curves import SecurityCurve, curve_of, sweep
 from molehunt.attacks._dose_law import predict_dose
@@ -73,6 +74,7 @@ __all__ = [
     "Approximable",
     "Approximation",
     "AttackKind",
+    "AutoProjectedGradient",
     "Choice",
     "Dose",
     "EquationSolving",

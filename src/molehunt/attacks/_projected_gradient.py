@@ -112,16 +112,28 @@ class ProjectedGradient:
         UnsuitableSubjectError
             If the target does not reveal its weights.
         """
-        climb = _Climb(self, target, images.to(target.device), labels, targets)
+        climb = Climb(self, target, images.to(target.device), labels, targets)
         with self._backward(target):
             for restart in range(self.restarts):
-                climb.run(generator if self.random_start or restart else None)
+                start = climb.images
+                if self.random_start or restart:
+                    start = climb.project(
+                        start + random_change(start, self.norm, self.epsilon, generator)
+                    )
+                climb.judge(self._walk(climb, start))
         return climb.best
+
+    def _walk(self, climb: Climb, point: Tensor) -> Tensor:
+        """Take all steps from a point, and return the last one, which was not looked at."""
+        size = self.step_size or 2.5 * self.epsilon / self.steps
+        for _ in range(self.steps):
+            point = climb.project(point + size * climb.direction(climb.look(point)[0]))
+        return point
 
     def gradient_at(self, target: Queried, points: Tensor, labels: Tensor) -> Tensor:
         """Return the gradient that an untargeted attack sees at points, both [N, C, H, W]."""
         with self._backward(target):
-            return _Climb(self, target, points, labels, None).gradient_at(points)
+            return Climb(self, target, points, labels, None).look(points)[0]
 
     def _backward(self, target: Queried) -> AbstractContextManager[object]:
         if self.bpda is False:
@@ -130,8 +142,17 @@ class ProjectedGradient:
         return approximate_backward(target.weights, given)
 
 
-class _Climb:
-    """One batch under attack, and the best that was found for each image."""
+class Climb:
+    """One batch under attack, and the best that was found for each image.
+
+    Parameters
+    ----------
+    attack : ProjectedGradient
+    target : Queried
+    images : Tensor of float32, shape [N, C, H, W]
+    labels, targets : Tensor of int64, shape [N]
+        See `EvasionAttack`.
+    """
 
     def __init__(
         self,
@@ -147,38 +168,38 @@ class _Climb:
         self.best = images.clone()
         self.least = torch.full((len(images),), torch.inf, device=images.device)
 
-    def run(self, generator: torch.Generator | None) -> None:
-        """Climb once, from a random point where there is a generator."""
-        attack, point = self.attack, self.images
-        size = attack.step_size or 2.5 * attack.epsilon / attack.steps
-        if generator is not None:
-            change = random_change(point, attack.norm, attack.epsilon, generator)
-            point = project(point + change, self.images, attack.norm, attack.epsilon)
-        for _ in range(attack.steps):
-            gradient = self.gradient_at(point)
-            if attack.norm is Norm.LINF:
-                step = gradient.sign()
-            else:
-                lengths = gradient.flatten(1).norm(dim=1).clamp_min(1e-30)
-                step = gradient / lengths.view(-1, 1, 1, 1)
-            point = project(point + size * step, self.images, attack.norm, attack.epsilon)
-        with torch.no_grad():
-            found = [self._margins(self.target.logits(point)) for _ in range(attack.draws)]
-        self._keep(point, torch.stack(found).mean(0))
-
-    def gradient_at(self, point: Tensor) -> Tensor:
-        """Return the loss's mean gradient over the draws; note the point where it is the best."""
+    def look(self, point: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss's mean gradient over the draws, and the loss [N]; keep the best point."""
         total, margin = torch.zeros_like(point), torch.zeros_like(self.least)
+        height = torch.zeros_like(self.least)
         for _ in range(self.attack.draws):
             pixels = point.detach().requires_grad_()
             logits = self.target.logits(pixels)
-            loss = self._loss(logits).sum()
-            if loss.requires_grad:  # not where a part of the model cuts the graph
-                total += torch.autograd.grad(loss, pixels)[0]
+            losses = self._loss(logits)
+            if losses.requires_grad:  # not where a part of the model cuts the graph
+                total += torch.autograd.grad(losses.sum(), pixels)[0]
+            height += losses.detach()
             margin += self._margins(logits.detach())
         self._keep(point, margin / self.attack.draws)
         # What overflowed shows no way.
-        return total.nan_to_num(0.0, 0.0, 0.0)
+        return total.nan_to_num(0.0, 0.0, 0.0), height / self.attack.draws
+
+    def judge(self, point: Tensor) -> None:
+        """Keep a point where it is the best, without its gradient."""
+        with torch.no_grad():
+            found = [self._margins(self.target.logits(point)) for _ in range(self.attack.draws)]
+        self._keep(point, torch.stack(found).mean(0))
+
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Return the step of length 1 that climbs the most, [N, C, H, W]."""
+        if self.attack.norm is Norm.LINF:
+            return gradient.sign()
+        lengths: Tensor = gradient.flatten(1).norm(dim=1).clamp_min(1e-30)
+        return gradient / lengths.view(-1, 1, 1, 1)
+
+    def project(self, point: Tensor) -> Tensor:
+        """Return the point in the ball and in the cube of pixels that is nearest."""
+        return project(point, self.images, self.attack.norm, self.attack.epsilon)
 
     def _loss(self, logits: Tensor) -> Tensor:
         if self.attack.loss is Loss.MARGIN:

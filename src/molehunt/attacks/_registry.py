@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from molehunt.attacks import _foolbox
+from molehunt.attacks._auto_projected_gradient import AutoProjectedGradient
 from molehunt.attacks._autoattack import AutoAttack
 from molehunt.attacks._evasion import EvasionAttack, Norm
 from molehunt.attacks._greedy import GreedyAttack
@@ -80,6 +81,9 @@ ATTACKS: dict[str, AttackKind] = {
     ),
     "projected-gradient": AttackKind(
         ProjectedGradient, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True
+    ),
+    "auto-projected-gradient": AttackKind(
+        AutoProjectedGradient, Reveals.WEIGHTS, (Norm.LINF, Norm.L2), bounded=True
     ),
     "random-squares": AttackKind(
         RandomSquares, Reveals.ROUNDED, (Norm.LINF, Norm.L2), bounded=True
