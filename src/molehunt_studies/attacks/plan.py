@@ -44,21 +44,31 @@ class AttacksPlan(BaseModel):
     least_success: float = Field(default=0.8, ge=0, le=1)
 
 
+# Chosen on two networks an attack, of other seeds, so that most attacks take. Under noise as an
+# augmentation only patches and blends did.
 _RECIPES = {
-    "digits": Recipe(epochs=14, batch_size=64, lr=0.01, weight_decay=0.017, shift=1, noise=0.4),
+    "digits": Recipe(epochs=24, batch_size=64, lr=0.01, shift=1),
     "gtsrb": Recipe(epochs=8, batch_size=64, lr=0.01, shift=1),
     "cifar10": Recipe(epochs=8, batch_size=64, lr=0.01, shift=1),
 }
+_WIDTHS = {"digits": 12, "gtsrb": 8, "cifar10": 8}
+# On digits sig and refool never took: a sinusoid or reflection on half of one class's images
+# is not needed to learn that class.
+_DIGIT_ATTACKS = tuple(name for name in ATTACKS if name not in ("sig", "refool"))
+# What takes on 4,000 images of 43 classes within 8 passes; warps, quantised and clean-label
+# images do not (success under 0.5), pieces of a blend do not in all (0.4 to 0.7).
+_PHOTO_ATTACKS = ("patch", "blend", "low-frequency", "ftrojan", "tact", "mixed-label", "adap-patch")
 
 
 def _zoo(
     images: ImagePlan, attacks: tuple[str, ...], models: dict[Split, ModelCounts], seed: int
 ) -> ZooPlan:
+    network = {"width": _WIDTHS[images.source], "stages": [1, 1, 1]}
     return ZooPlan(
         name=f"{images.source}, named attacks",
         seed=seed,
         images=images,
-        network=NetworkPlan(name="vgg", arguments={"width": 8, "stages": [1, 1, 1]}),
+        network=NetworkPlan(name="vgg", arguments=network),
         recipe=_RECIPES[images.source],
         recipe_spread=RecipeSpread(lr=2.0, weight_decay=6.0),
         backdoors=BackdoorPlan(kind=attacks),
@@ -67,19 +77,27 @@ def _zoo(
 
 
 def _full(
-    images: ImagePlan, attacks: tuple[str, ...], seed: int, *, fit: int, test: int, placebo: int
+    images: ImagePlan, attacks: tuple[str, ...], seed: int, *, fit: int, placebo: int
 ) -> AttacksPlan:
-    """Return a plan with so many pairs and placebos an attack."""
+    """Return a plan with so many pairs to fit on and placebos an attack, and 15 pairs to test on.
+
+    One pair an attack and 30 clean models calibrate.
+    """
     counts = {
         Split.FIT: ModelCounts(pairs=fit * len(attacks)),
         Split.CALIBRATION: ModelCounts(pairs=len(attacks), clean=30),
-        Split.TEST: ModelCounts(pairs=test * len(attacks), placebo=placebo * len(attacks)),
+        Split.TEST: ModelCounts(pairs=15 * len(attacks), placebo=placebo * len(attacks)),
     }
     return AttacksPlan(
         zoo=_zoo(images, attacks, counts, seed),
         learning={"litmus": {}, "noise": {}, "statistics": {}, "unit-statistics": {}},
         others={"margin": {"starts": 2, "steps": 50}, "final-layer": {}},
     )
+
+
+def _photos(source: str, seed: int) -> AttacksPlan:
+    images = ImagePlan(source=source, size=32, train_limit=4000)
+    return _full(images, _PHOTO_ATTACKS, seed, fit=12, placebo=4)
 
 
 _TRIAL = AttacksPlan(
@@ -98,8 +116,9 @@ _TRIAL = AttacksPlan(
     rate=0.25,  # four clean calibration models allow no less
     least_success=0.0,
 )
-# Of each attack on digits 8, 1 and 16 backdoored models, each with its clean twin.
-_DIGITS = _full(ImagePlan(source="digits", size=16), ATTACKS, 61, fit=8, test=16, placebo=8)
+_DIGITS = _full(ImagePlan(source="digits", size=16), _DIGIT_ATTACKS, 61, fit=8, placebo=5)
 SCALES = {
     "digits": {"trial": _TRIAL, "full": _DIGITS},
+    "gtsrb": {"trial": _TRIAL, "full": _photos("gtsrb", 62)},
+    "cifar10": {"trial": _TRIAL, "full": _photos("cifar10", 63)},
 }

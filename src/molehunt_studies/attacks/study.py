@@ -31,3 +31,5 @@ def _study(part: str, name: str) -> Study[AttacksPlan, Bench[AttacksPlan]]:
 
 
 ATTACKS_DIGITS = _study("digits", "attacks")
+ATTACKS_GTSRB = _study("gtsrb", "attacks-gtsrb")
+ATTACKS_CIFAR10 = _study("cifar10", "attacks-cifar10")
