@@ -126,7 +126,7 @@ def measure_risk(
 ) -> Risk:
     """Return a risk as it was kept, or measure it and keep it; without its command."""
     shelf = None if keep is None else Shelf(keep, case, sha256)
-    kept = None if shelf is None else shelf.take(assessor.name, queries)
+    kept = None if shelf is None else shelf.take(assessor.kept_as(case), queries)
     if kept is not None:
         return kept
     purse, started = Purse(case.model, queries, progress, keep), time.perf_counter()
@@ -145,6 +145,7 @@ def measure_risk(
             may=found.may,
             measures=tuple(found.measures),
             exhibits=found.exhibits,
+            reference=found.reference,
         )
     seconds = round(time.perf_counter() - started, 2)
     knowledge = "" if risk.status is RiskStatus.NOT_ASSESSED else found.knowledge
@@ -152,7 +153,7 @@ def measure_risk(
     risk = risk.model_copy(update={"price": price})
     # What could not be measured may be measured next time.
     if shelf is not None and risk.status is not RiskStatus.NOT_ASSESSED:
-        shelf.put(risk, queries)
+        shelf.put(risk, assessor.kept_as(case), queries)
     return risk
 
 

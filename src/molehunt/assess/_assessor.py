@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from molehunt.assess._case import Case, Purse
-from molehunt.assess._risk import Exhibits, Measure, RiskStatus
+from molehunt.assess._risk import Exhibits, Measure, Reference, RiskStatus
 from molehunt.networks import Reveals
 
 
@@ -24,6 +24,7 @@ class Found:
     why: str = ""
     knowledge: str = "clean images"
     exhibits: Exhibits = ()
+    reference: Reference | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,10 @@ class Assessor(ABC):
             share = self.gradients
             return queries * ((1 - share) * costs.answer + share * costs.gradient)
         return queries * costs.answer
+
+    def kept_as(self, case: Case) -> str:
+        """Return a file name for what is kept: more than the name where more than a case counts."""
+        return self.name
 
     @abstractmethod
     def measure(self, case: Case, purse: Purse) -> Found:

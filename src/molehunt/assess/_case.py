@@ -24,6 +24,7 @@ from molehunt.networks import (
 )
 from molehunt.progress import Progress, silent
 from molehunt.rates import rate_interval
+from molehunt.zoo import Zoo
 
 _MOST_ATTACKED, _MOST_HELD, _MOST_MEMBERS, _FEWEST = 200, 500, 2000, 10
 _FEWEST_SHADOWS = 4  # two with each image, and two without
@@ -48,6 +49,8 @@ class Case:
         Images that the model was trained on.
     shadows : int
         Shadow models that an attacker on membership trains.
+    population : Zoo, optional
+        Models whose training data an attacker knows.
     seed : int
         Of all random draws.
     """
@@ -59,6 +62,7 @@ class Case:
     pool: ImageSet
     members: ImageSet | None = None
     shadows: int = 0
+    population: Zoo | None = None
     seed: int = 0
 
     @cached_property
@@ -114,6 +118,7 @@ def new_case(
     *,
     members: ImageSet | None = None,
     shadows: int = 0,
+    population: Zoo | None = None,
     reveals: Reveals | None = None,
     seed: int = 0,
 ) -> Case:
@@ -156,6 +161,7 @@ def new_case(
         pool=fit(clean.take(order[ends[1] : ends[1] + 10_000])),
         members=None if members is None else fit(members),
         shadows=shadows,
+        population=population,
         seed=seed,
     )
 

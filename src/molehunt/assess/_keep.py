@@ -52,7 +52,7 @@ class Shelf:
         self._folder = folder / digest.hexdigest()[:32]
 
     def take(self, name: str, queries: int) -> Risk | None:
-        """Return a risk as it was measured with so many queries; None where it was not."""
+        """Return what was kept under a name and measured with so many queries, if it was."""
         path = self._path(name, queries)
         if not path.is_file():
             return None
@@ -69,8 +69,8 @@ class Shelf:
         except (SafetensorError, OSError, ValueError, KeyError, TypeError):
             return None  # half of a file, or another version's: it is measured again
 
-    def put(self, risk: Risk, queries: int) -> None:
-        """Keep a risk.
+    def put(self, risk: Risk, name: str, queries: int) -> None:
+        """Keep a risk under a name.
 
         Raises
         ------
@@ -87,7 +87,7 @@ class Shelf:
             listed.append({"kind": type(exhibit).__name__, "plain": plain, "arrays": names})
         # JSON has no infinity of its own, Python's has.
         content = json.dumps({**risk.model_dump(), "exhibits": listed})
-        with written_whole(self._path(risk.name, queries)) as temporary:
+        with written_whole(self._path(name, queries)) as temporary:
             save_file(arrays, temporary, {"risk": content})
 
     def _path(self, name: str, queries: int) -> Path:

@@ -72,7 +72,13 @@ def stand_among(
         If the population has no honest model, or none of this kind.
     """
     records = honest_records(zoo, most)
-    measured = [risk for risk in assessment.risks if risk.measures and risk.price is not None]
+    measured = [
+        risk
+        for risk in assessment.risks
+        if risk.measures and risk.price is not None and risk.reference is None
+    ]
+    if not measured:
+        return assessment
     values: dict[str, list[Measure]] = {risk.name: [] for risk in measured}
     for number, (record, model) in enumerate(zip(records, zoo.models(records), strict=True)):
         other = replace(case, model=_checked(model, case).freeze())

@@ -40,8 +40,9 @@ class Measure(_Model):
         Cases that it was measured on.
     worse : {"higher", "lower"}
         Which values are worse for whoever deploys the model.
-    unit : {"share", "length", "area"}
-        A share of `n`, a Euclidean length of pixels in [0, 1], or the area under a ROC curve.
+    unit : {"share", "length", "area", "log odds"}
+        A share of `n`, a Euclidean length of pixels in [0, 1], the area under a ROC curve, or a
+        detector's score.
     """
 
     name: str
@@ -49,7 +50,7 @@ class Measure(_Model):
     interval: tuple[float, float] | None = None
     n: int
     worse: Literal["higher", "lower"] = "higher"
-    unit: Literal["share", "length", "area"] = "share"
+    unit: Literal["share", "length", "area", "log odds"] = "share"
 
 
 class Price(_Model):

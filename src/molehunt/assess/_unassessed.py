@@ -21,21 +21,6 @@ class _Unassessed(Assessor):
         raise InvalidRequestError(self.obstacle(case))
 
 
-class Property(_Unassessed):
-    """What the training data were like as a whole (Ganju et al., 2018)."""
-
-    name = "property"
-    title = "What the training data were like"
-    measures = ("auc",)
-
-    def obstacle(self, case: Case) -> str:
-        """It takes models whose property is known."""
-        return (
-            "it takes a population of models with and without a property, and a detector that is "
-            "fitted to it: molehunt study property shows how"
-        )
-
-
 class Poisoning(_Unassessed):
     """How much a few poisoned training images would do."""
 

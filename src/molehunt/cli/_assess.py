@@ -59,7 +59,8 @@ def assess(
         typer.Option(
             metavar="POPULATION",
             help="A population, as of molehunt zoo build: say where the model stands among its "
-            "honest models. Each costs as much as the model, once.",
+            "honest models. Each costs as much as the model, once. One of a property teaches the "
+            "attack on it.",
         ),
     ] = None,
     reference_models: Annotated[
@@ -170,6 +171,7 @@ def assess(
         shown,
         members=None if members is None else load_members(members, data_root),
         shadows=shadows,
+        population=population,
         reveals=None if access is None else Reveals(access),
         seed=seed,
     )

@@ -81,8 +81,9 @@ def headline(risk: Risk) -> str:
     """Return the measure that counts, with its interval and number of cases."""
     if not risk.measures:
         return "-"
-    at_least = "at least " if risk.status is RiskStatus.INCONCLUSIVE else ""
-    return f"{risk.measures[0].name} {at_least}{measured(risk.measures[0])}"
+    first = risk.measures[0]
+    bound = risk.status is RiskStatus.INCONCLUSIVE and first.unit != "log odds"
+    return f"{first.name} {'at least ' if bound else ''}{measured(first)}"
 
 
 def measured(measure: Measure) -> str:

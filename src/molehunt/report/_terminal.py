@@ -21,7 +21,7 @@ from molehunt.report._words import (
     without_others,
 )
 from molehunt.scanning import ScanResult
-from molehunt.zoo import Split, Zoo
+from molehunt.zoo import PropertyFacts, Split, Zoo
 
 
 def scan_table(results: Sequence[ScanResult]) -> Table:
@@ -106,6 +106,8 @@ def _counts(counts: VerdictCounts) -> str:
 
 def zoo_tables(zoo: Zoo) -> list[Table]:
     """Return the zoo's counts and measures, and its failed models."""
+    if any(isinstance(record.facts, PropertyFacts) for record in zoo.records):
+        return [_property_table(zoo)]
     table = Table(
         "split",
         "models",
@@ -141,3 +143,18 @@ def zoo_tables(zoo: Zoo) -> list[Table]:
             )
         tables.append(failures)
     return tables
+
+
+def _property_table(zoo: Zoo) -> Table:
+    """Return how many models of each split have which value of a property."""
+    title = f"{zoo.folder}: {len(zoo.records)} of {zoo.plan.total} models"
+    table = Table("split", "property", "count", "clean accuracy", title=title, title_justify="left")
+    groups: dict[tuple[str, str], list[float]] = {}
+    for record in zoo.records:
+        if isinstance(record.facts, PropertyFacts):
+            key = (record.split.value, f"{record.facts.name}: {record.facts.value:g}")
+            groups.setdefault(key, []).append(record.clean_accuracy)
+    for (split, facts), found in sorted(groups.items()):
+        rates = f"{np.mean(found):.2%} (least {min(found):.2%})"
+        table.add_row(split, printable(facts, 200), str(len(found)), rates)
+    return table

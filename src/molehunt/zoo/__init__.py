@@ -13,6 +13,7 @@ from molehunt.zoo._plan import (
     ZooPlan,
 )
 from molehunt.zoo._plan_file import read_plan
+from molehunt.zoo._property_plan import PropertyPlan
 from molehunt.zoo._settings import change_plan
 from molehunt.zoo._zoo import Models, Record, Zoo, is_backdoored
 
@@ -26,6 +27,7 @@ __all__ = [
     "Models",
     "NetworkPlan",
     "PropertyFacts",
+    "PropertyPlan",
     "RecipeSpread",
     "Record",
     "Split",

@@ -29,6 +29,7 @@ from molehunt.progress import Progress, silent
 from molehunt.resumable import RayCluster, Work, build_missing, check_workers
 from molehunt.training import Recipe, TrainingRun, attack_success, clean_accuracy, train, train_many
 from molehunt.zoo._entries import Entry, entries_of
+from molehunt.zoo._facts import BackdoorFacts, PropertyFacts
 from molehunt.zoo._plan import RecipeSpread, ZooPlan
 from molehunt.zoo._zoo import INDEX_FILE, MODELS_FOLDER, Record, Zoo, model_path
 
@@ -238,11 +239,14 @@ def _measure(
     save_model(model, path)
     saved = load_model(path, model.mean.device)
     saved.to(memory_format=torch.channels_last)
-    triggered = entry.backdoor.triggered(test, generator=_generator(entry, "test"))
+    success = None
+    if isinstance(entry.facts, BackdoorFacts):
+        triggered = entry.backdoor.triggered(test, generator=_generator(entry, "test"))
+        success = attack_success(saved, triggered)
     return Record(
         **dict(entry),
         clean_accuracy=clean_accuracy(saved, test),
-        attack_success=attack_success(saved, triggered),
+        attack_success=success,
         images=count,
         steps=run.steps,
         seconds=round(seconds + time.perf_counter() - started, 3),
@@ -251,8 +255,12 @@ def _measure(
 
 
 def training_set(entry: Entry, plan: ZooPlan, train_images: ImageSet) -> TrainingSet:
-    """Return the training set of one model: the pair's draw, under the model's treatment."""
+    """Return the training set of one model: the pair's draw, under what is true of the model."""
     clean = train_images
+    if isinstance(entry.facts, PropertyFacts):
+        value, limit = entry.facts.value, plan.images.train_limit
+        drawn = plan.properties.draw(clean, value, limit, _generator(entry, "images"))
+        return TrainingSet(drawn)
     if plan.images.train_limit is not None:
         clean = clean.sample(plan.images.train_limit, _generator(entry, "images"))
     return entry.backdoor.poison(
@@ -290,4 +298,5 @@ def _rehearse(entry: Entry, plan: ZooPlan, images: TrainTest) -> None:
     )
     training_set(entry, plan, train_images)
     build_classifier(plan.network.name, train_images, arguments=plan.network.arguments)
-    entry.backdoor.triggered(images.test, generator=torch.Generator())
+    if isinstance(entry.facts, BackdoorFacts):
+        entry.backdoor.triggered(images.test, generator=torch.Generator())

@@ -19,7 +19,7 @@ from molehunt.backdoors import (
 )
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.resumable import Task
-from molehunt.zoo._facts import AnyFacts, BackdoorFacts
+from molehunt.zoo._facts import AnyFacts, BackdoorFacts, PropertyFacts
 from molehunt.zoo._old import upgrade_entry
 from molehunt.zoo._plan import Split, ZooPlan
 
@@ -74,6 +74,8 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
     InvalidRequestError
         If the plan's backdoors are impossible.
     """
+    if plan.properties.classes:
+        return _entries_of_property(plan)
     rng = np.random.default_rng([plan.seed, 0])
     members: list[tuple[Split, int, Treatment]] = []
     pair = 0
@@ -122,6 +124,30 @@ def entries_of(plan: ZooPlan, num_classes: int) -> list[Entry]:
             )
         )
     return entries
+
+
+def _entries_of_property(plan: ZooPlan) -> list[Entry]:
+    """Return models with and without the property; the members of a pair share a seed."""
+    properties = plan.properties
+    members: list[tuple[Split, int, float]] = []
+    pair = 0
+    for split, counts in plan.models.items():
+        for number in range(counts.pairs + counts.clean):
+            values = (properties.share, properties.otherwise)[number >= counts.pairs :]
+            members += [(split, pair, value) for value in values]
+            pair += 1
+    rng = np.random.default_rng([plan.seed, 0])
+    width = max(4, len(str(len(members))))
+    return [
+        Entry(
+            id=f"m{name:0{width}d}",
+            split=split,
+            pair=number,
+            seed=int(np.random.default_rng([plan.seed, 1, number]).integers(2**31)),
+            facts=PropertyFacts(name=properties.words, value=value),
+        )
+        for name, (split, number, value) in zip(rng.permutation(len(members)), members, strict=True)
+    ]
 
 
 def _deal_triggers(plan: ZooPlan) -> dict[Split, Sequence[AnyTrigger]]:

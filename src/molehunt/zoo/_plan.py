@@ -25,6 +25,7 @@ from molehunt.errors import mismatch, printable
 from molehunt.images import TrainTest, load_images
 from molehunt.training import Recipe
 from molehunt.zoo._old import upgrade_backdoors
+from molehunt.zoo._property_plan import PropertyPlan
 
 # A plan comes from a stranger as often as not: what it asks for is bounded before work starts.
 MOST_MODELS = 50_000
@@ -196,7 +197,10 @@ class RecipeSpread(_Plan):
 
 
 class ZooPlan(_Plan):
-    """Everything that determines a zoo; the same plan gives the same models."""
+    """Everything that determines a zoo; the same plan gives the same models.
+
+    `properties` with classes make a population of a property in place of backdoors.
+    """
 
     name: str = Field(default="zoo", max_length=200)
     seed: int = Field(default=0, ge=0, le=_LARGEST_SEED)
@@ -205,6 +209,7 @@ class ZooPlan(_Plan):
     recipe: Recipe = Recipe()
     recipe_spread: RecipeSpread = RecipeSpread()
     backdoors: BackdoorPlan = BackdoorPlan()
+    properties: PropertyPlan = PropertyPlan()
     models: dict[Split, ModelCounts] = Field(
         default_factory=lambda: {
             Split.FIT: ModelCounts(pairs=100),
@@ -224,6 +229,16 @@ class ZooPlan(_Plan):
         if isinstance(trigger, TriggerFamily) and trigger.count < len(used):
             allowed = f"at least {len(used)}, one a split"
             raise ValueError(mismatch("backdoors.trigger.count", allowed, trigger.count))
+        return self
+
+    @model_validator(mode="after")
+    def _properties_or_backdoors(self) -> Self:
+        if not self.properties.classes:
+            return self
+        if self.backdoors != BackdoorPlan():
+            raise ValueError(mismatch("backdoors beside properties.classes", "none", "some"))
+        if any(counts.placebo for counts in self.models.values()):
+            raise ValueError(mismatch("placebo beside properties.classes", "0", "more"))
         return self
 
     @property

@@ -22,6 +22,7 @@ from molehunt.files import sha256_of
 from molehunt.networks import Classifier, load_model
 from molehunt.resumable import open_own, read_records, store_plan
 from molehunt.zoo._entries import Entry
+from molehunt.zoo._facts import BackdoorFacts
 from molehunt.zoo._plan import Split, ZooPlan
 
 PLAN_FILE = "zoo.json"
@@ -176,10 +177,11 @@ class Zoo:
         Backdoored ones with a success under 90 %, and any with a clean accuracy more
         than 5 points under its clean twin's. They are listed, not retried.
         """
-        accuracy = {record.id: record.clean_accuracy for record in self.records}
+        planted = [r for r in self.records if isinstance(r.facts, BackdoorFacts)]
+        accuracy = {record.id: record.clean_accuracy for record in planted}
         return [
             record
-            for record in self.records
+            for record in planted
             if (
                 record.treatment is Treatment.BACKDOORED
                 and (record.attack_success or 0) < LEAST_SUCCESS
