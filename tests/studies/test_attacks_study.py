@@ -45,6 +45,7 @@ def test_every_cell_counts_every_model_of_its_attack(study: StudyResult) -> None
             assert 0 <= low <= cell["auc"] <= high <= 1
     assert [each["covers"] for each in found["attacks"].values()] == [False, True]
     assert found["summary"]["statistics"]["left_out"]["found"][1] == 4
+    assert found["verdicts"]["statistics"]["backdoored"]["of"] == found["taken"][0] == 4
     assert found["placebos"]["statistics"]["covers"]["alarms"][1] == 1
 
 

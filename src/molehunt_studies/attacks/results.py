@@ -32,11 +32,13 @@ def measures(bench: Bench[AttacksPlan], records: Records) -> dict[str, Any]:
         (each.detector, each.without): each for each in records["judging"]
     }
 
+    every = [each for models in taken.values() for each in models]
+
     def cell(name: str, attack: str, without: str | None) -> Cell | None:
         fit, own = judged[name, without], taken[attack]
         if not own:
             return None
-        learned = [each for kind in kinds if kind != without for each in taken[kind]]
+        learned = [each for each in every if each.backdoor.attack != without]
         return {**_auc(fit, own, clean), **_verdicts(fit, own, clean, learned)}
 
     attacks = {
@@ -60,6 +62,7 @@ def measures(bench: Bench[AttacksPlan], records: Records) -> dict[str, Any]:
     return {
         "attacks": attacks,
         "summary": {name: _summary(name, attacks) for name in names},
+        "verdicts": {name: _verdicts(judged[name, None], every, clean, every) for name in names},
         "placebos": {
             name: _placebos(judged[name, None], zoo.select(Split.TEST, Treatment.PLACEBO), clean)
             for name in names
@@ -67,6 +70,7 @@ def measures(bench: Bench[AttacksPlan], records: Records) -> dict[str, Any]:
         "detectors": names,
         "learning": [*plan.learning],
         "clean": len(clean),
+        "taken": [sum(map(len, each.values())) for each in (taken, planted)],
         "rate": plan.rate,
         "least_power": LEAST_POWER,
         "least_success": plan.least_success,
@@ -118,14 +122,16 @@ def _summary(name: str, attacks: Mapping[str, Mapping[str, Any]]) -> Cell:
 
 def _together(cells: Sequence[Cell | None]) -> Cell:
     there = [cell for cell in cells if cell is not None and cell["auc"] is not None]
+    if not there:
+        return {"auc": None, "attacks": 0, "found": [0, 0], "alarms": None}
     found = [sum(cell["backdoored"][part] for cell in there) for part in ("detected", "of")]
     # The same clean models stand in every cell: their shares are averaged, not counted again.
     alarms = [cell["clean"]["detected"] / cell["clean"]["of"] for cell in there]
     return {
-        "auc": float(np.mean([cell["auc"] for cell in there])) if there else None,
+        "auc": float(np.mean([cell["auc"] for cell in there])),
         "attacks": len(there),
         "found": found,
-        "alarms": float(np.mean(alarms)) if there else None,
+        "alarms": float(np.mean(alarms)),
     }
 
 
