@@ -14,6 +14,7 @@ from torch import nn
 from molehunt.backdoors import AllToAll, AllToOne, Backdoor, RandomPatch
 from molehunt.detectors import (
     Distillation,
+    TwinComparison,
     TwinTest,
     _twin_readings,
     _twin_test,
@@ -163,8 +164,13 @@ class TestTwins:
         assert twins.gap.agreement > 0.5
 
     def test_finished_twins_are_kept_and_a_torn_file_is_made_again(
-        self, clean_model: Classifier, digits: tuple[ImageSet, ImageSet], tmp_path: Path
+        self,
+        clean_model: Classifier,
+        digits: tuple[ImageSet, ImageSet],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        accept_all(monkeypatch)
         how = Distillation(steps=3, batch_size=8, pool=100)
 
         def make(count: int) -> tuple[Twins, list[int]]:
@@ -194,25 +200,36 @@ class TestTwins:
         _, seen = make(3)
         assert seen == [7, 8, 9]
 
-    def test_a_twin_that_did_not_learn_is_taught_again_more_gently(
+    def test_a_twin_that_did_not_learn_is_taught_again_longer_and_more_gently(
         self,
         clean_model: Classifier,
         digits: tuple[ImageSet, ImageSet],
         monkeypatch: pytest.MonkeyPatch,
     ) -> None:
         """As every seventh of raw-pixel sign networks: it would look worse than any backdoor."""
-        rates: list[float] = []
+        lessons: list[tuple[float, int]] = []
+        seen: list[tuple[int, int]] = []
 
         def fail_at_first(panel: Panel, lesson: Lesson, how: Distillation, **rest: object) -> None:
             distill(panel, lesson, how, **rest)  # type: ignore[arg-type]
-            rates.append(how.lr)
-            if len(rates) == 2:
+            lessons.append((how.lr, how.steps))
+            if len(lessons) == 2:
                 for weight in panel.models[0].parameters():
                     weight.zero_()
 
         monkeypatch.setattr(_twins, "distill", fail_at_first)
-        twins = make_twins(clean_model, digits[1], count=3, how=QUICK, device="cpu")
-        assert rates == [0.005, 0.005, 0.0025, 0.005]
+        twins = make_twins(
+            clean_model,
+            digits[1],
+            count=3,
+            how=QUICK,
+            device="cpu",
+            progress=lambda done, total: seen.append((done, total)),
+        )
+        usual = (0.005, QUICK.steps)
+        assert lessons == [usual, usual, (0.0025, 3 * QUICK.steps), usual]
+        assert [done for done, _ in seen] == list(range(1, 6 * QUICK.steps + 1))
+        assert [seen[at * QUICK.steps][1] // QUICK.steps for at in (0, 1, 2, 5)] == [3, 3, 6, 6]
         for twin in twins.models:
             answers = twin(twins.examples.pixels()).argmax(1)
             assert (answers == twins.examples.labels).float().mean() > 0.5
@@ -224,7 +241,9 @@ class TestTwins:
         clean_model: Classifier,
         digits: tuple[ImageSet, ImageSet],
         tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        accept_all(monkeypatch)
         how = Distillation(steps=2, batch_size=8, pool=100)
         make_twins(clean_model, digits[1], count=1, how=how, device="cpu", cache=tmp_path)
         seen: list[int] = []
@@ -388,8 +407,27 @@ class TestManyClasses:
         monkeypatch.setattr(_twin_readings, "_MANY", counting_from(1e-9))
         monkeypatch.setattr(_twin_test, "LEAST_AGREEMENT", 1.1)
         found = self.compare(thirteen, tmp_path)
-        assert "give more clean images" in found.abstained and not found.statistics
+        assert "of the images (at least 110%)" in found.abstained and not found.statistics
         assert len(list(tmp_path.rglob("reading-*"))) == 1
+
+    @pytest.mark.parametrize(("given", "advised"), [(100, True), (1000, False)])
+    def test_more_images_are_asked_for_only_where_more_are_used(
+        self,
+        given: int,
+        advised: bool,
+        clean_model: Classifier,
+        digits: tuple[ImageSet, ImageSet],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        gap = TwinGap(30, 0.9, 0.5, 0.4, 3.0, 1.0)
+        far = TwinTest(1.0, "its twins are far from the model", (), None, gap)
+        monkeypatch.setattr(TwinComparison, "compare", lambda *_: far)
+        images = digits[1].take(torch.arange(given) % len(digits[1]))
+        with pytest.raises(UnsuitableSubjectError) as error:
+            TwinComparison(images=images).examine(clean_model)
+        said = str(error.value)
+        assert said.startswith("cannot say: its twins are far from the model")
+        assert ("give up to 1,000 clean images, not 100" in said) == advised
 
     def test_a_class_that_no_twin_has_is_named(self) -> None:
         none = torch.zeros(20, 0)
@@ -399,6 +437,12 @@ class TestManyClasses:
         found = result_of(Reading(none, one, further, none))
         assert found.p_value == pytest.approx(0.05)
         assert found.strongest is not None and found.strongest.target == 17
+
+
+def accept_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take twins after a few steps for twins that learned."""
+    monkeypatch.setattr(_twins, "MOST_GAP", 1.0)
+    monkeypatch.setattr(_twins, "LEAST_AGREEMENT", 0.0)
 
 
 def counting_from(least: float) -> _twin_readings._Plan:
@@ -539,8 +583,13 @@ class TestWhole:
             assert found.strongest.target == 3
 
     def test_second_time_nothing_is_computed(
-        self, clean_model: Classifier, digits: tuple[ImageSet, ImageSet], tmp_path: Path
+        self,
+        clean_model: Classifier,
+        digits: tuple[ImageSet, ImageSet],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
     ) -> None:
+        accept_all(monkeypatch)
         how = Distillation(steps=3, batch_size=8, pool=100)
 
         def test() -> tuple[TwinTest, list[tuple[int, int]]]:

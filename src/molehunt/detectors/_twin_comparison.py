@@ -23,6 +23,9 @@ from molehunt.progress import Progress, silent
 BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
 # As many as the power was measured with, and the fewest with which it was tried.
 _MOST_IMAGES, _FEWEST_IMAGES = 1000, 300
+# Twins of networks with many classes learn better from more: 0.20 less accurate than their
+# ShuffleNet after 2,000 images of 43 classes, where it was 0.29 after 1,000.
+_MOST_A_CLASS = 50
 
 
 class TwinComparison(ImageDetector):
@@ -35,7 +38,8 @@ class TwinComparison(ImageDetector):
     Parameters
     ----------
     images : ImageSet
-        Clean images of the model's classes; of more than 1,000 a thousand are drawn.
+        Clean images of the model's classes; of more than 1,000, or 50 a class, so many are
+        drawn.
     twins : int
         19 reach p = 0.05, 39 reach 0.025.
     against : sequence of str
@@ -90,8 +94,9 @@ class TwinComparison(ImageDetector):
     def compare(self, model: Classifier, progress: Progress = silent) -> TwinTest:
         """Return everything that the comparison gave; raises as `examine` does."""
         images = self._clean_images()
-        if len(images) > _MOST_IMAGES:
-            images = images.sample(_MOST_IMAGES, torch.Generator().manual_seed(self.random_state))
+        most = _most_images(images.num_classes)
+        if len(images) > most:
+            images = images.sample(most, torch.Generator().manual_seed(self.random_state))
         return compare_with_twins(
             model,
             images,
@@ -128,7 +133,9 @@ class TwinComparison(ImageDetector):
     def _examine(self, model: Classifier) -> Examination:
         test = self.compare(model, self.progress)
         if test.abstained:
-            raise UnsuitableSubjectError(f"cannot say: {test.abstained}")
+            most, given = _most_images(model.card.num_classes), len(self._clean_images())
+            advice = f": give up to {most:,} clean images, not {given:,}" if given < most else ""
+            raise UnsuitableSubjectError(f"cannot say: {test.abstained}{advice}")
         strongest = test.strongest
         ratios = [each.value / each.least for each in test.statistics]
         remark = "" if test.twins else "nothing is over what counts, whatever its twins' would be"
@@ -154,6 +161,10 @@ class TwinComparison(ImageDetector):
             raise InvalidRequestError(
                 mismatch("against", "; ".join(BACKDOOR_KINDS), "; ".join(unknown))
             )
+
+
+def _most_images(classes: int) -> int:
+    return max(_MOST_IMAGES, _MOST_A_CLASS * classes)
 
 
 def _digest_of(model: Classifier) -> str:

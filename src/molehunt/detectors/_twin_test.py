@@ -21,15 +21,18 @@ from molehunt.detectors._twin_readings import (
     reading_passes,
     statistics_of,
 )
-from molehunt.detectors._twins import MOST_GAP, TwinGap, make_twins, twin_folder
+from molehunt.detectors._twins import (
+    LEAST_AGREEMENT,
+    MOST_GAP,
+    TwinGap,
+    make_twins,
+    twin_folder,
+)
 from molehunt.errors import UnsuitableSubjectError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, pick_device
 from molehunt.progress import Progress, silent
-
-# Fixed as `MOST_GAP` was.
-LEAST_AGREEMENT = 0.5
 
 
 def twin_power(classes: int) -> dict[str, tuple[int, int]]:
@@ -177,7 +180,10 @@ def compare_with_twins(
             return alone
     already = len(readings) * one
 
-    def taught(done: int, _steps: int) -> None:
+    def taught(done: int, steps: int) -> None:
+        nonlocal teaching, total
+        more = steps * how.batch_size - teaching  # twins that are taught again
+        teaching, total = teaching + more, total + more
         progress(already + done * how.batch_size, total)
 
     made = make_twins(
@@ -235,13 +241,12 @@ def _over(value: float, least: float) -> float:
 def _reason_to_abstain(gap: TwinGap) -> str:
     if gap.in_accuracy > MOST_GAP:
         return (
-            f"its twins are {gap.in_accuracy:.2f} less accurate than the model "
-            f"(at most {MOST_GAP}): give more clean images"
+            f"its twins are {gap.in_accuracy:.2f} less accurate than the model (at most {MOST_GAP})"
         )
     if gap.agreement < LEAST_AGREEMENT:
         return (
             f"its twins answer as the model does on {gap.agreement:.0%} of the images "
-            f"(at least {LEAST_AGREEMENT:.0%}): give more clean images"
+            f"(at least {LEAST_AGREEMENT:.0%})"
         )
     return ""
 

@@ -83,8 +83,9 @@ def make_twins(
 
     A trigger that no clean image shows is not among the lessons, so that the twins are as
     the model would be without its backdoor. Two thirds of the images teach, the others tell
-    how far the twins are from the model; one that is more than `MOST_GAP` less accurate is
-    drawn anew once, and taught at half the rate.
+    how far the twins are from the model. One that did not learn (it is over `MOST_GAP` less
+    accurate, or gives under `LEAST_AGREEMENT` of the model's answers) is drawn anew once and
+    taught `_PATIENCE` times as long, at half the rate.
 
     Parameters
     ----------
@@ -96,6 +97,7 @@ def make_twins(
         Twin i is the same whatever the count, but for the rounding of sums.
     how : Distillation, optional
         Its steps and images are the work: a verdict does not depend on the machine's load.
+        Twins that are taught again take more.
     seed : int
     device : str
     cache : Path, optional
@@ -104,7 +106,8 @@ def make_twins(
     key : str
         What the model is, as the hash of its file.
     progress : callable
-        Called with the steps done, counted over all twins, and their total.
+        Called with the steps done, counted over all twins, and their total, which grows
+        with each twin that is taught again.
 
     Raises
     ------
@@ -138,14 +141,18 @@ def make_twins(
     while missing:
         numbers, missing = missing[:together], missing[together:]
         seeds = [1 + seed * 1_000_003 + number for number in numbers]
+        planned = len(numbers) * how.steps
+        taken = planned
 
-        def step(steps: int, _of: int, *, start: int = done) -> None:
-            progress(start + steps, total)
+        def step(steps: int, of: int, *, done: int = done, rest: int = total - planned) -> None:
+            nonlocal taken
+            taken = of
+            progress(done + steps, rest + of)
 
         new = dict(zip(numbers, school.teach_until_learned(seeds, step), strict=True))
         _save(folder, new)
         twins |= new
-        done += how.steps * len(numbers)
+        done, total = done + taken, total + taken - planned
     models = [twins[number].to(on) for number in range(count)]
     return Twins(models, examples, _gap(model, models, examples, lesson.softness, how))
 
@@ -155,6 +162,9 @@ _TOGETHER = 40
 # Fixed on development models: none of 24 clean ones was farther from its twins than 0.15 in
 # accuracy, and none was called backdoored (docs/studies/strangers/choices.md).
 MOST_GAP = 0.2
+LEAST_AGREEMENT = 0.5
+# A ShuffleNet's twins were 0.29 less accurate on 43 classes after 500 steps, 0.12 after 1,500.
+_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -171,16 +181,25 @@ class _School:
         """Return a student a seed; one that did not learn is drawn and taught once more.
 
         Networks that their maker published learned. A student whose training failed is as
-        far from them as any backdoored one, and would hide it. Half the rate is what such
-        networks take.
+        far from them as any backdoored one, and would hide it. Of two the one that agrees
+        more with the model stays. `progress` hears of steps and their total, which grows.
         """
+        steps = len(seeds) * self.how.steps
         taught = self._teach(seeds, self.how, progress)
-        known = [clean_accuracy(each, self.examples) for each in taught]
-        late = [at for at, accuracy in enumerate(known) if accuracy < self._least]
-        gentle = replace(self.how, lr=self.how.lr / 2)
-        again = self._teach([seeds[at] + _REDRAWN for at in late], gentle, silent)
+        agreements = [self._agreement(each) for each in taught]
+        late = [
+            at
+            for at, each in enumerate(taught)
+            if agreements[at] < LEAST_AGREEMENT or clean_accuracy(each, self.examples) < self._least
+        ]
+        patient = replace(self.how, lr=self.how.lr / 2, steps=self.how.steps * _PATIENCE)
+        again = self._teach(
+            [seeds[at] + _REDRAWN for at in late],
+            patient,
+            lambda done, of: progress(steps + done, steps + of),
+        )
         for at, other in zip(late, again, strict=True):
-            if clean_accuracy(other, self.examples) > known[at]:
+            if self._agreement(other) > agreements[at]:
                 taught[at] = other
         return taught
 
@@ -188,6 +207,15 @@ class _School:
     def _least(self) -> float:
         """The accuracy under which a student did not learn."""
         return clean_accuracy(self.model, self.examples) - MOST_GAP
+
+    @cached_property
+    def _answers(self) -> Tensor:
+        return logits_of(self.model, self.examples.images).argmax(1)
+
+    def _agreement(self, student: Classifier) -> float:
+        """Return the share of the examples that a student calls what the model does."""
+        answers = logits_of(student, self.examples.images).argmax(1)
+        return float((answers == self._answers).float().mean())
 
     def _teach(self, seeds: list[int], how: Distillation, progress: Progress) -> list[Classifier]:
         """Return students; `progress` hears of the steps of all of them, and their total."""
@@ -262,7 +290,7 @@ def twin_folder(
 
 
 # Told apart from files of other versions, whose twins learned otherwise.
-_LAYOUT = "twins 2"
+_LAYOUT = "twins 3"
 
 
 def _load(folder: Path | None, model: Classifier, count: int) -> dict[int, Classifier]:
