@@ -264,7 +264,7 @@ def test_what_needs_labels_alone(case: Case, name: str, queries: int) -> None:
 def test_what_is_not_looked_at_says_why(case: Case) -> None:
     found = assess(case, only=["property", "poisoning"], queries=10)
     assert [risk.status for risk in found.risks] == [RiskStatus.NOT_ASSESSED] * 2
-    assert "recipe" in found.risks[1].why and found.spent == 0
+    assert "--members" in found.risks[1].why and found.spent == 0
 
 
 def test_classes_are_drawn_and_another_network_names_them(case: Case) -> None:

@@ -72,10 +72,13 @@ def first_images(images: ImageSet, count: int) -> ImageSet:
     return images.take(torch.arange(min(count, len(images))))
 
 
-def beats(found: Evaded, control: Evaded) -> bool:
-    """Tell whether an attack turns more images than its control, image by image, at 1 %."""
+def beats(found: torch.Tensor, control: torch.Tensor) -> bool:
+    """Tell whether an attack turns more images than its control, image by image, at 1 %.
+
+    Both are bool [N]; McNemar's exact test.
+    """
     from scipy.stats import binomtest  # noqa: PLC0415  heavy
 
-    mine = int((found.success & ~control.success).sum())
-    its = int((control.success & ~found.success).sum())
+    mine = int((found & ~control).sum())
+    its = int((control & ~found).sum())
     return mine + its > 0 and binomtest(mine, mine + its, 0.5, "greater").pvalue < 0.01

@@ -122,7 +122,7 @@ class BallEvasion(Assessor):
         if turned < _BROKEN * of and int(free.success.sum()) < _BROKEN * of:
             status = RiskStatus.INCONCLUSIVE
             why = f"a search without a bound turns only {int(free.success.sum())} of {of} images"
-        elif turned < _BROKEN * of and not beats(found, noise):
+        elif turned < _BROKEN * of and not beats(found.success, noise.success):
             status = RiskStatus.INCONCLUSIVE
             why = (
                 f"the search turns {int(found.success.sum())} of {of} images, noise of the same "

@@ -61,7 +61,7 @@ class MaskEvasion(Assessor):
         if turned < 0.9 * of and free < 0.9 * len(some):
             status = RiskStatus.INCONCLUSIVE
             why = f"paint over the whole image turns only {free} of {len(some)}"
-        elif turned < 0.9 * of and not beats(found, chance):
+        elif turned < 0.9 * of and not beats(found.success, chance.success):
             status = RiskStatus.INCONCLUSIVE
             why = f"random colours turn hardly fewer: {random} of {len(images)}"
         share = float(mask.float().mean())

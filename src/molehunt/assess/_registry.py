@@ -13,9 +13,9 @@ from molehunt.assess._inversion import Inversion
 from molehunt.assess._labels import LabelsEvasion
 from molehunt.assess._mask import MaskEvasion
 from molehunt.assess._membership import Membership
+from molehunt.assess._poisoning import Poisoning
 from molehunt.assess._property import Property
 from molehunt.assess._stealing import Stealing
-from molehunt.assess._unassessed import Poisoning
 from molehunt.errors import InvalidRequestError, mismatch
 
 # A new risk is a line here. Certificates come last: they take whatever the others leave.
