@@ -145,15 +145,17 @@ def test_an_endpoint_is_asked_no_more_than_was_allowed(
         f"input_shape = [1, 12, 12]\nmean = [0.0]\nstd = [1.0]\nclass_names = [{names}]\n"
     )
     with server(network) as (url, asked):
-        options = ["--clean", "digits", "--contract", str(contract), "--queries", "900"]
+        options = ["--clean", "digits", "--contract", str(contract), "--queries", "2000"]
         only = ["--only", "boundary", "--only", "evasion-linf", "--json", "-"]
         assert run(["assess", url, *options, *only, "--keep", str(tmp_path)]) == 0
     found = json.loads(capfd.readouterr().out)
     assert found["sha256"] is None and found["format"] == "endpoint"
     squares, between = found["risks"]
     assert squares["sees"] == "confidences" and between["status"] == "measured"
-    # Opening asks for the contract's sake, and whoever measures what images are taken for.
-    assert found["queries"]["spent"] <= 900 < sum(asked) < 3500
+    # Whoever measures asks beside, what images are taken for.
+    said = found["queries"]
+    assert 900 < said["opening"] < said["spent"] <= 2000
+    assert said["spent"] < sum(asked) < said["spent"] + 200
 
 
 def test_what_was_measured_before_an_interruption_is_written(

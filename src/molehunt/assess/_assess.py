@@ -32,6 +32,8 @@ class Assessment:
         The share of clean images that it gets right, its 95 % interval, and their number.
     queries, spent : int
         The budget, and what was asked, by this run or by one that it goes on with.
+    opening : int
+        Of what was spent: questions before the first risk, where they count.
     seconds : float
         Of the measurements, on the clock.
     """
@@ -41,6 +43,7 @@ class Assessment:
     queries: int
     spent: int
     seconds: float
+    opening: int = 0
 
 
 def assess(
@@ -48,6 +51,7 @@ def assess(
     *,
     only: Sequence[str] = (),
     queries: int = QUERIES,
+    opening: int = 0,
     keep: Path | None = None,
     sha256: str | None = None,
     command: Command = lambda name, queries: f"--only {name} --queries {queries}",
@@ -64,6 +68,8 @@ def assess(
         Names of risks, of `ASSESSORS`; all without a name.
     queries : int
         Images that the model may be asked about, over all risks.
+    opening : int
+        Images of these that it was asked about before: to open it, and for the clean accuracy.
     keep : Path, optional
         A folder where each finished risk is kept; found there, it is not measured again.
     sha256 : str, optional
@@ -77,7 +83,7 @@ def assess(
     Raises
     ------
     InvalidRequestError
-        If there is no such risk, or no query.
+        If there is no such risk, or no query is left.
     OutputError
         If the folder cannot be written.
 
@@ -95,10 +101,13 @@ def assess(
     """
     if queries < 1:
         raise InvalidRequestError(mismatch("`queries`", "1 or more", queries))
+    if queries <= opening:
+        allowed = f"more than the {opening} that opening the model took"
+        raise InvalidRequestError(mismatch("`queries`", allowed, queries))
     picked = pick_assessors(only)
     obstacles = {each.name: each.obstacle(case) for each in picked}
     able = [each for each in picked if not obstacles[each.name]]
-    spent, risks = 0, []
+    spent, risks = opening, []
     for assessor in picked:
         if obstacles[assessor.name]:
             risk = _not_assessed(assessor, obstacles[assessor.name])
@@ -107,13 +116,13 @@ def assess(
             share = share_of_budget(queries - spent, assessor, waiting)
             ahead = _behind(progress, spent, queries)
             risk = measure_risk(case, assessor, share, keep, sha256, ahead)
-            risk = risk.model_copy(update={"command": command(assessor.name, share)})
+            risk = risk.model_copy(update={"command": command(assessor.name, opening + share)})
             spent += risk.price.queries if risk.price is not None else 0
             progress(spent, queries)
         risks.append(risk)
         on_risk(risk)
     seconds = sum(risk.price.seconds for risk in risks if risk.price is not None)
-    return Assessment(check_transfer(risks), case.clean_accuracy, queries, spent, seconds)
+    return Assessment(check_transfer(risks), case.clean_accuracy, queries, spent, seconds, opening)
 
 
 def measure_risk(

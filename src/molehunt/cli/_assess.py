@@ -175,10 +175,14 @@ def assess(
         reveals=None if access is None else Reveals(access),
         seed=seed,
     )
+    # Of an endpoint these questions count, too: each may have its price.
+    _ = case.clean_accuracy
+    asked = opened.asked
     if minutes is not None:
         able = [each for each in picked if not each.obstacle(case)]
-        queries = queries_of_minutes(minutes, case, able)
-        note(f"{minutes:g} minutes are {queries} queries here: --queries {queries} repeats it")
+        queries = asked + queries_of_minutes(minutes, case, able)
+        if str(json_file) != "-":
+            note(f"{minutes:g} minutes are {queries} queries here: --queries {queries} repeats it")
     queries = QUERIES if queries is None else queries
     flags = {
         "clean": clean,
@@ -207,7 +211,13 @@ def assess(
 
     keep = cache_folder() / "assess" if keep is None else keep
     found, interrupted = _assess_with_progress(
-        case, only=names, queries=queries, keep=keep, sha256=opened.sha256, command=command
+        case,
+        only=names,
+        queries=queries,
+        opening=asked,
+        keep=keep,
+        sha256=opened.sha256,
+        command=command,
     )
     if population is not None and not interrupted:
         with progress_of("reference models") as progress:
@@ -216,6 +226,8 @@ def assess(
             )
     outcomes = [(condition, condition.judge(found.risks)) for condition in conditions]
     code = _write(told, found, outcomes, html=html, json_file=json_file, sarif=sarif)
+    if opened.asked and str(json_file) != "-":
+        note(f"{opened.name} was asked about {opened.asked:,} images, those to measure included")
     if interrupted:
         raise KeyboardInterrupt
     return int(code)
@@ -232,7 +244,9 @@ def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool
             return measure(case, progress=progress, on_risk=done.append, **settings), False
         except KeyboardInterrupt:
             prices = [risk.price for risk in done if risk.price is not None]
-            spent, seconds = sum(p.queries for p in prices), sum(p.seconds for p in prices)
+            opening = settings["opening"]
+            spent = opening + sum(price.queries for price in prices)
+            seconds = sum(price.seconds for price in prices)
             done += [
                 Risk(
                     name=each.name,
@@ -243,7 +257,7 @@ def _assess_with_progress(case: Case, **settings: Any) -> tuple[Assessment, bool
                 for each in pick_assessors(settings["only"])[len(done) :]
             ]
             accuracy, queries = case.clean_accuracy, settings["queries"]
-            return Assessment(tuple(done), accuracy, queries, spent, seconds), True
+            return Assessment(tuple(done), accuracy, queries, spent, seconds, opening), True
 
 
 def _check_outputs(**targets: Path | None) -> None:

@@ -140,7 +140,11 @@ def assessment_as_json(
         "settings": model.settings,
         "command": model.command,
         "clean_accuracy": {"value": accuracy, "interval": interval, "n": of},
-        "queries": {"budget": assessment.queries, "spent": assessment.spent},
+        "queries": {
+            "budget": assessment.queries,
+            "spent": assessment.spent,
+            "opening": assessment.opening,
+        },
         "seconds": round(assessment.seconds, 2),
         "risks": [risk.model_dump(mode="json") for risk in assessment.risks],
         "conditions": [

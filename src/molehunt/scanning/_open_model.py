@@ -7,6 +7,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from molehunt.errors import (
     CodeNotTrustedError,
     InvalidRequestError,
@@ -24,12 +26,15 @@ from molehunt.scanning._walk import Candidate
 from molehunt.subjects import (
     MOST_SKOPS_BYTES,
     SKOPS_SUFFIX,
+    AskedModel,
     Endpoint,
     Opening,
     open_skops,
 )
 
 _FINE = (Status.CLEAR, Status.NOT_RUN)
+# Of an endpoint, where each question may have its price.
+_MOST_ASKED = 100
 
 
 def open_model(
@@ -51,7 +56,8 @@ def open_model(
     opening : Opening, optional
         The input contract as you state it, and which set of weights or output is meant.
     clean : ImageSet, optional
-        Labelled clean images; a contract that they contradict is refused.
+        Labelled clean images; a contract that they contradict is refused. Of an endpoint, whose
+        questions may have their price, 100 of them are enough.
     device : str
         "auto", "cpu", "cuda" or "cuda:N".
 
@@ -97,6 +103,11 @@ class OpenedModel:
     sha256: str | None
     format: str | None
 
+    @property
+    def asked(self) -> int:
+        """Images that an endpoint was asked about so far; 0 of a file, which costs nothing."""
+        return self.model.asked if isinstance(self.model, AskedModel) else 0
+
 
 def open_named(
     source: str | Path | Endpoint,
@@ -114,6 +125,8 @@ def open_named(
     if not isinstance(source, Endpoint) and Path(source).suffix.lower() == SKOPS_SUFFIX:
         return _open_estimator(Path(source), opening, clean)
     found = source if isinstance(source, Endpoint) else Candidate(Path(source))
+    if clean is not None and isinstance(source, Endpoint):
+        clean = clean.sample(_MOST_ASKED, torch.Generator().manual_seed(0))
     with tempfile.TemporaryDirectory(prefix="molehunt-") as folder:
         subject = open_source(found, opening, clean, Path(folder))
     name = name_of(found)

@@ -2,7 +2,7 @@
 
 from molehunt.subjects._claims import read_claimed_card
 from molehunt.subjects._contract import StatedContract, parse_contract, read_contract
-from molehunt.subjects._endpoint import Endpoint, open_endpoint
+from molehunt.subjects._endpoint import AskedModel, Endpoint, open_endpoint
 from molehunt.subjects._json_answers import read_json
 from molehunt.subjects._shards import inspect_shards, is_index, shards_of, without_shards
 from molehunt.subjects._skops_file import MOST_SKOPS_BYTES, SKOPS_SUFFIX, open_skops
@@ -11,6 +11,7 @@ from molehunt.subjects._subjects import Opened, Opening, open_subject
 __all__ = [
     "MOST_SKOPS_BYTES",
     "SKOPS_SUFFIX",
+    "AskedModel",
     "Endpoint",
     "Opened",
     "Opening",

@@ -175,7 +175,27 @@ def batch_limit(reason: str) -> tuple[bool, int | None]:
     return found is not None, int(found[1]) if found and found[1] else None
 
 
-def open_endpoint(endpoint: Endpoint, card: ModelCard) -> BlackBox:
+class AskedModel(BlackBox):
+    """A model that asks an endpoint, and counts the images.
+
+    Parameters
+    ----------
+    questions : callable
+        Asks the endpoint.
+    card : ModelCard
+    """
+
+    def __init__(self, questions: _Asked, card: ModelCard) -> None:
+        super().__init__(as_logits(questions, card.num_classes), card)
+        self._questions = questions
+
+    @property
+    def asked(self) -> int:
+        """Images that were answered so far, whoever asked: each may have its price."""
+        return self._questions.answered
+
+
+def open_endpoint(endpoint: Endpoint, card: ModelCard) -> AskedModel:
     """Return a model that asks an endpoint; nothing is sent yet."""
     # Imported here: both need this module, and gRPC an extra.
     from molehunt.subjects._grpc import GrpcClient  # noqa: PLC0415
@@ -183,8 +203,7 @@ def open_endpoint(endpoint: Endpoint, card: ModelCard) -> BlackBox:
 
     grpc = endpoint.parts.scheme.startswith("grpc")
     client: EndpointClient = GrpcClient(endpoint, card) if grpc else HttpClient(endpoint, card)
-    asked = _Asked(client, endpoint, card.num_classes)
-    return BlackBox(as_logits(asked, card.num_classes), card)
+    return AskedModel(_Asked(client, endpoint, card.num_classes), card)
 
 
 class _Asked:
@@ -195,6 +214,7 @@ class _Asked:
         self._endpoint = endpoint
         self._classes = classes
         self._batch = endpoint.batch
+        self.answered = 0
 
     def __call__(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         """Return the answers [N, K] for images [N, C, H, W]."""
@@ -212,6 +232,7 @@ class _Asked:
                 continue
             parts.append(self._chosen(outputs))
             start += len(part)
+            self.answered += len(part)
         return np.concatenate(parts)
 
     def _chosen(self, outputs: dict[str, NDArray[np.float32]]) -> NDArray[np.float32]:
