@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from molehunt.errors import DataNotFoundError
+from molehunt.errors import DataNotFoundError, InvalidRequestError
 from molehunt.findings import Verdict
 from molehunt.study import plan_for, run
 from molehunt_studies.strangers import STRANGERS
@@ -59,6 +59,26 @@ def test_the_full_plan_leaves_room_for_its_rates() -> None:
     assert len({zoo.seed for zoo in plan.zoos().values()}) == len(plan.zoos())
 
 
+def test_a_run_of_some_populations_keeps_their_seeds() -> None:
+    name = "gtsrb-zf-source-target"
+    some = plan_for(STRANGERS, "full", [f'only=["{name}"]'])
+    every = STRANGERS.scales["full"].zoos()
+    assert some.zoos() == {name: every[name]} and len(some.cells()) == len(every)
+    with pytest.raises(InvalidRequestError, match="only: expected mnist-resnet"):
+        plan_for(STRANGERS, "full", ['only=["gtsrb"]']).zoos()
+
+
+def test_reasons_that_differ_in_numbers_are_one() -> None:
+    far = [
+        record(at, Verdict.INCONCLUSIVE, None, None).model_copy(
+            update={"because": f"twins: cannot say: its twins are 0.{at} less accurate"}
+        )
+        for at in (3, 4)
+    ]
+    found = verdicts_of(far)["why_abstained"]
+    assert found == {"twins: cannot say: its twins are … less accurate": 2}
+
+
 def test_the_study_scans_and_reports(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MOLEHUNT_CACHE", str(tmp_path / "cache"))
     done = run(STRANGERS, tmp_path / "run", scale="smoke", workers=1, docs=tmp_path / "docs")
@@ -83,9 +103,11 @@ def test_a_page_of_strangers_files_alone_says_so() -> None:
         "twins": 19,
         "clean_images": 1000,
         "command": "molehunt study strangers --scale files",
-        "hardware": "2 cores",
+        "populations": 0,
+        "runs": [{"models": 1, "hardware": "2 cores", "note": "a try"}],
     }
     page = STRANGERS.report.as_markdown(results)
+    assert "1 models trained or scanned on 2 cores that did other work as well (a try)" in page
     assert "no self-made models" in page and "| 0 | all-to-one | backdoored |" in page
 
 

@@ -192,7 +192,7 @@ class Smoothed:
         for size in self._sizes(copies):
             noise = torch.randn((size, *pixels.shape), generator=generator)
             noisy = noise.mul_(self.sigma).add_(pixels)
-            noisy = noisy.to(self.base.mean.device, memory_format=torch.channels_last)
+            noisy = noisy.to(self.base.mean.device, memory_format=self.base.layout)
             answers = self.base(noisy)
             if not bool(answers.isfinite().all()):
                 raise UnsuitableSubjectError(

@@ -12,7 +12,7 @@ from torch.nn import functional
 from molehunt.detectors._panel import Panel, first_layer
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier
+from molehunt.networks import Classifier, bfloat16_helps, blocked_layout
 from molehunt.progress import Progress, silent
 
 
@@ -144,6 +144,11 @@ def distill(
     """
     device = students.device
     images, answers = lesson.images.to(device), lesson.answers.to(device)
+    skeleton, alone = students.skeleton, len(students) == 1
+    # Vectorised over weights, neither the layout nor bfloat16 is faster, or allowed.
+    layout = skeleton.layout if alone else torch.contiguous_format
+    half = alone and bfloat16_helps(skeleton, device)
+    skeleton.to(memory_format=layout)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     optimizer = torch.optim.AdamW(_groups(students, images[:64], how.lr), weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(
@@ -152,13 +157,20 @@ def distill(
         total_steps=max(how.steps, 3),
         pct_start=0.2,
     )
-    _normalise_by_batch(students.skeleton, True)
+    _normalise_by_batch(skeleton, True)
     size = min(how.batch_size, len(images))
     for step in range(how.steps):
         index = torch.stack(
             [torch.randint(len(images), (size,), generator=g) for g in generators]
         ).to(device)
-        logits = students(images[index].float().div_(255))
+        pixels = images[index].float().div_(255)
+        if alone:
+            pixels = pixels[0].contiguous(memory_format=layout)
+        with (
+            torch.autocast(device.type, torch.bfloat16, enabled=half),
+            blocked_layout(skeleton, half and device.type == "cpu"),
+        ):
+            logits = students(pixels)
         soft = functional.log_softmax(logits / how.temperature, dim=2)
         loss = functional.kl_div(soft, answers[index], reduction="none", log_target=True)
         optimizer.zero_grad(set_to_none=True)
@@ -167,9 +179,10 @@ def distill(
         optimizer.step()
         schedule.step()
         progress(step + 1, how.steps)
-    _normalise_by_batch(students.skeleton, False)
+    _normalise_by_batch(skeleton, False)
     students.hand_back()
     for model in students.models:
+        model.to(memory_format=torch.contiguous_format)
         model.freeze()
 
 

@@ -132,6 +132,7 @@ class MaximumMargin(ZooFreeDetector):
 
     def _largest(self, logits_of: LogitsOfPixels, images: Tensor, goals: Tensor) -> Tensor:
         """Return the largest margins [N] that were found for goals [N] from images."""
+        # As `fast_logits` asks where it can.
         images = images.contiguous(memory_format=torch.channels_last).requires_grad_()
         optimizer = torch.optim.Adam([images], lr=self.lr)
         for step in range(self.steps):

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from molehunt.errors import UnsuitableSubjectError
 from molehunt.networks._answers import Answers
@@ -128,6 +129,8 @@ class Classifier(nn.Module):
         self.output = output
         self.answers = Answers()
         self.vouched = True
+        self._layout: torch.memory_format | None = None
+        self._takes_bfloat16: bool | None = None
         # For pixels in [0, 1], so that one subtraction and one division do everything.
         low, high = card.value_range
         mean = torch.tensor([(value - low) / (high - low) for value in card.mean])
@@ -185,6 +188,64 @@ class Classifier(nn.Module):
         if len(levels) <= depth:
             raise UnsuitableSubjectError("the model does not end in a softmax that can be seen")
         return levels[: depth + 1]
+
+    @property
+    def layout(self) -> torch.memory_format:
+        """How images should lie: channels last, which is fast, where the network allows that.
+
+        Code that flattens with ``view``, as many a stranger's does, refuses it. It is tried
+        once.
+        """
+        if self._layout is None:
+            self._layout = self._try_layout()
+        return self._layout
+
+    @property
+    def takes_bfloat16(self) -> bool:
+        """Whether the network computes under bfloat16 autocast where it lies; tried once."""
+        if self._takes_bfloat16 is None:
+            inner = self.network
+            if isinstance(inner, Classifier):
+                self._takes_bfloat16 = inner.takes_bfloat16
+            else:
+                self._takes_bfloat16 = Access.WEIGHTS in self.gives and self._computes(half=True)
+        return self._takes_bfloat16
+
+    def _try_layout(self) -> torch.memory_format:
+        if isinstance(self.network, Classifier):  # a front counts questions
+            return self.network.layout
+        ways = (False, True) if self.takes_bfloat16 else (False,)
+        if Access.WEIGHTS in self.gives and all(
+            self._computes(torch.channels_last, half=half) for half in ways
+        ):
+            return torch.channels_last
+        return torch.contiguous_format
+
+    def _computes(
+        self, layout: torch.memory_format = torch.contiguous_format, *, half: bool = False
+    ) -> bool:
+        """Tell whether two black images go through the network, it and they in this way."""
+        device, was_training = self.mean.device, self.training
+        self.eval()
+        try:
+            with (
+                torch.inference_mode(False),
+                torch.enable_grad(),
+                torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+                torch.autocast(device.type, torch.bfloat16, half),
+            ):
+                images = torch.zeros(2, *self.card.input_shape, device=device, requires_grad=True)
+                weights = {
+                    name: weight.detach().to(memory_format=layout) if weight.ndim == 4 else weight
+                    for name, weight in self.named_parameters()
+                }
+                functional_call(self, weights, (images.contiguous(memory_format=layout),))
+        # Whatever a stranger's code cannot do, it says in its own words.
+        except Exception:
+            return False
+        finally:
+            self.train(was_training)
+        return True
 
     def is_finite(self) -> bool:
         """Tell whether all weights and buffers are finite numbers."""

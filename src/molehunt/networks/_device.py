@@ -57,8 +57,12 @@ def bfloat16_helps(network: nn.Module, device: torch.device) -> bool:
     """Tell whether bfloat16 autocast is expected to be faster.
 
     The CPU needs the instructions for it; depthwise convolutions are slower with it
-    there (measured: 2x on ShuffleNet and MobileNet).
+    there (measured: 2x on ShuffleNet and MobileNet). Code of strangers may not know it.
     """
+    return _has_fast_bfloat16(network, device) and getattr(network, "takes_bfloat16", True)
+
+
+def _has_fast_bfloat16(network: nn.Module, device: torch.device) -> bool:
     if device.type == "cuda":
         return bool(torch.cuda.is_bf16_supported())
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups > 1 for m in network.modules())

@@ -19,9 +19,10 @@ def logits_of(model: Classifier, images: Tensor, batch_size: int | None = None) 
     batch_size = batch_size or (100 if device.type == "cpu" else 1000)
     was_training = model.training
     model.eval()
+    layout = model.layout
     parts = []
     for batch in images.split(batch_size):  # type: ignore[no-untyped-call]
-        inputs = batch.to(device).contiguous(memory_format=torch.channels_last).float().div_(255)
+        inputs = batch.to(device).contiguous(memory_format=layout).float().div_(255)
         parts.append(model(inputs).float().cpu())
     model.train(was_training)
     return torch.cat(parts)

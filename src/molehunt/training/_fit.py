@@ -83,7 +83,8 @@ def train(
         objective = CrossEntropy(recipe.label_smoothing)
     started = time.perf_counter()
     device = torch.device(device)
-    model.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+    layout = model.to(device).layout
+    model.to(memory_format=layout).train()
     data = batches.data
     pixels, labels = data.images.images.to(device), data.images.labels.to(device)
     stamped = data.stamped.to(device)
@@ -104,7 +105,7 @@ def train(
             chosen = index.to(device)
             inputs = augment(pixels[chosen].float().div_(255), recipe, generator)
             data.stamp_batch(inputs, index, placer)
-            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            inputs = inputs.contiguous(memory_format=layout)
             with autocast_of(recipe.precision, model, device):
                 batch = Batch(inputs, labels[chosen], stamped[chosen], chosen)
                 loss = objective(model, batch)

@@ -238,7 +238,7 @@ def _measure(
     path = model_path(folder, entry)
     save_model(model, path)
     saved = load_model(path, model.mean.device)
-    saved.to(memory_format=torch.channels_last)
+    saved.to(memory_format=saved.layout)
     success = None
     if isinstance(entry.facts, BackdoorFacts):
         triggered = entry.backdoor.triggered(test, generator=_generator(entry, "test"))

@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from molehunt.backdoors import RandomBlends, RandomPatches
+from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -54,6 +55,9 @@ class StrangersPlan(BaseModel):
         Of a scan, as ``molehunt scan --twins``.
     clean_images : int
         That a scan is given.
+    only : tuple of str
+        Names of the populations that are built and scanned, as ``mnist-zf-source-target``;
+        all where there is none. A later run with more of them goes on in the same folder.
     cifar10 : str
         Where CIFAR-10 comes from, in place of torchvision's layout (``folder:PATH``).
     foreign : Path, optional
@@ -70,13 +74,32 @@ class StrangersPlan(BaseModel):
     pairs: int = Field(default=3, ge=1)
     twins: int = Field(default=19, ge=1)
     clean_images: int = Field(default=1000, ge=20)
+    only: tuple[str, ...] = Field(default=(), exclude=True)
     cifar10: str = Field(default="cifar10", exclude=True)
     foreign: Path | None = Field(default=None, exclude=True)
 
+    def cells(self) -> list[tuple[str, str, str]]:
+        """Return images, network and kind of backdoor of every population, scanned or not."""
+        return [(i, n, k) for i in self.images for n in self.networks for k in self.kinds]
+
     def populations(self) -> dict[tuple[str, str, str], ZooPlan]:
-        """Return the plan of each population by images, network and kind of backdoor."""
-        cells = [(i, n, k) for i in self.images for n in self.networks for k in self.kinds]
-        return {cell: self._population(*cell, _SEED + at) for at, cell in enumerate(cells)}
+        """Return the plan of each population by images, network and kind of backdoor.
+
+        Raises
+        ------
+        InvalidRequestError
+            If `only` names one that there is not.
+        """
+        cells = self.cells()
+        names = [zoo_name(*cell) for cell in cells]
+        unknown = [name for name in self.only if name not in names]
+        if unknown:
+            raise InvalidRequestError(mismatch("only", ", ".join(names), ", ".join(unknown)))
+        return {
+            cell: self._population(*cell, _SEED + at)
+            for at, (cell, name) in enumerate(zip(cells, names, strict=True))
+            if not self.only or name in self.only
+        }
 
     def zoos(self) -> dict[str, ZooPlan]:
         """Return the populations by the names of their folders."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -75,10 +76,13 @@ def _reasons(records: Iterable[ScanRecord]) -> dict[str, int]:
     return dict(reasons.most_common(10))
 
 
+_NUMBER = re.compile(r"\d+(\.\d+)?")
+
+
 def _doubt(because: str) -> str:
     """Return what stands after a p-value, and of other words the beginning."""
     said, _, doubt = because.partition("; ")
-    return doubt if doubt and " p = " in said else said[:100]
+    return doubt if doubt and " p = " in said else _NUMBER.sub("…", said[:100])
 
 
 def parts_of(records: Sequence[ScanRecord]) -> Mapping[str, Any]:

@@ -17,6 +17,7 @@ def measures(bench: StrangersBench, records: Records) -> dict[str, Any]:
         "scans": scans_of(records["scans"]),
         "twins": bench.plan.twins,
         "clean_images": bench.plan.clean_images,
+        "populations": len(bench.plan.cells()),
         "zoos": {
             name: {**zoo_figures(bench.zoo(name)), "seed": plan.seed}
             for name, plan in bench.plan.zoos().items()
