@@ -148,6 +148,7 @@ def distill(
     # Vectorised over weights, neither the layout nor bfloat16 is faster, or allowed.
     layout = skeleton.layout if alone else torch.contiguous_format
     half = alone and bfloat16_helps(skeleton, device)
+    lay = [weight.data for weight in skeleton.parameters()]
     skeleton.to(memory_format=layout)
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     optimizer = torch.optim.AdamW(_groups(students, images[:64], how.lr), weight_decay=0.01)
@@ -182,8 +183,10 @@ def distill(
     _normalise_by_batch(skeleton, False)
     students.hand_back()
     for model in students.models:
-        model.to(memory_format=torch.contiguous_format)
         model.freeze()
+    # Weights lie as they lay: in another layout sums are rounded otherwise.
+    for weight, place in zip(skeleton.parameters(), lay, strict=True):
+        weight.data = place.copy_(weight.data)
 
 
 def _groups(students: Panel, images: Tensor, lr: float) -> list[dict[str, object]]:
