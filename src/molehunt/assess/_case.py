@@ -201,9 +201,10 @@ class Purse:
         """Queries that may still be asked."""
         return self.queries - self.spent
 
-    def ask(self, reveals: Reveals, **settings: Any) -> Queried:
-        """Return the model as an attacker has it, with what is left as its budget."""
-        target = Queried(self._model, reveals=reveals, budget=self.left, **settings)
+    def ask(self, reveals: Reveals, most: int | None = None, **settings: Any) -> Queried:
+        """Return the model as an attacker has it, with what is left, or less, as its budget."""
+        budget = self.left if most is None else min(most, self.left)
+        target = Queried(self._model, reveals=reveals, budget=budget, **settings)
         self._targets.append(target)
         return target
 

@@ -14,6 +14,7 @@ from molehunt.assess._risk import RiskStatus
 from molehunt.attacks import (
     EquationSolving,
     Norm,
+    PathFinding,
     ProjectedGradient,
     QueryAndTrain,
     Stolen,
@@ -27,13 +28,18 @@ _MOST, _FEWEST, _TRANSFERRED = 2000, 40, 100
 # More answers do not need as many passes.
 COPY_RECIPE = Recipe(epochs=20, batch_size=64, lr=0.005)
 _LINES = 8  # on which linearity is tried; three questions each
+_ALIKE, _REPEATED = 60, 0.8  # images whose answers are compared, and how many differ at most
+# Of the curve: questions, the agreement and its interval.
+_Point = tuple[int, tuple[float, tuple[float, float]]]
 
 
 class Stealing(Assessor):
     """The share of new images that a stolen copy names as the model does.
 
     A linear model is solved from as many answers as it has pixels, and one; any other is learnt
-    from answers to the clean pool. Controls: the class that the model names most often, as the
+    from answers to the clean pool. Where an estimator of scikit-learn answers to many images alike,
+    as decision trees do, half of the questions follow its leaves one by one, and the better copy
+    counts. Controls: the class that the model names most often, as the
     answer to everything; and evasion that is made on the copy.
     """
 
@@ -60,12 +66,13 @@ class Stealing(Assessor):
         judge = purse.ask(seen)
         pixels = int(case.pool.images[0].numel())
         how = "solved as equations"
-        lines = []
+        lines: list[_Point] = []
         if purse.left > pixels + 3 * _LINES and _is_linear(purse.ask(seen), case.seed):
             stolen = EquationSolving(seed=case.seed).steal(purse.ask(seen))
             lines.append((stolen.queries, stolen.agreement(judge, case.held.images)))
         else:
             how = "trained on the answers"
+            followed = self._follow(case, purse)
             # The smaller thefts of the curve are paid, too.
             whole = min(_MOST, len(case.pool), purse.left * 16 // 21)
             for part in (16, 4, 1):
@@ -73,7 +80,22 @@ class Stealing(Assessor):
                     stolen = copy_of(case, whole // part).steal(purse.ask(seen))
                     lines.append((stolen.queries, stolen.agreement(judge, case.held.images)))
                     purse.tell()
+            if followed is not None:
+                agreement = followed.agreement(judge, case.held.images)
+                if agreement[0] > lines[-1][1][0]:
+                    stolen, how = followed, "its leaves followed one by one"
+                    lines = [(followed.queries, agreement)]
         return self._describe(case, judge, stolen, how, lines)
+
+    def _follow(self, case: Case, purse: Purse) -> Stolen | None:
+        """Return a copy by path finding, where answers repeat as those of a decision tree."""
+        if case.model.card.architecture != "scikit-learn" or not _repeats(case, purse):
+            return None
+        followed = PathFinding(seed=case.seed).steal(
+            purse.ask(Reveals.CONFIDENCES, most=purse.left // 2)
+        )
+        purse.tell()
+        return followed
 
     def _describe(
         self,
@@ -81,7 +103,7 @@ class Stealing(Assessor):
         judge: Queried,
         stolen: Stolen,
         how: str,
-        lines: list[tuple[int, tuple[float, tuple[float, float]]]],
+        lines: list[_Point],
     ) -> Found:
         said = case.said_of_held
         copied = logits_of(stolen.model, case.held.images).argmax(1)
@@ -162,3 +184,13 @@ def _is_linear(target: Queried, seed: int) -> bool:
     first, second, middle = (each - each.mean(1, keepdim=True) for each in answers)
     spread = float((first - second).abs().mean())
     return spread > 0 and float((middle - (first + second) / 2).abs().max()) < 1e-2 * spread
+
+
+def _repeats(case: Case, purse: Purse) -> bool:
+    """Tell whether many images have the very same confidences, as those of one leaf have."""
+    if case.without_weights is not Reveals.CONFIDENCES or purse.left < 2 * _MOST:
+        return False
+    shown = first_images(case.pool, _ALIKE)
+    answers = purse.ask(Reveals.CONFIDENCES).confidences(shown.pixels()).cpu().round(decimals=6)
+    different = len(answers.unique(dim=0))  # type: ignore[no-untyped-call]
+    return different <= _REPEATED * len(shown)

@@ -20,6 +20,7 @@ from molehunt.errors import (
 from molehunt.images import ImageSet
 from molehunt.networks import BlackBox, wrap_estimator
 from molehunt.subjects._contract import StatedContract
+from molehunt.subjects._skops_trees import grow_trees, trees_as_data
 
 SKOPS_SUFFIX = ".skops"
 MOST_SKOPS_BYTES = 2**30
@@ -32,8 +33,9 @@ def open_skops(
     """Return the classifier of a skops file, as `wrap_estimator` does.
 
     The file names types; those that skops does not trust by itself are refused, so nothing in it
-    is executed. Decision trees are among the refused ones: compiled code follows their arrays
-    without looking. A pickle is never opened.
+    is executed. Decision trees are among the refused ones, as compiled code follows their arrays
+    without looking: those of classifiers and forests are read as data and followed by NumPy. A
+    pickle is never opened.
 
     Parameters
     ----------
@@ -66,13 +68,15 @@ def open_skops(
         if unpacked > _MOST_UNPACKED:
             allowed = f"at most {_MOST_UNPACKED} bytes"
             raise UnreadableFileError(mismatch(f"{path}: unpacked size", allowed, unpacked))
-        untrusted = skops.get_untrusted_types(data=content)
+        plain = trees_as_data(content)
+        untrusted = skops.get_untrusted_types(data=plain)
         if untrusted:
             names = printable(", ".join(map(str, untrusted)), 200)
             raise CodeNotTrustedError(
                 f"{path}: holds types that skops does not trust ({names}), so it was not loaded"
             )
-        estimator: Any = skops.loads(content, trusted=[])
+        estimator: Any = skops.loads(plain, trusted=[])
+        grow_trees(estimator)
     except (CodeNotTrustedError, UnreadableFileError):
         raise
     except Exception as error:  # a stranger's archive: skops raises whatever it meets
