@@ -200,7 +200,7 @@ class TestTwins:
         _, seen = make(3)
         assert seen == [7, 8, 9]
 
-    def test_a_twin_that_did_not_learn_is_taught_again_longer_and_more_gently(
+    def test_a_twin_that_did_not_learn_is_taught_again_for_longer(
         self,
         clean_model: Classifier,
         digits: tuple[ImageSet, ImageSet],
@@ -227,12 +227,32 @@ class TestTwins:
             progress=lambda done, total: seen.append((done, total)),
         )
         usual = (0.005, QUICK.steps)
-        assert lessons == [usual, usual, (0.0025, 3 * QUICK.steps), usual]
-        assert [done for done, _ in seen] == list(range(1, 6 * QUICK.steps + 1))
-        assert [seen[at * QUICK.steps][1] // QUICK.steps for at in (0, 1, 2, 5)] == [3, 3, 6, 6]
+        assert lessons == [usual, usual, (0.02, 2 * QUICK.steps), usual]
+        assert [done for done, _ in seen] == list(range(1, 5 * QUICK.steps + 1))
+        assert [seen[at * QUICK.steps][1] // QUICK.steps for at in (0, 1, 2, 4)] == [3, 3, 5, 5]
         for twin in twins.models:
             answers = twin(twins.examples.pixels()).argmax(1)
             assert (answers == twins.examples.labels).float().mean() > 0.5
+
+    @pytest.mark.parametrize(("network", "lr", "times"), [("vgg", 0.02, 2), ("lenet", 0.0025, 3)])
+    def test_the_second_lesson_is_longer_and_its_steps_fit_the_network(
+        self,
+        network: str,
+        lr: float,
+        times: int,
+        digits: tuple[ImageSet, ImageSet],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        lessons: list[tuple[float, int]] = []
+
+        def teach_nothing(_panel: Panel, _lesson: Lesson, how: Distillation, **_: object) -> None:
+            lessons.append((how.lr, how.steps))
+
+        monkeypatch.setattr(_twins, "distill", teach_nothing)
+        monkeypatch.setattr(_twins, "LEAST_AGREEMENT", 1.1)
+        model = build_classifier(network, digits[0], seed=0).freeze()
+        make_twins(model, digits[1], count=1, how=QUICK, device="cpu")
+        assert lessons == [(0.005, QUICK.steps), (lr, times * QUICK.steps)]
 
     @pytest.mark.parametrize("change", ["images", "settings", "key", "model"])
     def test_twins_of_something_else_are_not_taken(

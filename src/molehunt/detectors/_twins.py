@@ -21,7 +21,7 @@ from molehunt.detectors._panel import panels_of
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, logits_of, pick_device
+from molehunt.networks import Classifier, has_batch_norm, logits_of, pick_device
 from molehunt.progress import Progress, silent
 from molehunt.training import clean_accuracy
 
@@ -85,7 +85,7 @@ def make_twins(
     the model would be without its backdoor. Two thirds of the images teach, the others tell
     how far the twins are from the model. One that did not learn (it is over `MOST_GAP` less
     accurate, or gives under `LEAST_AGREEMENT` of the model's answers) is drawn anew once and
-    taught `_PATIENCE` times as long, at half the rate.
+    taught two or three times as long.
 
     Parameters
     ----------
@@ -163,8 +163,6 @@ _TOGETHER = 40
 # accuracy, and none was called backdoored (docs/studies/strangers/choices.md).
 MOST_GAP = 0.2
 LEAST_AGREEMENT = 0.5
-# A ShuffleNet's twins were 0.29 less accurate on 43 classes after 500 steps, 0.12 after 1,500.
-_PATIENCE = 3
 
 
 @dataclass(frozen=True)
@@ -192,16 +190,26 @@ class _School:
             for at, each in enumerate(taught)
             if agreements[at] < LEAST_AGREEMENT or clean_accuracy(each, self.examples) < self._least
         ]
-        patient = replace(self.how, lr=self.how.lr / 2, steps=self.how.steps * _PATIENCE)
         again = self._teach(
             [seeds[at] + _REDRAWN for at in late],
-            patient,
+            self._second_lesson(),
             lambda done, of: progress(steps + done, steps + of),
         )
         for at, other in zip(late, again, strict=True):
             if self._agreement(other) > agreements[at]:
                 taught[at] = other
         return taught
+
+    def _second_lesson(self) -> Distillation:
+        """Return longer lessons: large steps where weights are normalised, small ones elsewhere.
+
+        Measured on a ShuffleNet of 43 classes: its twins were 0.29 less accurate after 500
+        steps at 0.005, 0.12 after 1,500, and 0.08 after 1,000 at 0.02. Networks of pixels from
+        0 to 255, without normalisation, learned at half the rate.
+        """
+        if has_batch_norm(self.model):
+            return replace(self.how, lr=self.how.lr * 4, steps=self.how.steps * 2)
+        return replace(self.how, lr=self.how.lr / 2, steps=self.how.steps * 3)
 
     @cached_property
     def _least(self) -> float:

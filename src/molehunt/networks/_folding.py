@@ -12,6 +12,11 @@ from molehunt.networks._classifier import Classifier
 from molehunt.networks._conv_stack import ConvStack
 
 
+def has_batch_norm(network: nn.Module) -> bool:
+    """Tell whether a network normalises by the batch while it learns."""
+    return any(isinstance(each, nn.modules.batchnorm._BatchNorm) for each in network.modules())
+
+
 def fold_batch_norm(model: Classifier) -> Classifier:
     """Return a model for evaluation whose batch normalisation is in its convolutions' weights.
 

@@ -12,14 +12,21 @@ import time
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call
 from torch.nn import functional
 
 from molehunt.backdoors import TrainingSet
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, Precision, architecture_key, autocast_of, stack_models
+from molehunt.networks import (
+    Classifier,
+    Precision,
+    architecture_key,
+    autocast_of,
+    has_batch_norm,
+    stack_models,
+)
 from molehunt.progress import Progress, silent
 from molehunt.training._augment import augment
 from molehunt.training._batches import Batches, plan_batches
@@ -125,10 +132,8 @@ def _stacked_precision(recipe: Recipe, network: Classifier, device: torch.device
 
     On CUDA batch normalisation over stacked statistics, which are float32, refuses bfloat16.
     """
-    normalised = any(
-        isinstance(each, nn.modules.batchnorm._BatchNorm) for each in network.modules()
-    )
-    return "float32" if normalised and device.type == "cuda" else recipe.precision
+    slow = has_batch_norm(network) and device.type == "cuda"
+    return "float32" if slow else recipe.precision
 
 
 class _Group:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from torch import nn
-
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
-from molehunt.networks import Classifier, build_network
+from molehunt.networks import Classifier, build_network, has_batch_norm
 from molehunt.training._fit import train
 from molehunt.training._recipe import Recipe
 
@@ -43,7 +41,7 @@ def transfer(model: Classifier, images: ImageSet, recipe: Recipe, *, seed: int) 
     if learned is None:
         allowed = "one with its convolutional layers in features"
         raise InvalidRequestError(mismatch("network", allowed, model.card.architecture))
-    if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in learned.modules()):
+    if has_batch_norm(learned):
         raise InvalidRequestError(
             mismatch("layers to transfer", "none of batch normalisation", "some")
         )
