@@ -113,7 +113,7 @@ def test_a_model_with_the_property_stands_above_those_without(case: Case, everyo
     assert risk.reference.p_value == pytest.approx(1 / (PAIRS + 1))
     assert other.reference.p_value > risk.reference.p_value
     assert risk.measures[1].value > 0.9 and risk.measures[1].n == 2 * PAIRS
-    assert "share of the classes 0, 1, 2, 3, 4: the model scores above 12 of 12" in risk.words
+    assert '"share of the classes 0, 1, 2, 3, 4" the model scores above 12 of 12' in risk.words
     assert risk.price is not None and risk.price.queries == 0
 
 

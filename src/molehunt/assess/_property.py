@@ -105,8 +105,8 @@ class Property(Assessor):
         values = sorted({each.value for each in facts})
         name = printable(facts[0].name, 80)
         return Found(
-            words=f"{name}: the model scores above {better} of {of} models with {values[0]:g} "
-            f"(p {p_value:.2g}), and above {under} of {beside} with {values[-1]:g}.",
+            words=f'For the property "{name}" the model scores above {better} of {of} models with '
+            f"{values[0]:g} (p {p_value:.2g}), and above {under} of {beside} with {values[-1]:g}.",
             sees=Reveals.WEIGHTS,
             may="read the weights",
             measures=[
