@@ -68,7 +68,7 @@ def test_clean_needs_a_measured_power(zoo: Zoo, digits: TrainTest) -> None:
     assert twins.status is Status.CLEAR and twins.verdict is Verdict.CLEAN
     twins, *_ = findings(zoo, digits, p=1.0, min_power=0.95)
     assert twins.status is Status.CLEAR and twins.verdict is None
-    assert "5 of 6 all-to-one, blended" in twins.message
+    assert "8 of 9 all-to-one, blended" in twins.message
     twins, *_ = findings(zoo, digits, p=1.0, min_power=0.95, against=["all-to-all"])
     assert twins.status is Status.CLEAR and twins.verdict is Verdict.CLEAN
 

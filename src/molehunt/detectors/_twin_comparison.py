@@ -57,7 +57,7 @@ class TwinComparison(ImageDetector):
     >>> TwinComparison().doubt_of_clean(10)
     ''
     >>> TwinComparison().doubt_of_clean(43)[:39]
-    'it finds 0 of 6 source-target backdoors'
+    'it finds 0 of 7 source-target backdoors'
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS, Access.WEIGHTS})

@@ -38,27 +38,28 @@ from molehunt.progress import Progress, silent
 def twin_power(classes: int) -> dict[str, tuple[int, int]]:
     """Return how many backdoored models of each kind the test found, and of how many.
 
-    Self-made models and 1,000 images (docs/studies/strangers/choices.md); strangers' files are not
-    counted. A kind that is not there was not measured.
+    Self-made models and 1,000 images (docs/studies/strangers, and choices.md there); strangers'
+    files are not counted, nor are models on which it abstained. A kind that is not there was not
+    measured.
 
     Parameters
     ----------
     classes : int
         Of the model. What was measured with 10 classes stands for 12 or fewer: with 19 twins,
         on models on which the constants were chosen and on others. Over 12 it is GTSRB's 43
-        with 19, 5 or no twins, on models on which the constants were chosen: found is what is over
-        the least value and every twin.
+        with 19, 5 or no twins, on six models on which the constants were chosen and one on which
+        they were not: found is what is over the least value and every twin.
 
     Examples
     --------
     >>> twin_power(43)["source-target"]
-    (0, 6)
+    (0, 7)
     """
     if classes > MOST_LIKE_TEN:
-        return {"all-to-one": (6, 6), "source-target": (0, 6)}
+        return {"all-to-one": (6, 7), "source-target": (0, 7)}
     return {
-        "all-to-one": (12, 12),
-        "all-to-one, blended": (5, 6),
+        "all-to-one": (16, 18),
+        "all-to-one, blended": (8, 9),
         "all-to-all": (11, 11),
         "source-target": (14, 15),
     }
