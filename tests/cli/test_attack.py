@@ -121,7 +121,11 @@ def test_a_mask_that_does_not_fit_is_one_line(
         (["--epsilon", "2"], 4, "epsilon: expected above 0, at most 1"),
         (["--epsilon", "8/0"], 4, "--epsilon: expected a number such as 0.03 or 8/255"),
         (["--epsilon", "nan"], 4, "epsilon: expected above 0"),
-        (["--norm", "l7"], 4, "norm of attack projected-gradient: expected linf or l2, got l7"),
+        (
+            ["--norm", "l7"],
+            4,
+            "norm of attack auto-projected-gradient: expected linf or l2, got l7",
+        ),
         (["--attack", "ddn", "--attack", "pgd", "--epsilon", "1"], 4, "one norm for all attacks"),
         (["--attack", "autoattack", "--target", "3"], 4, "no target"),
         (["--target", "dog"], 4, "--target: expected a class of the model (0, 1"),

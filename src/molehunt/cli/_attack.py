@@ -53,8 +53,8 @@ def evade(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="{evasion_attacks}; may be repeated. By default projected-gradient on weights, "
-            "random-squares on confidences, hopskipjump on labels; with --curve fmn and "
+            help="{evasion_attacks}; may be repeated. By default auto-projected-gradient on "
+            "weights, random-squares on confidences, hopskipjump on labels; with --curve fmn and "
             "hopskipjump in all their norms.",
         ),
     ] = None,
@@ -198,7 +198,7 @@ def _attacks(
     from molehunt.networks import Reveals
 
     usual = {
-        Reveals.WEIGHTS: "fmn" if curve else "projected-gradient",
+        Reveals.WEIGHTS: "fmn" if curve else "auto-projected-gradient",
         Reveals.LABELS: "hopskipjump",
     }.get(reveals, "hopskipjump" if curve else "random-squares")
     unknown = [name for name in names or () if name not in ATTACKS]
