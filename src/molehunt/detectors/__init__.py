@@ -1,5 +1,6 @@
 """Detectors: they decide about a model, not about an image."""
 
+from molehunt.detectors._augmentation import ModelAugmentation
 from molehunt.detectors._base import Detector
 from molehunt.detectors._calibration import (
     conformal_p_values,
@@ -75,6 +76,7 @@ __all__ = [
     "LitmusPatterns",
     "MaximumMargin",
     "MetaClassifier",
+    "ModelAugmentation",
     "NeuralCleanse",
     "NoisePatterns",
     "NullRates",

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from molehunt.arrays import Floats
+from molehunt.detectors._augmentation import ModelAugmentation
 from molehunt.detectors._memory import memory_of_stacks
 from molehunt.detectors._patterns import (
     FeatureKind,
@@ -56,6 +57,8 @@ class LitmusPatterns(PatternDetector):
     dropout : float
         Share of hidden units of the models that is dropped at each step, the paper's
         augmentation of models.
+    augment : ModelAugmentation or mapping, optional
+        How else the fitting models are changed at each step; a mapping has its fields.
     jitter : float
         Standard deviation of noise that is added to the patterns at each step, so that
         they do not come to depend on single pixel values (not in the paper).
@@ -108,6 +111,7 @@ class LitmusPatterns(PatternDetector):
         head_lr: float = 0.01,
         total_variation: float = 0.0,
         dropout: float = 0.0,
+        augment: ModelAugmentation | Mapping[str, float] | None = None,
         jitter: float = 0.0,
         head_decay: float = 1e-3,
         random_state: int = 0,
@@ -122,6 +126,7 @@ class LitmusPatterns(PatternDetector):
         self.head_lr = head_lr
         self.total_variation = total_variation
         self.dropout = dropout
+        self.augment = augment
         self.jitter = jitter
         self.head_decay = head_decay
         self.random_state = random_state
@@ -144,7 +149,7 @@ class LitmusPatterns(PatternDetector):
             len(models),
             self.n_patterns,
             pick_device(self.device),
-            dropout=self.dropout > 0,
+            changes=(self.dropout > 0) + ModelAugmentation.read(self.augment).changes,
         )
 
     def _learn(
@@ -161,6 +166,7 @@ class LitmusPatterns(PatternDetector):
                     mismatch("models to fit patterns on", "gradients", "one that only answers")
                 )
         truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
+        ModelAugmentation.read(self.augment).check_partners(stacks, truth)
         shape = (self.n_patterns, *self.input_shape_)
         start = torch.as_tensor(rng.random(shape), dtype=torch.float32, device=device)
         # Features are standardised as they are at the start, so that the classifier's
@@ -201,6 +207,7 @@ class LitmusPatterns(PatternDetector):
         losses = []
         step = 0
         device = patterns.device
+        changes = torch.Generator(device).manual_seed(self.random_state)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(int(rng.integers(2**31)))  # dropout knows no generator
             for _ in range(self.epochs):
@@ -209,7 +216,7 @@ class LitmusPatterns(PatternDetector):
                 for first in range(0, len(stacks), per_step):
                     optimizer.zero_grad()
                     batch = [stacks[i] for i in shuffled[first : first + per_step]]
-                    total += self._accumulate(patterns, head, batch, truth)
+                    total += self._accumulate(patterns, head, batch, truth, changes)
                     optimizer.step()
                     schedule.step()
                     with torch.no_grad():
@@ -220,18 +227,25 @@ class LitmusPatterns(PatternDetector):
         return np.array(losses)
 
     def _accumulate(
-        self, patterns: Tensor, head: _Head, batch: list[Stack], truth: Tensor
+        self,
+        patterns: Tensor,
+        head: _Head,
+        batch: list[Stack],
+        truth: Tensor,
+        changes: torch.Generator,
     ) -> float:
         """Add the gradients of equation 1 on a batch; return its summed cross entropy."""
         count = sum(len(stack.positions) for stack in batch)
+        augmentation = ModelAugmentation.read(self.augment)
         total = 0.0
         for stack in batch:
-            shown = patterns
+            shown, labels = patterns, truth[stack.positions]
+            met = augmentation.change(stack, labels, changes)
             if self.jitter:
                 shown = (patterns + self.jitter * torch.randn_like(patterns)).clamp(0, 1)
             loss = functional.binary_cross_entropy_with_logits(
-                head(self._pooled(stack, shown, self.dropout)),
-                truth[stack.positions],
+                head(self._pooled(met, shown, self.dropout)),
+                labels,
                 reduction="sum",
             )
             # One graph a chunk: memory does not grow with the batch.
@@ -251,6 +265,7 @@ class LitmusPatterns(PatternDetector):
                 raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         if not 0 <= self.dropout < 1:
             raise InvalidRequestError(mismatch("dropout", "0 to under 1", self.dropout))
+        ModelAugmentation.read(self.augment)
 
     def _pooled(self, stack: Stack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
         return pool(as_features(stack.logits(patterns, dropout), self.features), self.pooling)

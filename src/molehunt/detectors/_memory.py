@@ -17,7 +17,7 @@ _LIMIT_ON_CPU = 4 * GIB
 # over what one model alone saves for its backward pass, and over its stacked weights.
 _WORK_OVER_SAVED = 2.5
 _WORK_OVER_WEIGHTS = 1.3
-_DROPPED_WEIGHTS = 1.0
+_CHANGED_WEIGHTS = 1.0
 _IMPORTED_LATER = 50 * 2**20  # by the first vectorised call
 
 
@@ -36,15 +36,16 @@ def memory_limit(device: str = "auto") -> int:
 
 
 def memory_of_stacks(
-    model: Classifier, count: int, n_patterns: int, device: torch.device, *, dropout: bool
+    model: Classifier, count: int, n_patterns: int, device: torch.device, *, changes: int
 ) -> int:
     """Return the bytes that `count` models like `model` take, stacked, and one chunk at work.
 
-    On the CPU it is what the whole process will take, on CUDA what is taken there.
+    On the CPU it is what the whole process will take, on CUDA what is taken there. `changes`
+    is how often the weights are copied to be changed at a step: by dropout, by augmentation.
     """
     weights = sum(int(tensor.nbytes) for tensor in model.state_dict().values())
     chunk = min(count, chunk_on(device))
-    copies = _WORK_OVER_WEIGHTS + _DROPPED_WEIGHTS * dropout
+    copies = _WORK_OVER_WEIGHTS + _CHANGED_WEIGHTS * changes
     work = chunk * (copies * weights + _WORK_OVER_SAVED * _saved_for_backward(model, n_patterns))
     present = 0 if device.type == "cuda" else _resident() + _IMPORTED_LATER
     return present + count * weights + int(work)
