@@ -68,7 +68,10 @@ class Property(Assessor):
         """Also by the models that it learns from."""
         if case.population is None:
             return self.name
-        told = "".join(record.sha256 for record in case.population.records)
+        told = "".join(
+            f"{record.sha256} {record.facts.model_dump_json()}\n"
+            for record in case.population.records
+        )
         return f"{self.name}-{hashlib.sha256(told.encode()).hexdigest()[:16]}"
 
     def measure(self, case: Case, purse: Purse) -> Found:
