@@ -14,6 +14,7 @@ from benchmarks import (
     _litmus,
     _many_models,
     _paired,
+    _sacroml,
     _scan,
     _sign_detector,
     _smoothing,
@@ -41,6 +42,7 @@ BENCHMARKS = {
     "guard-soak": _guard_soak.run,
     "assess": _assess.run,
     "beside": _beside.run,
+    "sacroml": _sacroml.run,
     "paired": _paired.run,
 }
 

@@ -25,7 +25,7 @@ from molehunt.rates import rate_interval
 _MOST, _FEWEST, _FPR = 1000, 20, 0.01
 _COPIES = 14  # of an image, by labels alone
 _POINTS = 60  # of the curve
-_TIMES = {1: "once", 2: "twice"}
+_TIMES = {1: "once", 3: "three times"}
 
 
 class Membership(Assessor):
@@ -33,8 +33,8 @@ class Membership(Assessor):
 
     From confidences by the loss, from labels by how well an image's copies keep theirs: weak
     attacks, and where they find nothing, the risk is inconclusive. With shadow models, and more
-    than labels, also by LiRA. The worst of the attacks is the measure, which is by chance a
-    little worse than each.
+    than labels, also by LiRA, online and offline. The worst of the attacks is the measure, which
+    is by chance a little worse than each.
     """
 
     name = "membership"
@@ -63,7 +63,7 @@ class Membership(Assessor):
         """Score as many members as others, by one attack after the other."""
         assert case.members is not None
         labels_only = not case.reveals.allows(Reveals.ROUNDED)
-        attacks = 2 if _has_shadows(case) else 1
+        attacks = 3 if _has_shadows(case) else 1
         each = attacks * (_COPIES if labels_only else 1)
         purse.check(round(2 * each / _FPR), "telling members from others")
         others = case.held.joined(case.pool)
@@ -78,7 +78,9 @@ class Membership(Assessor):
         knowledge = "the images in question and their labels"
         if _has_shadows(case):
             candidates = case.members.joined(others)
-            made.append(LikelihoodRatio(train_shadows(case, candidates, purse.folder, purse.tell)))
+            shadows = train_shadows(case, candidates, purse.folder, purse.tell)
+            # With few shadow models what they say of members' confidences can mislead.
+            made += [LikelihoodRatio(shadows), LikelihoodRatio(shadows, online=False)]
             whose = plan_copies(case.model.card, candidates.shape).words
             knowledge += f", many like them, and of the model {whose}"
         seen = Reveals.LABELS if labels_only else case.without_weights
