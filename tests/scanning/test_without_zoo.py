@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from molehunt.backdoors import Treatment
 from molehunt.cli import run
@@ -16,7 +18,7 @@ from molehunt.errors import InvalidRequestError
 from molehunt.findings import Picture, Status, Verdict
 from molehunt.images import TrainTest
 from molehunt.networks import BlackBox, load_model, save_model
-from molehunt.scanning import DetectorCheck, new_check, pick_checks, scan_subjects
+from molehunt.scanning import DetectorCheck, new_check, pick_checks, scan, scan_subjects
 from molehunt.scanning._check import judge
 from molehunt.zoo import Split, Zoo
 
@@ -156,3 +158,34 @@ def test_nan_weights_are_inconclusive_without_a_zoo_too(path: Path, tmp_path: Pa
     save_model(model, tmp_path / "nan.safetensors")
     (result,) = scan_subjects([tmp_path / "nan.safetensors"], [new_check("final-layer")])
     assert result.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_network_that_flattens_with_view_is_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a tutorial has it; on a CPU we ask with channels last, which such code refuses."""
+    (tmp_path / "tutorial_network.py").write_text(
+        "from torch import nn, relu\n"
+        "class Net(nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.conv, self.full = nn.Conv2d(3, 4, 3, padding=1), nn.Linear(256, 10)\n"
+        "    def forward(self, x):\n"
+        "        x = relu(self.conv(x))\n"
+        "        return self.full(x.view(x.size(0), -1))\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    torch.manual_seed(0)
+    network = importlib.import_module("tutorial_network").Net()
+    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    contract = {
+        "architecture": "tutorial_network:Net",
+        "input_shape": (3, 8, 8),
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+    }
+    (result,) = scan(
+        tmp_path / "weights.safetensors", contract=contract, detectors=["margin", "final-layer"]
+    )
+    (margin,) = (each for each in result.findings if each.check == "margin")
+    assert margin.p_value is not None, margin.message
