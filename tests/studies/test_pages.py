@@ -9,6 +9,7 @@ import pytest
 from molehunt.study import Study, results_in
 from molehunt_studies.adaptive import ADAPTIVE
 from molehunt_studies.attacks import ATTACKS_DIGITS
+from molehunt_studies.augmentation import AUGMENTATION_DIGITS
 from molehunt_studies.badnets import BADNETS_MNIST
 from molehunt_studies.broken_defences import BROKEN_DEFENCES
 from molehunt_studies.certified import CERTIFIED
@@ -37,6 +38,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "studies"
 STUDIES: dict[str, Study[Any, Any]] = {
     "adaptive": ADAPTIVE,
     "attacks": ATTACKS_DIGITS,
+    "augmentation": AUGMENTATION_DIGITS,
     "badnets-mnist": BADNETS_MNIST,
     "badnets-signs": BADNETS_GTSRB,
     "broken-defences": BROKEN_DEFENCES,

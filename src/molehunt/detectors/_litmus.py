@@ -149,7 +149,7 @@ class LitmusPatterns(PatternDetector):
             len(models),
             self.n_patterns,
             pick_device(self.device),
-            changes=(self.dropout > 0) + ModelAugmentation.read(self.augment).changes,
+            changes=(self.dropout > 0) + self._augmentation.changes,
         )
 
     def _learn(
@@ -166,7 +166,7 @@ class LitmusPatterns(PatternDetector):
                     mismatch("models to fit patterns on", "gradients", "one that only answers")
                 )
         truth = torch.as_tensor(y[order], dtype=torch.float32, device=device)
-        ModelAugmentation.read(self.augment).check_partners(stacks, truth)
+        self._augmentation.check_partners(stacks, truth)
         shape = (self.n_patterns, *self.input_shape_)
         start = torch.as_tensor(rng.random(shape), dtype=torch.float32, device=device)
         # Features are standardised as they are at the start, so that the classifier's
@@ -236,8 +236,7 @@ class LitmusPatterns(PatternDetector):
     ) -> float:
         """Add the gradients of equation 1 on a batch; return its summed cross entropy."""
         count = sum(len(stack.positions) for stack in batch)
-        augmentation = ModelAugmentation.read(self.augment)
-        total = 0.0
+        augmentation, total = self._augmentation, 0.0
         for stack in batch:
             shown, labels = patterns, truth[stack.positions]
             met = augmentation.change(stack, labels, changes)
@@ -266,6 +265,10 @@ class LitmusPatterns(PatternDetector):
         if not 0 <= self.dropout < 1:
             raise InvalidRequestError(mismatch("dropout", "0 to under 1", self.dropout))
         ModelAugmentation.read(self.augment)
+
+    @property
+    def _augmentation(self) -> ModelAugmentation:
+        return ModelAugmentation.read(self.augment)
 
     def _pooled(self, stack: Stack, patterns: Tensor, dropout: float = 0.0) -> Tensor:
         return pool(as_features(stack.logits(patterns, dropout), self.features), self.pooling)

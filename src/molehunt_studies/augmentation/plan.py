@@ -20,7 +20,7 @@ from molehunt.zoo import (
 
 OWN, OTHER = "own", "other"  # the zoo that is fitted on, and that of a network that is not
 PLAIN = "none"
-# Shares of ArcGen and of the issue of robustness to weights; the better one is chosen.
+# A weak and a strong setting of each; the calibration models choose.
 _KINDS: dict[str, tuple[dict[str, Any], ...]] = {
     "mask": ({"augment": {"mask": 0.05}}, {"augment": {"mask": 0.1}}),
     "noise": ({"augment": {"noise": 0.1}}, {"augment": {"noise": 0.3}}),
@@ -127,9 +127,7 @@ _TRIAL = _plan(
     litmus={"n_patterns": 2, "epochs": 2},
     seeds=2,
 )
-_FULL = _plan(
-    _digits(6), {"width": 4, "blocks": 1}, (32, 12, 30, 15), sizes=(8, 16, 32, 64), chosen_at=16
-)
+_FULL = _plan(_digits(6), {"width": 4, "blocks": 1}, (64, 20, 40, 20))
 _RESNET = {"width": 8, "blocks": 1}
 _PHOTOS = {
     "mnist": _photos("mnist", 81, Recipe(epochs=1, batch_size=64, lr=0.01), 0.5, 20_000),
