@@ -563,11 +563,11 @@ class TestVerdict:
 
 
 class TestPower:
-    """What is said of power is what was counted when the test was chosen."""
+    """What is said of power was counted: when the test was chosen, and on left-out networks."""
 
     def test_it_is_what_the_study_says(self) -> None:
-        study = Path(__file__).parents[2] / "docs/studies/strangers/choices.json"
-        results = json.loads(study.read_text())
+        study = Path(__file__).parents[2] / "docs/studies/strangers"
+        results = json.loads((study / "choices.json").read_text())
         models = results["models"]
         few = [
             (row["kind"], row["verdict"] == "backdoored")
@@ -579,6 +579,12 @@ class TestPower:
             for row in results["many_classes"]["models"]
             if "found" in row
         ]
+        for scan in json.loads((study / "results.json").read_text())["scans"]:
+            took = scan["kind"] is not None and scan["success"] >= 0.8
+            decided = "cannot say" not in scan["because"]
+            if took and decided and not scan["id"].startswith("foreign/"):
+                seen = many if scan["images"] == "gtsrb" else few
+                seen.append((scan["kind"], scan["verdict"] == "backdoored"))
         for classes, seen in ((10, few), (43, many)):
             counted: dict[str, list[bool]] = {}
             for kind, found in seen:
