@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -23,7 +24,6 @@ from molehunt.files import written_whole
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier, has_batch_norm, logits_of, pick_device
 from molehunt.progress import Progress, silent
-from molehunt.training import clean_accuracy
 
 _log = logging.getLogger(__name__)
 
@@ -165,6 +165,13 @@ MOST_GAP = 0.2
 LEAST_AGREEMENT = 0.5
 
 
+class _Grade(NamedTuple):
+    """How often a student gives the model's answers, and whether it learned."""
+
+    agreement: float
+    passed: bool
+
+
 @dataclass(frozen=True)
 class _School:
     """Where students learn a model's answers, and are examined on images kept apart."""
@@ -184,19 +191,15 @@ class _School:
         """
         steps = len(seeds) * self.how.steps
         taught = self._teach(seeds, self.how, progress)
-        agreements = [self._agreement(each) for each in taught]
-        late = [
-            at
-            for at, each in enumerate(taught)
-            if agreements[at] < LEAST_AGREEMENT or clean_accuracy(each, self.examples) < self._least
-        ]
+        grades = [self._examine(each) for each in taught]
+        late = [at for at, grade in enumerate(grades) if not grade.passed]
         again = self._teach(
             [seeds[at] + _REDRAWN for at in late],
             self._second_lesson(),
             lambda done, of: progress(steps + done, steps + of),
         )
         for at, other in zip(late, again, strict=True):
-            if self._agreement(other) > agreements[at]:
+            if self._examine(other).agreement > grades[at].agreement:
                 taught[at] = other
         return taught
 
@@ -211,19 +214,16 @@ class _School:
             return replace(self.how, lr=self.how.lr * 4, steps=self.how.steps * 2)
         return replace(self.how, lr=self.how.lr / 2, steps=self.how.steps * 3)
 
-    @cached_property
-    def _least(self) -> float:
-        """The accuracy under which a student did not learn."""
-        return clean_accuracy(self.model, self.examples) - MOST_GAP
+    def _examine(self, student: Classifier) -> _Grade:
+        answers, own = logits_of(student, self.examples.images).argmax(1), self._answers
+        right = [float((each == self.examples.labels).float().mean()) for each in (answers, own)]
+        agreement = float((answers == own).float().mean())
+        learned = right[0] >= right[1] - MOST_GAP and agreement >= LEAST_AGREEMENT
+        return _Grade(agreement, learned)
 
     @cached_property
     def _answers(self) -> Tensor:
         return logits_of(self.model, self.examples.images).argmax(1)
-
-    def _agreement(self, student: Classifier) -> float:
-        """Return the share of the examples that a student calls what the model does."""
-        answers = logits_of(student, self.examples.images).argmax(1)
-        return float((answers == self._answers).float().mean())
 
     def _teach(self, seeds: list[int], how: Distillation, progress: Progress) -> list[Classifier]:
         """Return students; `progress` hears of the steps of all of them, and their total."""
