@@ -13,6 +13,8 @@ import pytest
 from molehunt.findings import BACKDOOR, Bars, Finding, Histogram, Picture, Status, Verdict
 from molehunt.report import scan_as_sarif, write_scan_page
 from molehunt.scanning import Basis, Check, ScanResult, scan_subjects
+from molehunt.scanning._scan import _batches
+from molehunt.scanning._walk import Candidate
 from molehunt.scanning._wire import decode_result, encode_result
 from molehunt.zoo import Split, Zoo
 
@@ -106,3 +108,10 @@ def test_exhibits_of_other_shapes_are_not_drawn(change: dict[str, np.ndarray]) -
     finding = Finding("it", Status.FOUND, "", BACKDOOR, exhibits=(bars,))
     with pytest.raises(ValueError, match="no result of a scan"):
         decode_result(encode_result(ScanResult("m", None, (finding,))))
+
+
+@pytest.mark.parametrize(("models", "batches"), [(1, [[0]]), (3, [[0], [1], [2]])])
+def test_no_process_is_planned_for_nothing(models: int, batches: list[list[int]]) -> None:
+    """A model alone computed on one thread: a batch of nothing was given the other."""
+    sources = [Candidate(Path(f"{number}.safetensors")) for number in range(models)]
+    assert list(_batches(sources, [EvenBias()])) == batches

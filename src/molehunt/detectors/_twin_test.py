@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from molehunt.detectors._distill import Distillation
-from molehunt.detectors._panel import panels_of
+from molehunt.detectors._panel import Panel, panels_of
+from molehunt.detectors._side_by_side import Tell, side_by_side
 from molehunt.detectors._twin_readings import (
     MOST_LIKE_TEN,
     Reading,
@@ -163,15 +165,25 @@ def compare_with_twins(
     folder = twin_folder(cache, model, images, how, seed, key)
     readings: list[Reading] = []
 
+    def measure(group: tuple[int, Panel], tell: Tell) -> Reading:
+        first, panel = group
+        found = _load(folder, first, len(panel))
+        if found is None:
+            found = read(panel, images, seed=seed)
+            _save(folder, first, found)
+        tell(len(panel) * one)
+        return found
+
     def take(models: list[Classifier], before: int) -> None:
-        for panel in panels_of(models, pick_device(device)):
-            first = sum(len(part.one) for part in readings)
-            known = _load(folder, first, len(panel))
-            if known is None:
-                known = read(panel, images, seed=seed)
-                _save(folder, first, known)
-            readings.append(known)
-            progress(before + (first + len(panel)) * one, total)
+        on = pick_device(device)
+        already = sum(len(part.one) for part in readings)
+        panels = panels_of(models, on)
+        firsts = accumulate((len(panel) for panel in panels[:-1]), initial=already)
+
+        def count(done: int) -> None:
+            progress(before + already * one + done, total)
+
+        readings.extend(side_by_side(measure, list(zip(firsts, panels, strict=True)), on, count))
 
     if not needs_twins(images.num_classes):
         take([model.freeze()], 0)

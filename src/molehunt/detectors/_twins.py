@@ -8,6 +8,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
+from itertools import chain, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +19,8 @@ from torch import Tensor
 
 from molehunt.detectors._distill import Distillation, Lesson, distill, prepare_lesson
 from molehunt.detectors._fresh import draw_fresh
-from molehunt.detectors._panel import panels_of
+from molehunt.detectors._panel import Panel, panels_of
+from molehunt.detectors._side_by_side import Tell, places_at_once, side_by_side
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.files import written_whole
 from molehunt.images import ImageSet
@@ -126,6 +128,8 @@ def make_twins(
         raise InvalidRequestError(mismatch("images for twins", allowed, len(images)))
     on = pick_device(device)
     model.freeze().to(on)
+    # Copies know it then. Trying draws from the global generator, which threads share.
+    _ = model.layout, model.takes_bfloat16
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
     kept = len(images) // 3
     examples, taught = images.take(order[:kept]), images.take(order[kept:])
@@ -136,7 +140,8 @@ def make_twins(
     if twins:
         _log.info("%s: %d of %d twins are there already", folder, len(twins), count)
     total, done = count * how.steps, len(twins) * how.steps
-    together = _TOGETHER if on.type == "cuda" and model.stackable else 1
+    stacked = on.type == "cuda" and model.stackable
+    together = _TOGETHER if stacked else places_at_once(on)
     school = _School(model, lesson, how, examples, on)
     while missing:
         numbers, missing = missing[:together], missing[together:]
@@ -227,18 +232,25 @@ class _School:
 
     def _teach(self, seeds: list[int], how: Distillation, progress: Progress) -> list[Classifier]:
         """Return students; `progress` hears of the steps of all of them, and their total."""
-        taught: list[Classifier] = []
-        fresh = [draw_fresh(self.model, seed=each) for each in seeds]
-        for panel in panels_of(fresh, self.device) if fresh else ():
-            before, size = len(taught), len(panel)
+        if not seeds:
+            return []
+        panels = panels_of([draw_fresh(self.model, seed=each) for each in seeds], self.device)
+        left = iter(seeds)
+        groups = [(panel, list(islice(left, len(panel)))) for panel in panels]
 
-            def step(steps: int, of: int, *, before: int = before, size: int = size) -> None:
-                progress(before * of + steps * size, len(seeds) * of)
+        def teach(group: tuple[Panel, list[int]], tell: Tell) -> list[Classifier]:
+            panel, own = group
 
-            own = seeds[before : before + size]
+            def step(done: int, _of: int) -> None:
+                tell(done * len(own))
+
             distill(panel, self.lesson, how, seeds=own, progress=step)
-            taught += panel.models
-        return taught
+            return panel.models
+
+        def count(done: int) -> None:
+            progress(done, len(seeds) * how.steps)
+
+        return list(chain.from_iterable(side_by_side(teach, groups, self.device, count)))
 
 
 # Far from the seeds of the first draw.

@@ -159,7 +159,8 @@ def _batches(sources: Sequence[Source], checks: Sequence[Check]) -> Iterator[lis
         if len(together) == most:
             yield together
             together = []
-    yield together
+    if together:
+        yield together
 
 
 def _is_small(source: Source) -> bool:
