@@ -23,6 +23,7 @@ from benchmarks import (
     _svm_poisoning,
     _training,
     _triggers,
+    _twins,
 )
 
 BENCHMARKS = {
@@ -44,6 +45,7 @@ BENCHMARKS = {
     "beside": _beside.run,
     "sacroml": _sacroml.run,
     "paired": _paired.run,
+    "twins": _twins.run,
 }
 
 if __name__ == "__main__":

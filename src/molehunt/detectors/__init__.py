@@ -44,12 +44,18 @@ from molehunt.detectors._registry import (
     register_detector,
 )
 from molehunt.detectors._statistics import WeightStatistics
-from molehunt.detectors._twin_comparison import BACKDOOR_KINDS, TwinComparison
+from molehunt.detectors._twin_comparison import TwinComparison
 from molehunt.detectors._twin_readings import TwinStatistic
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._twins import TwinGap, Twins, make_twins
 from molehunt.detectors._unit_statistics import UnitStatistics
-from molehunt.detectors._verdict_counts import LEAST_POWER, VerdictCounts, Verdicts, count_verdicts
+from molehunt.detectors._verdict_counts import (
+    BACKDOOR_KINDS,
+    LEAST_POWER,
+    VerdictCounts,
+    Verdicts,
+    count_verdicts,
+)
 from molehunt.detectors._wrong_predictions import (
     WrongPredictions,
     chi_square_p,

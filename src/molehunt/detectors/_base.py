@@ -149,8 +149,16 @@ class Detector(BaseEstimator, ABC):  # type: ignore[misc]  # scikit-learn is unt
             return f"{len(self.calibration_scores)} clean reference models"
         return self.own_null
 
-    def doubt_of_clean(self, classes: int) -> str:
-        """Return why finding nothing does not make a model of so many classes clean.
+    def null_for(self, classes: int) -> str | None:
+        """In words, what a p-value of a model of so many classes is against; see `null`."""
+        return self.null
+
+    def null_holds(self, classes: int, rate: float) -> bool:
+        """Return whether clean models of so many classes met the null at this rate."""
+        return self.is_calibrated or self.own_null_holds
+
+    def doubt_of_clean(self, classes: int, rate: float = 0.05) -> str:
+        """Return why finding nothing at a rate does not make a model of so many classes clean.
 
         Empty where it does, as far as this detector goes.
         """

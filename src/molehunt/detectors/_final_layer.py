@@ -59,15 +59,12 @@ class FinalLayer(ZooFreeDetector):
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.WEIGHTS})
     own_null_holds = True
+    reference = "final-layer"
     own_null = "normal law of the classes (our own null, not a published one)"
     least_classes = 4
 
     def __init__(self) -> None:
         pass
-
-    def doubt_of_clean(self, classes: int) -> str:
-        """Return that it finds too few backdoors (docs/studies/scanners)."""
-        return "it finds too few backdoors to call a model clean"
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge, also one without a final layer.

@@ -36,7 +36,7 @@ def interpret(
         score=score if np.isfinite(score) else None,
         p_value=p_value,
         threshold=rate,
-        null=detector.null,
+        null=detector.null_for(classes),
         exhibits=() if drawn is None else (drawn,),
     )
     if p_value is None:
@@ -48,7 +48,7 @@ def interpret(
             finding, message=mismatch(what, f"at least {needed}", len(scores)), p_value=None
         )
     if p_value > rate:
-        doubt = detector.doubt_of_clean(classes)
+        doubt = detector.doubt_of_clean(classes, rate)
         said = f"p = {p_value:.2g}, above {rate:.3g}"
         return replace(
             finding,
@@ -57,12 +57,12 @@ def interpret(
             weak=bool(doubt),
         )
     said = f"p = {p_value:.2g}, at most {rate:.3g}"
-    if detector.is_calibrated or detector.own_null_holds:
+    if detector.null_holds(classes, rate):
         return replace(finding, status=Status.FOUND, message=said)
     return replace(
         finding,
-        message=f"suspicious: {said}, but by a {detector.own_null}, which clean models of some "
-        "data sets do not meet; for a verdict calibrate it on clean reference models",
+        message=f"suspicious: {said}, but by a {detector.null_for(classes)}, which clean models of "
+        "some data sets do not meet; for a verdict calibrate it on clean reference models",
     )
 
 

@@ -75,6 +75,7 @@ class MaximumMargin(ZooFreeDetector):
     """
 
     needs: ClassVar[frozenset[Access]] = frozenset({Access.GRADIENTS})
+    reference = "margin"
     own_null = "published null of MM-BD: a gamma law of the other classes' margins"
     least_classes = 4
     tiny: ClassVar[Mapping[str, Any]] = {"starts": 1, "steps": 4}
@@ -95,6 +96,25 @@ class MaximumMargin(ZooFreeDetector):
         self.batch_size = batch_size
         self.random_state = random_state
         self.device = device
+
+    def compared(self, examination: Examination) -> float:
+        """Return how far the largest margin stands out, in spreads of the others' logarithms.
+
+        The score is not comparable among architectures: the largest margin of clean residual
+        networks is 1.2 to 3.9 times the median one, of LeNets 1.1 to 1.6 times. Measured in
+        the spread of the model's own classes it is (docs/studies/reference).
+
+        Examples
+        --------
+        >>> alike = Examination(2.0, None, np.array([1.0, 1.1, 0.9, 2.0]), 3)
+        >>> spread = Examination(2.0, None, np.array([1.0, 1.8, 0.6, 2.0]), 3)
+        >>> MaximumMargin().compared(alike) > 3 * MaximumMargin().compared(spread)
+        True
+        """
+        values = np.sort(examination.statistics)
+        logarithms = np.log(np.maximum(values, max(_LEAST * float(np.median(values)), 1e-9)))
+        others = logarithms[:-1]
+        return float((logarithms[-1] - others.mean()) / max(float(others.std(ddof=1)), 1e-6))
 
     def passes(self, classes: int) -> int:
         """Return how many images go forward and backward through a model of so many classes."""
@@ -152,6 +172,10 @@ class MaximumMargin(ZooFreeDetector):
                 raise InvalidRequestError(mismatch(name, "1 or more", getattr(self, name)))
         if not self.lr > 0:
             raise InvalidRequestError(mismatch("lr", "a number over 0", self.lr))
+
+
+# Of the median margin: classes that no image reaches are counted as so far.
+_LEAST = 0.01
 
 
 def log10_p_of_margins(statistics: Floats) -> float:

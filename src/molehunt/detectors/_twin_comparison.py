@@ -13,14 +13,13 @@ import torch
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
-from molehunt.detectors._verdict_counts import LEAST_POWER
+from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier
 from molehunt.progress import Progress, silent
 
-BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
 # As many as the power was measured with, and the fewest with which it was tried.
 _MOST_IMAGES, _FEWEST_IMAGES = 1000, 300
 # Twins of networks with many classes learn better from more: 0.20 less accurate than their
@@ -108,7 +107,7 @@ class TwinComparison(ImageDetector):
             progress=progress,
         )
 
-    def doubt_of_clean(self, classes: int) -> str:
+    def doubt_of_clean(self, classes: int, rate: float = 0.05) -> str:
         """Return why finding nothing in a model of so many classes does not make it clean."""
         count = _MOST_IMAGES if self.images is None else len(self.images)
         if count < _FEWEST_IMAGES:

@@ -12,6 +12,8 @@ from molehunt.findings import Verdict
 from molehunt.rates import rate_interval
 
 Count = Annotated[int, Field(ge=0, le=10**9)]
+# Kinds of backdoors, by the words of a scan.
+BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-target")
 # The share of backdoored models that a detector must be known to find before what it does not
 # find counts as clean.
 LEAST_POWER = 0.8

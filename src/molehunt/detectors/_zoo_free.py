@@ -15,11 +15,14 @@ from molehunt.arrays import Floats
 from molehunt.detectors._base import Detector, check_labels, find_null
 from molehunt.detectors._calibration import conformal_threshold
 from molehunt.detectors._judging import draw_trigger, interpret
+from molehunt.detectors._reference import Reference, reference_for
+from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.findings import BACKDOOR, Finding, Status
 from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
+from molehunt.rates import rate_interval
 
 
 @dataclass(frozen=True)
@@ -69,12 +72,16 @@ class ZooFreeDetector(Detector):
     Attributes
     ----------
     own_null : str or None
-        The null that is in use before `calibrate`, in words.
+        The null of its examinations, in words.
+    reference : str
+        Under which name the reference population has its scores, which are the null before
+        `calibrate`; empty where it has none.
     threshold_ : float
         Infinite until `calibrate`: own nulls are of more than the score.
     """
 
     learns = "calibration_scores_"
+    reference: ClassVar[str] = ""
     # A class is judged by the others, of which there must be some.
     least_classes: ClassVar[int] = 2
 
@@ -85,15 +92,55 @@ class ZooFreeDetector(Detector):
     def _check_settings(self) -> None:
         """Refuse settings that make no sense."""
 
-    def doubt_of_clean(self, classes: int) -> str:
+    def reference_for(self, classes: int) -> Reference | None:
+        """Return how models of the reference population score that have about as many classes.
+
+        None after `calibrate`, and for settings other than those they were measured with.
+        """
+        if not self.reference or self.is_calibrated or not self._has_usual_settings():
+            return None
+        return reference_for(self.reference, classes)
+
+    def compared(self, examination: Examination) -> float:
+        """Return the number that is compared with the reference population: the score."""
+        return examination.score
+
+    def null_for(self, classes: int) -> str | None:
+        """In words, what a p-value of a model of so many classes is against."""
+        reference = self.reference_for(classes)
+        return self.null if reference is None else f"{reference}"
+
+    def null_holds(self, classes: int, rate: float) -> bool:
+        """Return whether clean models of so many classes met the null at this rate.
+
+        Those of the reference population do where the rate is in the 95 % interval of what
+        it flags of them against other architectures, or over it.
+        """
+        reference = self.reference_for(classes)
+        if reference is None:
+            return super().null_holds(classes, rate)
+        return rate_interval(*reference.false_alarms(rate))[0] <= rate
+
+    def doubt_of_clean(self, classes: int, rate: float = 0.05) -> str:
         """Return why finding nothing does not make a model of so many classes clean.
 
-        By a null of its own a detector finds 2 to 100 % of the backdoored models, which
-        depends on the images and the label map (docs/studies/scanners).
+        That is how little it finds of the reference population at this rate. By a null of its
+        own a detector finds 2 to 100 % of the backdoored models, which depends on the images
+        and the label map (docs/studies/scanners).
         """
         if self.is_calibrated:
             return ""
-        return "how many backdoors it finds by this null on models like this one is not known"
+        reference = self.reference_for(classes)
+        if reference is None:
+            return "how many backdoors it finds by this null on models like this one is not known"
+        power = reference.power(rate)
+        weak = [
+            f"{found} of {of} {kind}"
+            for kind in BACKDOOR_KINDS
+            for found, of in [power.get(kind, (0, 0))]
+            if found < LEAST_POWER * max(1, of)
+        ]
+        return f"it finds {', '.join(weak)} backdoors of the reference population" if weak else ""
 
     def check_subject(self, model: Classifier) -> None:
         """Refuse a model that this detector cannot judge, also one of too few classes.
@@ -217,7 +264,7 @@ class ZooFreeDetector(Detector):
         return (np.array(found) <= 0.05).astype(np.int64)
 
     def p_value_of(self, examination: Examination) -> float:
-        """Return the p-value against what `null` says: conformal, or by the own null.
+        """Return the p-value against what `null_for` says: conformal, or by the own null.
 
         Raises
         ------
@@ -226,6 +273,9 @@ class ZooFreeDetector(Detector):
         """
         if self.is_calibrated:
             return float(self.p_values([examination.score])[0])
+        reference = self.reference_for(len(examination.statistics))
+        if reference is not None:
+            return reference.p_value(self.compared(examination))
         if examination.p_value is None:
             raise NotFittedError(f"{type(self).__name__}: no null of its own; call calibrate first")
         return examination.p_value
@@ -253,6 +303,14 @@ class ZooFreeDetector(Detector):
             finding = replace(finding, message=f"{finding.message}; {found.remark}")
         pictures = draw_trigger(found, model.card, getattr(self, "images", None))
         return replace(finding, target=found.target, exhibits=(*pictures, *finding.exhibits))
+
+    def _has_usual_settings(self) -> bool:
+        usual = type(self)().get_params()
+        return all(
+            value == usual[name]
+            for name, value in self.get_params().items()
+            if name not in ("device", "batch_size", "random_state")
+        )
 
     def _take_kind_of(self, model: Classifier) -> None:
         self.input_shape_ = model.card.input_shape

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 from pydantic import Field
 
 from molehunt.backdoors import Treatment
-from molehunt.detectors import ZooFreeDetector, new_detector
+from molehunt.detectors import Examination, ZooFreeDetector, new_detector
 from molehunt.resumable import Task
 from molehunt.study import Bench, Records
 from molehunt_studies.reference.plan import ReferencePlan, zoo_name
@@ -31,6 +32,14 @@ class ReadingRecord(ReadingTask):
     scores: dict[str, float] = Field(default_factory=dict)
     own_p_values: dict[str, float] = Field(default_factory=dict)
     statistics: dict[str, list[float]] = Field(default_factory=dict)
+
+    def compared(self, check: str) -> float:
+        """Return the number by which a check compares this model with others, as it ships."""
+        detector = new_detector(check)
+        assert isinstance(detector, ZooFreeDetector)
+        statistics = np.asarray(self.statistics[check])
+        found = Examination(self.scores[check], None, statistics, None)
+        return float(f"{detector.compared(found):.4g}")
 
 
 def reading_tasks(bench: Bench[ReferencePlan], _records: Records) -> list[ReadingTask]:

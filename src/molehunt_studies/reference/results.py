@@ -36,6 +36,9 @@ def measures(bench: Bench[ReferencePlan], records: Records) -> dict[str, Any]:
         groups.setdefault(len(record.statistics[CHECKS[0]]), []).append(record)
     return {
         "models": len(found),
+        "populations": len(bench.plan.cells()),
+        "checks": CHECKS,
+        "nulls": tuple(NULLS),
         "did_not_take": len(found) - len(taken),
         "accuracy": _accuracy(taken),
         "groups": {
@@ -51,10 +54,10 @@ def scores_of(rows: Sequence[ReadingRecord], kinds: Mapping[str, str]) -> list[d
     """Return what the package ships: the scores of models that are alike in all that is said."""
     told: dict[tuple[Any, ...], list[float]] = {}
     for row in rows:
-        for check, score in row.scores.items():
+        for check in CHECKS:
             classes = len(row.statistics[check])
             key = (check, classes, row.network, row.images, kinds[row.id])
-            told.setdefault(key, []).append(float(f"{score:.4g}"))
+            told.setdefault(key, []).append(row.compared(check))
     names = ("check", "classes", "network", "images", "kind")
     return [
         {**dict(zip(names, key, strict=True)), "scores": scores} for key, scores in told.items()
@@ -81,11 +84,11 @@ def _accuracy(rows: Sequence[ReadingRecord]) -> dict[str, tuple[float, float]]:
 def _judge(rows: Sequence[ReadingRecord], check: str, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Return what a check says of each kind, by each null, at each rate."""
     clean = [row for row in rows if row.kind is None]
-    own = [row.scores[check] for row in clean]
+    own = [row.compared(check) for row in clean]
     by_kind = _by_kind(rows, kinds)
     result: dict[str, Any] = {
         "auc": {
-            kind: auc_with_interval(own, [row.scores[check] for row in found]).model_dump()
+            kind: auc_with_interval(own, [row.compared(check) for row in found]).model_dump()
             for kind, found in by_kind.items()
         },
         "by_own_null": _rates(clean, by_kind, lambda row: row.own_p_values[check] <= RATES[0]),
@@ -104,10 +107,10 @@ def _p_values(
     """Return conformal p-values against clean models; empty where a model has none of them."""
     found = {}
     for row in rows:
-        others = [other.scores[check] for other in clean if among(row, other)]
+        others = [other.compared(check) for other in clean if among(row, other)]
         if not others:
             return {}
-        found[row.id] = float(conformal_p_values([row.scores[check]], others)[0])
+        found[row.id] = float(conformal_p_values([row.compared(check)], others)[0])
     return found
 
 
