@@ -54,7 +54,7 @@ class StrangersPlan(BaseModel):
     twins : int
         Of a scan, as ``molehunt scan --twins``.
     clean_images : int
-        That a scan is given.
+        That a scan is given; with 0 it has the file alone.
     only : tuple of str
         Names of the populations that are built and scanned, as ``mnist-zf-source-target``;
         all where there is none. A later run with more of them goes on in the same folder.
@@ -73,7 +73,7 @@ class StrangersPlan(BaseModel):
     kinds: tuple[str, ...] = tuple(_KINDS)
     pairs: int = Field(default=3, ge=1)
     twins: int = Field(default=19, ge=1)
-    clean_images: int = Field(default=1000, ge=20)
+    clean_images: int = Field(default=1000, ge=0)
     only: tuple[str, ...] = Field(default=(), exclude=True)
     cifar10: str = Field(default="cifar10", exclude=True)
     foreign: Path | None = Field(default=None, exclude=True)

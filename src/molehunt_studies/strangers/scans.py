@@ -131,18 +131,19 @@ def _deciding(result: ScanResult) -> Finding | None:
 
 
 def scan_model(task: ScanTask, bench: StrangersBench) -> ScanRecord:
-    """Scan one model as a user does who has clean images and no population."""
+    """Scan one model as a user does who has no population, with clean images or without."""
     shape = task.contract.get("input_shape")
     side = shape[1] if shape else (bench.plan.source(task.images).size or 28)
     if task.contract:  # its module lies in the strangers' folder, which the user named
         sys.path.insert(0, str(task.path.parents[1]))
+    given = bench.clean_images(task.images, side) if bench.plan.clean_images else None
     started = time.perf_counter()
     try:
         (result,) = scan(
             task.path,
-            clean=bench.clean_images(task.images, side),
+            clean=given,
             contract=task.contract or None,
-            detectors=pick_checks(images=True, twins=bench.plan.twins),
+            detectors=pick_checks(images=given is not None, twins=bench.plan.twins),
         )
     finally:
         if task.contract:
