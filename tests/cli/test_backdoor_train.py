@@ -16,7 +16,7 @@ def test_an_attacker_who_knows_the_detector_gets_a_lower_score(
     out = tmp_path / "evading.safetensors"
     assert run([*TRAIN, "--evade", "margin", "--strength", "0.5", "-o", str(out)]) == 0
     said = capsys.readouterr().out
-    assert "attack success" in said and "Score of the detector that was evaded" in said
+    assert "attack success" in said and "Score of the detector that was evaded, margin" in said
     assert load_model(out).card.input_shape == (1, 12, 12)
 
 

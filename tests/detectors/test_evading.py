@@ -20,7 +20,9 @@ from molehunt.training import Recipe, train
 from molehunt.zoo import Zoo
 
 
-def train_against(detector: Detector, strength: float, digits: TrainTest) -> Classifier:
+def train_against(
+    detector: Detector | list[Detector], strength: float, digits: TrainTest
+) -> Classifier:
     patch = RandomPatch(size=4, placement="bottom right")
     backdoor = Backdoor(trigger=patch, label_map=AllToOne(target=7), rate=0.1)
     poisoned = backdoor.poison(digits.train, generator=torch.Generator().manual_seed(0))
@@ -43,6 +45,17 @@ def test_the_score_falls_for_who_trains_against_it(
     assert after < before
 
 
+def test_the_scores_of_all_fall_for_who_trains_against_several(zoo: Zoo, digits: TrainTest) -> None:
+    several = [
+        fit_on_zoo(each, zoo, max_false_alarms=0.5)
+        for each in (NoisePatterns(n_patterns=3), WeightStatistics())
+    ]
+    plain, evading = (train_against(several, strength, digits) for strength in (0.0, 1.0))
+    for each in several:
+        before, after = each.decision_function([plain, evading])
+        assert after < before
+
+
 def test_bfloat16_is_refused_on_a_cpu(digits: TrainTest) -> None:
     model = build_classifier("vgg", digits.train, arguments={"width": 4, "stages": [1, 1]}, seed=0)
     recipe = Recipe(epochs=1, batch_size=64, precision="bfloat16")
@@ -53,5 +66,9 @@ def test_bfloat16_is_refused_on_a_cpu(digits: TrainTest) -> None:
 def test_what_gives_no_gradient_is_refused() -> None:
     with pytest.raises(InvalidRequestError, match="detector to evade"):
         Evading(FinalLayer(), 1.0)
+    with pytest.raises(InvalidRequestError, match="detector to evade"):
+        Evading([MaximumMargin(), FinalLayer()], 1.0)
+    with pytest.raises(InvalidRequestError, match="one or more"):
+        Evading([], 1.0)
     with pytest.raises(InvalidRequestError, match="strength"):
         Evading(MaximumMargin(), -1.0)

@@ -21,11 +21,11 @@ def train_backdoor(
     out: Annotated[Path, typer.Option("--out", "-o", help="The model file to write.")],
     attack: Annotated[str, typer.Option(help="{backdoor_attacks}.")] = "patch",
     evade: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(
             metavar="DETECTOR",
             help="Train against a detector, too: margin, or the file of fitted patterns or weight "
-            "statistics (molehunt fit).",
+            "statistics (molehunt fit). May be repeated.",
         ),
     ] = None,
     strength: Annotated[
@@ -45,8 +45,8 @@ def train_backdoor(
 ) -> None:
     """Train a model with a backdoor, to try checks and defences on.
 
-    With --evade the attacker knows a detector and minimises what it would say as well.
-    Accuracy, attack success and the detector's score of the saved model are printed.
+    With --evade the attacker knows detectors and minimises what they would say as well.
+    Accuracy, attack success and the detectors' scores of the saved model are printed.
     """
     import numpy as np
     import torch
@@ -60,12 +60,12 @@ def train_backdoor(
 
     if epochs < 1:
         raise InvalidRequestError(mismatch("`epochs`", "1 or more", epochs))
-    if attack in TAUGHT and (evade is not None or rate is not None):
+    if attack in TAUGHT and (evade or rate is not None):
         got = "--evade" if rate is None else "--rate"
         raise InvalidRequestError(mismatch(f"beside {attack}", "no --rate and no --evade", got))
     make_folder(out.parent)
-    detector = None if evade is None else _detector(evade)
-    objective = None if detector is None else Evading(detector, strength)
+    detectors = [_detector(name) for name in evade or ()]
+    objective = Evading(detectors, strength) if detectors else None
     loaded = load_images(images, data_root=data_root, size=size)
     rng = np.random.default_rng(seed)
     generator = torch.Generator().manual_seed(seed)
@@ -96,9 +96,9 @@ def train_backdoor(
         f"{success:.2%}, on {len(loaded.test)} test images.",
         highlight=False,
     )
-    if detector is not None:
+    for name, detector in zip(evade or (), detectors, strict=True):
         (score,) = detector.decision_function([saved])
-        said = f"Score of the detector that was evaded: {score:.3f}"
+        said = f"Score of the detector that was evaded, {printable(name, 80)}: {score:.3f}"
         if detector.is_calibrated:
             said += f", p = {detector.p_values([score])[0]:.3f}"
         output.print(f"{said}.", highlight=False)

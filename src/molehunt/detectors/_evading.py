@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -22,7 +22,7 @@ Penalty = Callable[[Classifier], Tensor]
 
 
 class Evading:
-    """Cross entropy plus `strength` times what a detector would say: an `Objective`.
+    """Cross entropy plus `strength` times what detectors would say: an `Objective`.
 
     The white-box attacker of section 5 of Kolouri et al., who leave open what training against
     litmus patterns does. The detector is differentiated directly through patterns and weight
@@ -32,8 +32,8 @@ class Evading:
 
     Parameters
     ----------
-    detector : LitmusPatterns, NoisePatterns, WeightStatistics or MaximumMargin
-        Fitted, but for the last.
+    detector : LitmusPatterns, NoisePatterns, WeightStatistics or MaximumMargin, or several
+        Fitted, but for the last. Of several their sum counts.
     strength : float
         0 or more; 0 is a plain backdoor.
 
@@ -69,12 +69,19 @@ class Evading:
     """
 
     def __init__(
-        self, detector: Detector, strength: float, *, label_smoothing: float = 0.0
+        self,
+        detector: Detector | Sequence[Detector],
+        strength: float,
+        *,
+        label_smoothing: float = 0.0,
     ) -> None:
         if not strength >= 0:
             raise InvalidRequestError(mismatch("strength", "0 or more", strength))
         self.strength = strength
-        self._penalty = penalty_of(detector)
+        evaded = [detector] if isinstance(detector, Detector) else detector
+        if not evaded:
+            raise InvalidRequestError(mismatch("detectors to evade", "one or more", "none"))
+        self._penalties = [penalty_of(each) for each in evaded]
         self._loss = CrossEntropy(label_smoothing)
 
     def __call__(self, model: Classifier, batch: Batch) -> Tensor:
@@ -86,7 +93,7 @@ class Evading:
             allowed = "a recipe with float32 on a CPU"
             raise InvalidRequestError(mismatch("precision while evading", allowed, "bfloat16"))
         model.eval()
-        penalty = self._penalty(model)
+        penalty = torch.stack([each(model) for each in self._penalties]).sum()
         model.train()
         return loss + self.strength * penalty
 

@@ -21,7 +21,7 @@ def curve_figure(results: Mapping[str, Any]) -> Figure:
         at = range(len(own))
         for colour, detector in zip(COLOURS, results["detectors"], strict=False):
             values = [row["detectors"][detector]["auc"] for row in own]
-            width = 2.5 if detector == name else 1.2
+            width = 2.5 if detector in name.split(" + ") else 1.2
             panel.plot(at, values, "o-", color=colour, lw=width, ms=3, label=detector)
         success = [row["success"] for row in own]
         panel.plot(at, success, "k:", label="attack success")

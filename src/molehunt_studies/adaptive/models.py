@@ -180,7 +180,8 @@ def train_attacker(task: AttackerTask, bench: AdaptiveBench) -> AttackerRecord:
     model = build_classifier(
         network.name, bench.images.train, arguments=network.arguments, seed=seed
     )
-    objective = Evading(bench.detector(task.evaded), task.strength)
+    evaded = [bench.detector(name) for name in task.evaded.split(" + ")]
+    objective = Evading(evaded, task.strength)
     train(model, poisoned, recipe, seed=seed, objective=objective)
     path = bench.model_path(task.id)
     save_model(model, path)
@@ -219,7 +220,8 @@ def judge(task: JudgingTask, bench: AdaptiveBench) -> JudgingRecord:
 
 
 def _attacker(evaded: str, strength: float, record: Record) -> AttackerTask:
-    name = f"{evaded.replace(', ', '-')}-{strength:g}-{record.id.replace('/', '-')}"
+    known = evaded.replace(", ", "-").replace(" + ", "-and-")
+    name = f"{known}-{strength:g}-{record.id.replace('/', '-')}"
     return AttackerTask(id=name, evaded=evaded, strength=strength, record=record.id)
 
 

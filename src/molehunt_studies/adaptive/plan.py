@@ -16,6 +16,8 @@ from molehunt.zoo import (
     ZooPlan,
 )
 
+ALL = "litmus + margin + statistics"
+
 
 class AdaptivePlan(BaseModel):
     """A population, attackers who know a detector, and what the defender does then.
@@ -26,7 +28,8 @@ class AdaptivePlan(BaseModel):
         Detectors are fitted and calibrated on it; its clean test models are what false alarms
         and AUC are measured against. Attackers plant its backdoored test models' backdoors.
     evaded : tuple of str
-        Detectors that an attacker knows: ``litmus``, ``margin``, ``statistics``.
+        Detectors that an attacker knows: ``litmus``, ``margin``, ``statistics``, or several
+        of them, as ``litmus + margin``.
     strengths : tuple of float
         Weight of the detector beside the cross entropy; 0 is the zoo's own test models.
     attackers : int
@@ -42,7 +45,7 @@ class AdaptivePlan(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     zoo: ZooPlan
-    evaded: tuple[str, ...] = ("litmus", "margin", "statistics")
+    evaded: tuple[str, ...] = ("litmus", "margin", "statistics", ALL)
     strengths: tuple[float, ...] = (0.0, 0.1, 0.3, 1.0, 3.0)
     attackers: int = Field(default=8, ge=2)
     lessons: int = Field(default=12, ge=1)
@@ -74,7 +77,7 @@ def _zoo(fit: int, calibration: int, test: int, epochs: int, seed: int) -> ZooPl
 SCALES = {
     "trial": AdaptivePlan(
         zoo=_zoo(fit=4, calibration=18, test=3, epochs=1, seed=41),
-        evaded=("litmus", "statistics"),
+        evaded=("litmus", "statistics", "litmus + statistics"),
         strengths=(0.0, 1.0),
         attackers=2,
         lessons=2,
