@@ -37,12 +37,22 @@ QUICK: dict[str, dict[str, Any]] = {
     "ddn": {"steps": 30},
     "fmn": {"steps": 40},
     "ead": {"steps": 30},
+    "carlini-wagner": {"steps": 40, "stepsize": 0.1},
     "hopskipjump": {"steps": 2, "initial_gradient_eval_steps": 20},
     "boundary": {"steps": 60},
     "random-squares": {"queries": 150},
 }
 # What these had found is known when a budget ends; PGD asks about its last step at the end.
-KEEPING = ("ddn", "fmn", "ead", "hopskipjump", "boundary", "autoattack")
+KEEPING = (
+    "ddn",
+    "fmn",
+    "ead",
+    "carlini-wagner",
+    "deepfool",
+    "hopskipjump",
+    "boundary",
+    "autoattack",
+)
 CASES = [(name, norm) for name, kind in ATTACKS.items() for norm in kind.norms]
 
 

@@ -56,6 +56,7 @@ from molehunt.attacks._trigger_search import (
     search_patches,
 )
 from molehunt.attacks._trojaning import Retraining, Trojan, trojan
+from molehunt.attacks._unnoticed import UnnoticedGradient
 from molehunt.attacks._views import Seen, Views
 from molehunt.attacks._warning_signs import (
     Robustness,
@@ -123,6 +124,7 @@ __all__ = [
     "Transferred",
     "Triggering",
     "Trojan",
+    "UnnoticedGradient",
     "Variance",
     "Views",
     "WarningSigns",

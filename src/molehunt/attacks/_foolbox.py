@@ -65,6 +65,19 @@ RECIPES: dict[str, Recipe] = {
         100,
         lambda n: {"steps": n, "binary_search_steps": 5, "initial_const": 0.1},
     ),
+    # Carlini and Wagner 2017. Pixels are squashed: fewer or smaller steps never leave black.
+    "carlini-wagner": Recipe(
+        {Norm.L2: "L2CarliniWagnerAttack"},
+        200,
+        lambda n: {"steps": n, "binary_search_steps": 5, "initial_const": 0.1, "stepsize": 0.05},
+    ),
+    # Moosavi-Dezfooli et al. 2016.
+    "deepfool": Recipe(
+        {Norm.L2: "L2DeepFoolAttack", Norm.LINF: "LinfDeepFoolAttack"},
+        50,
+        lambda n: {"steps": n},
+        targeted=False,
+    ),
     # Chen et al. 2020; about 100 steps^1.5 / 1.5 questions an image.
     "hopskipjump": Recipe(
         {Norm.L2: "HopSkipJumpAttack", Norm.LINF: "HopSkipJumpAttack"},

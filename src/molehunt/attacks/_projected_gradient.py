@@ -112,7 +112,7 @@ class ProjectedGradient:
         UnsuitableSubjectError
             If the target does not reveal its weights.
         """
-        climb = Climb(self, target, images.to(target.device), labels, targets)
+        climb = self._start(target, images.to(target.device), labels, targets)
         with self._backward(target):
             for restart in range(self.restarts):
                 start = climb.images
@@ -122,6 +122,11 @@ class ProjectedGradient:
                     )
                 climb.judge(self._walk(climb, start))
         return climb.best
+
+    def _start(
+        self, target: Queried, images: Tensor, labels: Tensor, targets: Tensor | None
+    ) -> Climb:
+        return Climb(self, target, images, labels, targets)
 
     def _walk(self, climb: Climb, point: Tensor) -> Tensor:
         """Take all steps from a point, and return the last one, which was not looked at."""

@@ -31,6 +31,7 @@ from molehunt.defences._sphere import Sphere
 from molehunt.defences._strip import Strip
 from molehunt.defences._thermometer import ThermometerCode
 from molehunt.defences._total_variation import TotalVariation
+from molehunt.defences._trapdoor import Trapdoors, TrapdoorWatch, draw_trapdoors
 from molehunt.defences._trimmed_loss import trim_losses
 
 __all__ = [
@@ -70,9 +71,12 @@ __all__ = [
     "Strip",
     "ThermometerCode",
     "TotalVariation",
+    "TrapdoorWatch",
+    "Trapdoors",
     "bound_poisoned_loss",
     "certify_box",
     "distil_attention",
+    "draw_trapdoors",
     "drop_at_test_time",
     "filter_images",
     "fine_prune",

@@ -21,7 +21,7 @@ from molehunt.networks._device import (
 )
 from molehunt.networks._estimator import wrap_estimator
 from molehunt.networks._fast import LogitsOfPixels, fast_logits
-from molehunt.networks._features import features_of
+from molehunt.networks._features import features_of, logits_and_features
 from molehunt.networks._folding import fold_batch_norm, has_batch_norm
 from molehunt.networks._logits import logits_of
 from molehunt.networks._model_file import CARD_KEY, load_model, read_card, save_model
@@ -68,6 +68,7 @@ __all__ = [
     "keep_to_cpu",
     "load_model",
     "load_network",
+    "logits_and_features",
     "logits_in",
     "logits_of",
     "mean_activations",
