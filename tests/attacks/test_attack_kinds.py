@@ -37,7 +37,7 @@ QUICK: dict[str, dict[str, Any]] = {
     "ddn": {"steps": 30},
     "fmn": {"steps": 40},
     "ead": {"steps": 30},
-    "carlini-wagner": {"steps": 40, "stepsize": 0.1},
+    "carlini-wagner": {"steps": 30, "stepsize": 0.1, "binary_search_steps": 3},
     "hopskipjump": {"steps": 2, "initial_gradient_eval_steps": 20},
     "boundary": {"steps": 60},
     "random-squares": {"queries": 150},

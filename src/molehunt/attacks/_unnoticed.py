@@ -21,14 +21,14 @@ class UnnoticedGradient(ProjectedGradient):
     """Fools a model and a detector of attacks at once, for an attacker who knows both.
 
     With a `weight` each step climbs the loss less `weight` times the alarm, where the detector
-    would notice: the obvious adaptive attack, which Carlini (2020) ran against trapdoors by
-    their similarity. Without one each step serves one purpose, and is made orthogonal to the
-    other's gradient: fooling the model where it is not fooled, else silencing the alarm
-    (Bryniarski and others, 2022: selective and orthogonal projected gradient descent). They
-    project the signed or normalised step, ours is projected first.
+    would notice: the obvious attack, and in kind what broke trapdoors (Carlini, 2020). Without
+    one each step serves one purpose, and is made orthogonal to the other's gradient: silencing
+    the alarm where the model is fooled and the detector would notice, else fooling the model
+    (Bryniarski and others, 2022: selective and orthogonal projected gradient descent).
 
-    Of all points on the way the one is kept that fools the model with the lowest alarm, or,
-    where none fools it, comes closest. What the detector is asked is not counted.
+    Of all points on the way that fool the model unnoticed the one is kept of which the model is
+    surest; where there is none, the one that fools it with the lowest alarm; else the one that
+    comes closest. What the detector is asked is not counted.
 
     Parameters
     ----------

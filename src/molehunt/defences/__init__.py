@@ -31,7 +31,8 @@ from molehunt.defences._sphere import Sphere
 from molehunt.defences._strip import Strip
 from molehunt.defences._thermometer import ThermometerCode
 from molehunt.defences._total_variation import TotalVariation
-from molehunt.defences._trapdoor import Trapdoors, TrapdoorWatch, draw_trapdoors
+from molehunt.defences._trapdoor import Trapdoors, draw_trapdoors
+from molehunt.defences._trapdoor_watch import TrapdoorWatch
 from molehunt.defences._trimmed_loss import trim_losses
 
 __all__ = [
