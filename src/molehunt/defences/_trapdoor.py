@@ -39,8 +39,8 @@ class Trapdoors:
     patterns : mapping of int to MaskedPattern
         One a class; `draw_trapdoors` draws them.
     rate : float
-        Trapdoored training images over clean ones, of all classes together; 1 in the authors'
-        code.
+        Over the number of trapdoors it is the share of other classes' images that are copied for
+        each. 1 makes nearly as many trapdoored images as clean ones, as in the authors' code.
 
     References
     ----------
@@ -79,7 +79,7 @@ class Trapdoors:
             raise InvalidRequestError(mismatch("trapdoors", "a pattern of a class", "none"))
         most = len(self.patterns)
         if not 0 < self.rate <= most:
-            allowed = f"above 0, at most {most} (one copy of each image a trapdoor)"
+            allowed = f"above 0, at most {most} (a copy of each image for each trapdoor)"
             raise InvalidRequestError(mismatch("rate of trapdoored images", allowed, self.rate))
 
     def poison(
