@@ -6,22 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from molehunt.study import Records, Report, Stage, Study
+from molehunt_studies.trapdoors.attacks import AttackRecord, attack_network, attack_tasks
+from molehunt_studies.trapdoors.bench import WITH, WITHOUT, Count, TrapdoorBench
 from molehunt_studies.trapdoors.figures import caught_figure
-from molehunt_studies.trapdoors.networks import (
-    WITH,
-    WITHOUT,
-    AttackRecord,
-    Count,
-    NetworkRecord,
-    NullRecord,
-    TrapdoorBench,
-    attack_network,
-    attack_tasks,
-    measure_null,
-    network_tasks,
-    null_tasks,
-    train_network,
-)
+from molehunt_studies.trapdoors.networks import NetworkRecord, network_tasks, train_network
 from molehunt_studies.trapdoors.plan import SCALES
 
 
@@ -29,15 +17,11 @@ def measures(bench: TrapdoorBench, records: Records) -> dict[str, Any]:
     """Return counts over all seeds."""
     plan = bench.plan
     networks: list[NetworkRecord] = [*records["networks"]]
-    nulls: list[NullRecord] = [*records["nulls"]]
     attacks: list[AttackRecord] = [*records["attacks"]]
     return {
         "plan": plan.model_dump(mode="json", exclude={"attackers"}),
         "networks": {
-            kind: {
-                **_networks([each for each in networks if each.kind == kind]),
-                "easy_false_alarms": _sum(n.false_alarms for n in nulls if n.kind == kind),
-            }
+            kind: _networks([each for each in networks if each.kind == kind])
             for kind in (WITH, WITHOUT)
         },
         "attacks": {
@@ -61,6 +45,7 @@ def _networks(found: list[NetworkRecord]) -> dict[str, Any]:
         "opened": _sum(each.opened for each in found),
         "flagged_trapdoors": _sum(each.flagged_trapdoors for each in found),
         "false_alarms": _sum(each.false_alarms for each in found),
+        "easy_false_alarms": _sum(each.easy_false_alarms for each in found),
         "noise": {
             largest: _sum(each.noise[largest] for each in found) for largest in found[0].noise
         },
@@ -93,7 +78,6 @@ TRAPDOORS = Study(
     bench=TrapdoorBench,
     stages=(
         Stage("networks", network_tasks, train_network, NetworkRecord, into="models"),
-        Stage("nulls", null_tasks, measure_null, NullRecord),
         Stage("attacks", attack_tasks, attack_network, AttackRecord),
     ),
     measures=measures,
