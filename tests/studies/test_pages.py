@@ -25,6 +25,7 @@ from molehunt_studies.poison_bound import POISON_BOUND
 from molehunt_studies.poison_toy import POISON_TOY
 from molehunt_studies.property_inference import PROPERTY
 from molehunt_studies.query_monitor import QUERY_MONITOR
+from molehunt_studies.reference import REFERENCE
 from molehunt_studies.scanners import SCANNERS
 from molehunt_studies.signs import BADNETS_GTSRB
 from molehunt_studies.stealing import STEALING
@@ -55,6 +56,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "membership": MEMBERSHIP,
     "named-attacks": NAMED_ATTACKS,
     "query-monitor": QUERY_MONITOR,
+    "reference": REFERENCE,
     "scanners": SCANNERS,
     "stealing": STEALING,
     "strangers": STRANGERS,

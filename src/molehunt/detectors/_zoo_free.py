@@ -251,12 +251,12 @@ class ZooFreeDetector(Detector):
     def predict(self, models: Sequence[Classifier]) -> NDArray[np.int64]:
         """Return 1 where the score is above `threshold_`, else 0.
 
-        Before `calibrate` 1 is where the own null's p-value is at most 0.05.
+        Before `calibrate` 1 is where `p_value_of` is at most 0.05.
 
         Raises
         ------
         sklearn.exceptions.NotFittedError
-            If the detector has no null of its own and was not calibrated.
+            If the detector has no null and was not calibrated.
         """
         if self.is_calibrated:
             return super().predict(models)
