@@ -32,6 +32,7 @@ from molehunt_studies.stealing import STEALING
 from molehunt_studies.strangers import STRANGERS
 from molehunt_studies.svm_poisoning import SVM_POISONING
 from molehunt_studies.testing import TESTING
+from molehunt_studies.trapdoors import TRAPDOORS
 from molehunt_studies.trojaning import TROJANING
 from molehunt_studies.ulp import ULP_MNIST
 
@@ -61,6 +62,7 @@ STUDIES: dict[str, Study[Any, Any]] = {
     "stealing": STEALING,
     "strangers": STRANGERS,
     "testing": TESTING,
+    "trapdoors": TRAPDOORS,
     "trojaning": TROJANING,
     "svm-poisoning": SVM_POISONING,
     "ulp": ULP_MNIST,
