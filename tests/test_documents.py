@@ -27,7 +27,7 @@ SMALLER = {
     "docs/detectors.md": {
         "twins=19": "twins=1",
         "PairwiseTriggers(": "PairwiseTriggers(steps=8, ",
-        "MaximumMargin(": "MaximumMargin(steps=8, ",
+        "MaximumMargin().examine": "MaximumMargin(steps=8).examine",
     },
     "docs/evasion.md": {"torch.arange(100)": "torch.arange(5)"},
     "docs/inversion.md": {"steps=30": "steps=3"},

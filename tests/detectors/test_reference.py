@@ -39,6 +39,25 @@ def test_what_ships_is_what_the_study_measured() -> None:
                 assert shipped.power(float(rate)) == power
 
 
+def test_the_page_of_scans_says_what_strangers_files_came_to() -> None:
+    found = json.loads(STUDY.with_name("strangers.json").read_text())
+    assert found["clean_images"] == 0
+    told = found["development"]
+    page = (STUDY.parents[2] / "scanning.md").read_text()
+    alone = [line for line in page.splitlines() if "*the file alone:*" in line]
+    assert len(alone) == 2
+    detected, of = told["detected"]
+    assert f"{detected} of {of} [" in alone[0]
+    images = told["by_images"]
+    alarms, clean = map(
+        sum, zip(*(images[name]["false_alarms"] for name in ("mnist", "cifar10")), strict=True)
+    )
+    assert f"{alarms} of {clean} [" in alone[0]
+    assert "{} of {} [".format(*images["gtsrb"]["false_alarms"]) in alone[1]
+    abstained = sum(int(line.split("|")[-2]) for line in alone)
+    assert abstained == told["abstained"][0] and told["passed_as_clean"][0] == 0
+
+
 def reference(clean: list[list[float]], backdoored: list[float]) -> Reference:
     own = {f"network {number}": np.array(scores) for number, scores in enumerate(clean)}
     kinds = {"all-to-one": {"network 0": np.array(backdoored)}}
