@@ -189,3 +189,21 @@ def test_a_network_that_flattens_with_view_is_judged(
     )
     (margin,) = (each for each in result.findings if each.check == "margin")
     assert margin.p_value is not None, margin.message
+
+
+@pytest.mark.parametrize(("least", "verdict"), [(0.6, Verdict.CLEAN), (0.9, Verdict.INCONCLUSIVE)])
+def test_a_file_alone_is_clean_of_what_the_margin_is_known_to_find(
+    least: float, verdict: Verdict, zoo: Zoo
+) -> None:
+    """It found 12 of 18 all-to-one backdoors of the reference population."""
+    checks = pick_checks(images=False, against=["all-to-one"], min_power=least)
+    paths = [zoo.path_of(record) for record in zoo.select(Split.TEST, Treatment.CLEAN)]
+    results = scan(paths, detectors=checks)
+    said = [result.verdict for result in results if result.verdict is not Verdict.BACKDOORED]
+    assert said and set(said) == {verdict}
+
+
+@pytest.mark.parametrize("demand", [{"against": ["warps"]}, {"min_power": 7}])
+def test_a_demand_that_makes_no_sense_is_refused_at_once(demand: dict[str, object]) -> None:
+    with pytest.raises(InvalidRequestError, match=next(iter(demand))):
+        pick_checks(images=False, **demand)

@@ -54,6 +54,7 @@ from molehunt.detectors._verdict_counts import (
     LEAST_POWER,
     VerdictCounts,
     Verdicts,
+    check_demand,
     count_verdicts,
 )
 from molehunt.detectors._wrong_predictions import (
@@ -102,6 +103,7 @@ __all__ = [
     "ZooFreeDetector",
     "auc_over_shuffles",
     "auc_with_interval",
+    "check_demand",
     "chi_square_p",
     "compare_with_twins",
     "conformal_p_values",

@@ -13,7 +13,7 @@ import torch
 from molehunt.detectors._distill import Distillation
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
-from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER
+from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER, check_demand
 from molehunt.detectors._zoo_free import Examination, ImageDetector
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
@@ -153,13 +153,7 @@ class TwinComparison(ImageDetector):
         super()._check_settings()
         if self.twins < 1:
             raise InvalidRequestError(mismatch("twins", "1 or more", self.twins))
-        if not 0 <= self.min_power <= 1:
-            raise InvalidRequestError(mismatch("min_power", "a share from 0 to 1", self.min_power))
-        unknown = [kind for kind in self.against if kind not in BACKDOOR_KINDS]
-        if unknown:
-            raise InvalidRequestError(
-                mismatch("against", "; ".join(BACKDOOR_KINDS), "; ".join(unknown))
-            )
+        check_demand(self.against, self.min_power)
 
 
 def _most_images(classes: int) -> int:

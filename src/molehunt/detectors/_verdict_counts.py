@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, computed_field
 
+from molehunt.errors import InvalidRequestError, mismatch, printable
 from molehunt.findings import Verdict
 from molehunt.rates import rate_interval
 
@@ -17,6 +18,22 @@ BACKDOOR_KINDS = ("all-to-one", "all-to-one, blended", "all-to-all", "source-tar
 # The share of backdoored models that a detector must be known to find before what it does not
 # find counts as clean.
 LEAST_POWER = 0.8
+
+
+def check_demand(against: Iterable[str], min_power: float) -> None:
+    """Refuse a demand on a clean verdict: kinds of backdoors, and the share to be found of each.
+
+    Raises
+    ------
+    InvalidRequestError
+        If a kind is not one of `BACKDOOR_KINDS`, or the share is outside 0 to 1.
+    """
+    if not 0 <= min_power <= 1:
+        raise InvalidRequestError(mismatch("min_power", "a share from 0 to 1", min_power))
+    unknown = [kind for kind in against if kind not in BACKDOOR_KINDS]
+    if unknown:
+        allowed, got = "; ".join(BACKDOOR_KINDS), printable("; ".join(unknown), 80)
+        raise InvalidRequestError(mismatch("against", allowed, got))
 
 
 class VerdictCounts(BaseModel):

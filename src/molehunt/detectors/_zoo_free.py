@@ -73,6 +73,9 @@ class ZooFreeDetector(Detector):
     ----------
     own_null : str or None
         The null of its examinations, in words.
+    against, min_power : sequence of str, float
+        Kinds of backdoors of which it must be known to find so large a share before a model
+        counts as clean.
     reference : str
         Under which name the reference population has its scores, which are the null before
         `calibrate`; empty where it has none.
@@ -82,6 +85,8 @@ class ZooFreeDetector(Detector):
 
     learns = "calibration_scores_"
     reference: ClassVar[str] = ""
+    against: Sequence[str] = BACKDOOR_KINDS
+    min_power: float = LEAST_POWER
     # A class is judged by the others, of which there must be some.
     least_classes: ClassVar[int] = 2
 
@@ -136,9 +141,9 @@ class ZooFreeDetector(Detector):
         power = reference.power(rate)
         weak = [
             f"{found} of {of} {kind}"
-            for kind in BACKDOOR_KINDS
+            for kind in self.against
             for found, of in [power.get(kind, (0, 0))]
-            if found < LEAST_POWER * max(1, of)
+            if found < self.min_power * max(1, of)
         ]
         return f"it finds {', '.join(weak)} backdoors of the reference population" if weak else ""
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import torch
 
-from molehunt.detectors import BACKDOOR_KINDS, LEAST_POWER, Detector, TwinComparison, name_of
+from molehunt.detectors import (
+    BACKDOOR_KINDS,
+    LEAST_POWER,
+    Detector,
+    TwinComparison,
+    ZooFreeDetector,
+    check_demand,
+    name_of,
+)
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet, cache_folder, load_test_images
 from molehunt.networks import pick_device
@@ -151,8 +159,8 @@ def pick_checks(
     Raises
     ------
     InvalidRequestError
-        For a name of no detector, or of one that has to be fitted first, or minutes that are
-        no positive number.
+        For a name of no detector, or of one that has to be fitted first, minutes that are no
+        positive number, or a demand on *clean* that `check_demand` refuses.
     UnreadableFileError
         If a file is none of a detector.
 
@@ -161,6 +169,7 @@ def pick_checks(
     >>> [picked.name for picked in pick_checks(images=False)]
     ['margin', 'final-layer']
     """
+    check_demand(against, min_power)
     if minutes is not None and not minutes > 0:
         raise InvalidRequestError(mismatch("minutes", "a number over 0", minutes))
     settings: dict[str, dict[str, Any]] = {
@@ -182,7 +191,10 @@ def pick_checks(
         elif isinstance(item, str) and Path(item).name == item and not Path(item).suffix:
             asked = bool(named)
             own = settings.get(item, {})
-            picked.append(new_check(item, asked_for=asked, minutes=minutes, **own))
+            check = new_check(item, asked_for=asked, minutes=minutes, **own)
+            if isinstance(check, DetectorCheck) and isinstance(check.detector, ZooFreeDetector):
+                check.detector.against, check.detector.min_power = tuple(against), min_power
+            picked.append(check)
         else:
             picked.append(DetectorCheck.load(item, min_power=min_power))
     return picked
