@@ -28,6 +28,7 @@ from molehunt.detectors._evaluation import (
 )
 from molehunt.detectors._final_layer import FinalLayer
 from molehunt.detectors._fresh import draw_fresh
+from molehunt.detectors._image_detector import ImageDetector
 from molehunt.detectors._litmus import LitmusPatterns
 from molehunt.detectors._margin import MaximumMargin
 from molehunt.detectors._memory import memory_limit
@@ -65,7 +66,7 @@ from molehunt.detectors._wrong_predictions import (
     mistakes_of,
 )
 from molehunt.detectors._zoo_contract import ZooContract
-from molehunt.detectors._zoo_free import Examination, ImageDetector, ZooFreeDetector
+from molehunt.detectors._zoo_free import Examination, ZooFreeDetector
 
 __all__ = [
     "BACKDOOR_KINDS",

@@ -10,8 +10,9 @@ import torch
 from scipy.special import ndtr
 
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_masks
+from molehunt.detectors._image_detector import ImageDetector
 from molehunt.detectors._outliers import robust_z
-from molehunt.detectors._zoo_free import Examination, ImageDetector
+from molehunt.detectors._zoo_free import Examination
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, fast_logits, pick_device

@@ -12,7 +12,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from molehunt.attacks import Tasks, check_search_settings, pools_of, search_patches
 from molehunt.backdoors import Placement, top_left_pixels
-from molehunt.detectors._zoo_free import Examination, ImageDetector
+from molehunt.detectors._image_detector import ImageDetector
+from molehunt.detectors._zoo_free import Examination
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, fast_logits, pick_device

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 
 from molehunt.detectors._distill import Distillation
+from molehunt.detectors._image_detector import ImageDetector
 from molehunt.detectors._twin_readings import reading_passes
 from molehunt.detectors._twin_test import TwinTest, compare_with_twins, twin_power
 from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER, check_demand
-from molehunt.detectors._zoo_free import Examination, ImageDetector
+from molehunt.detectors._zoo_free import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier

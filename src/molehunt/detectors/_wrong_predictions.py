@@ -12,7 +12,8 @@ from scipy import stats
 from molehunt.arrays import Floats
 from molehunt.detectors._base import find_null
 from molehunt.detectors._calibration import conformal_threshold
-from molehunt.detectors._zoo_free import Examination, ImageDetector
+from molehunt.detectors._image_detector import ImageDetector
+from molehunt.detectors._zoo_free import Examination
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.images import ImageSet
 from molehunt.networks import Access, Classifier, logits_of

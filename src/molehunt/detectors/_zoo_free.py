@@ -19,7 +19,6 @@ from molehunt.detectors._reference import Reference, reference_for
 from molehunt.detectors._verdict_counts import BACKDOOR_KINDS, LEAST_POWER
 from molehunt.errors import InvalidRequestError, UnsuitableSubjectError, mismatch
 from molehunt.findings import BACKDOOR, Finding, Status
-from molehunt.images import ImageSet
 from molehunt.networks import Classifier
 from molehunt.progress import Progress, silent
 from molehunt.rates import rate_interval
@@ -321,57 +320,3 @@ class ZooFreeDetector(Detector):
         self.input_shape_ = model.card.input_shape
         self.num_classes_ = model.card.num_classes
         self.check_subject(model)
-
-
-class ImageDetector(ZooFreeDetector):
-    """A detector without a zoo that is given clean images of the model's classes.
-
-    Parameters
-    ----------
-    images : ImageSet
-        Clean images with their labels; kept out of the detector's file.
-    """
-
-    needs_images: ClassVar[bool] = True
-
-    images: ImageSet | None
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        if not isinstance(self.images, ImageSet) or not len(self.images):
-            got = "none" if self.images is None else type(self.images).__name__
-            if isinstance(self.images, ImageSet):
-                got = "an empty one"
-            raise InvalidRequestError(
-                mismatch(f"images of {type(self).__name__}", "an ImageSet of clean images", got)
-            )
-
-    def check_subject(self, model: Classifier) -> None:
-        """Refuse a model that this detector cannot judge, also one of other images.
-
-        Raises
-        ------
-        InvalidRequestError
-            If there are no clean images.
-        UnsuitableSubjectError
-            With the property that does not fit.
-        """
-        super().check_subject(model)
-        images = self._clean_images()
-        if images.shape != model.card.input_shape:
-            raise UnsuitableSubjectError(
-                mismatch(
-                    "input shape of the model", f"{images.shape} (images)", model.card.input_shape
-                )
-            )
-        if images.num_classes != model.card.num_classes:
-            raise UnsuitableSubjectError(
-                mismatch(
-                    "classes of the model", f"{images.num_classes} (images)", model.card.num_classes
-                )
-            )
-
-    def _clean_images(self) -> ImageSet:
-        self._check_settings()
-        assert self.images is not None
-        return self.images
