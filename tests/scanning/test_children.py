@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from molehunt.networks import pick_device
+from molehunt.networks import pick_device, threads_to_take
 from molehunt.scanning import DetectorCheck, scan_subjects
 from molehunt.scanning._children import Died, Reporter, run_in_children
 from molehunt.scanning._limits import Limits
@@ -187,14 +187,14 @@ def test_threads_that_the_parent_has_used_are_not_waited_for(zoo: Zoo, detector_
     program = f"""
 import numpy as np, torch
 from sklearn.neighbors import NearestNeighbors
-from molehunt.networks import pick_device
+from molehunt.networks import pick_device, threads_to_take
 from molehunt.scanning import DetectorCheck, scan_subjects
 torch.set_num_threads(4)
 torch.ones(2000, 2000) @ torch.ones(2000, 2000)
 points = np.random.default_rng(0).random((4000, 20))
 NearestNeighbors(n_neighbors=1, algorithm="brute").fit(points).kneighbors(points)
 fitted = DetectorCheck.load({str(detector_file)!r})
-(result,) = scan_subjects([{str(zoo.path_of(zoo.records[0]))!r}], [fitted])
+(result,) = scan_subjects([{str(zoo.path_of(zoo.records[0]))!r}], [fitted], threads=2)
 print(result.verdict.value)
 """
     done = subprocess.run(
@@ -206,6 +206,16 @@ print(result.verdict.value)
         check=True,
     )
     assert done.stdout.strip() in ("clean", "backdoored", "inconclusive")
+
+
+def test_a_child_takes_its_threads_one_by_one() -> None:
+    """Threads of ours: torch computes on one each, and waits for no pool of its parent's."""
+
+    def work(batch, folder, reporter) -> None:
+        reporter.begin(0, "at work")
+        reporter.finish(0, f"{threads_to_take()} {torch.get_num_threads()}".encode())
+
+    assert dict(run_in_children([[0]], work, workers=1, threads=3)) == {0: b"3 1"}
 
 
 def test_a_child_keeps_to_the_cpu_whatever_its_parent_has_seen(

@@ -10,14 +10,16 @@ from typing import TypeVar
 
 import torch
 
+from molehunt.networks import threads_to_take
+
 Tell = Callable[[int], None]
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 
 def places_at_once(device: torch.device) -> int:
-    """Return how many models are worked on at once: on a CPU as many as torch has threads."""
-    return torch.get_num_threads() if device.type == "cpu" else 1
+    """Return how many models are worked on at once: on a CPU as many as there are threads."""
+    return threads_to_take() if device.type == "cpu" else 1
 
 
 def side_by_side(

@@ -18,6 +18,8 @@ from molehunt.networks._device import (
     bfloat16_helps,
     keep_to_cpu,
     pick_device,
+    take_threads,
+    threads_to_take,
 )
 from molehunt.networks._estimator import wrap_estimator
 from molehunt.networks._fast import LogitsOfPixels, fast_logits
@@ -81,6 +83,8 @@ __all__ = [
     "save_model",
     "save_with_card",
     "stack_models",
+    "take_threads",
+    "threads_to_take",
     "wrap_estimator",
     "zf_channels",
     "zf_features",

@@ -47,6 +47,25 @@ def keep_to_cpu() -> None:
 _keeps_to_cpu = False
 
 
+def take_threads(count: int) -> None:
+    """Let this process work on so many models at once, each on one thread of torch.
+
+    For a forked process: the threads that torch computes on together stayed behind in its
+    parent, and who waits for one of them waits for ever.
+    """
+    global _taken  # noqa: PLW0603
+    _taken = count
+    torch.set_num_threads(1)
+
+
+def threads_to_take() -> int:
+    """Return how many threads this process may compute on."""
+    return _taken or torch.get_num_threads()
+
+
+_taken = 0
+
+
 def _cuda_is_usable() -> bool:
     # A process that was forked after CUDA had started cannot use it.
     usable = torch.cuda.is_available() and not torch.cuda._is_in_bad_fork()

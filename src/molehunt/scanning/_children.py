@@ -18,10 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
-import torch
 from threadpoolctl import threadpool_limits
 
-from molehunt.networks import keep_to_cpu
+from molehunt.networks import keep_to_cpu, take_threads
 from molehunt.progress import Progress, silent
 from molehunt.scanning._limits import die_with_parent
 
@@ -122,8 +121,8 @@ def run_in_children(
     workers : int
         Processes at once.
     threads : int
-        Of torch in each child. More than 1 only where torch ran on one thread so far: threads
-        of OpenMP do not survive a fork.
+        Models that a child works on at once, where a check has several: each on one thread of
+        torch, for threads of OpenMP do not survive a fork.
     seconds : float
         On the clock, for one process: only what sleeps can reach it.
     progress : callable
@@ -246,7 +245,7 @@ class _Child:
             # The pools of all OpenMP libraries stayed behind in the parent: who waits for one
             # of their threads waits for ever.
             threadpool_limits(limits=1)
-            torch.set_num_threads(self.threads)
+            take_threads(self.threads)
             reporter = _PipeReporter(descriptor)
             try:
                 self.work(self.batch, self._folder, reporter)

@@ -74,9 +74,8 @@ def scan_subjects(
     workers : int, optional
         Processes at once; one a core when not given.
     threads : int, optional
-        Of torch, shared out among the processes at once. When not given each has one, which
-        is right wherever torch has computed on several threads before: they do not survive
-        a fork.
+        Shared out among the processes at once; a check that looks at several models uses
+        them. When not given each process has one.
     on_result : callable, optional
         Called with each result as it is there.
     progress : callable
