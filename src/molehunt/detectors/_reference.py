@@ -58,8 +58,8 @@ class Reference:
 
         Examples
         --------
-        >>> sorted(reference_for("margin", 10).power(0.05))[:2]
-        ['adap-blend', 'adap-patch']
+        >>> reference_for("margin", 10).power(0.05)["all-to-one"]
+        (12, 18)
         """
         return {kind: self._flagged(found, rate) for kind, found in self.backdoored.items()}
 
