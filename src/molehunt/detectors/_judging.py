@@ -61,8 +61,8 @@ def interpret(
         return replace(finding, status=Status.FOUND, message=said)
     return replace(
         finding,
-        message=f"suspicious: {said}, but by a {detector.null_for(classes)}, which clean models of "
-        "some data sets do not meet; for a verdict calibrate it on clean reference models",
+        message=f"suspicious: {said}, but clean models of some data sets do not meet its null "
+        f"({detector.null_for(classes)}); for a verdict calibrate it on clean reference models",
     )
 
 
