@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
 from molehunt.networks import threads_to_take
+from molehunt.resumable import one_thread
 
 Tell = Callable[[int], None]
 _Item = TypeVar("_Item")
@@ -50,7 +50,7 @@ def side_by_side(
         for number, item in enumerate(items):
             yield work(item, counted.of(number))
         return
-    with _torch_alone(), ThreadPoolExecutor(places) as pool:
+    with one_thread(), ThreadPoolExecutor(places) as pool:
         futures = [pool.submit(work, each, counted.of(at)) for at, each in enumerate(items)]
         try:
             for future in futures:
@@ -83,14 +83,3 @@ class _Count:
                 self._tell(sum(self._done.values()))
 
         return tell
-
-
-@contextmanager
-def _torch_alone() -> Iterator[None]:
-    """Let torch compute on one thread for each of ours."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)

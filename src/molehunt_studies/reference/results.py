@@ -84,17 +84,18 @@ def _accuracy(rows: Sequence[ReadingRecord]) -> dict[str, tuple[float, float]]:
 def _judge(rows: Sequence[ReadingRecord], check: str, kinds: Mapping[str, str]) -> dict[str, Any]:
     """Return what a check says of each kind, by each null, at each rate."""
     clean = [row for row in rows if row.kind is None]
-    own = [row.compared(check) for row in clean]
+    values = {row.id: row.compared(check) for row in rows}
+    own = [values[row.id] for row in clean]
     by_kind = _by_kind(rows, kinds)
     result: dict[str, Any] = {
         "auc": {
-            kind: auc_with_interval(own, [row.compared(check) for row in found]).model_dump()
+            kind: auc_with_interval(own, [values[row.id] for row in found]).model_dump()
             for kind, found in by_kind.items()
         },
         "by_own_null": _rates(clean, by_kind, lambda row: row.own_p_values[check] <= RATES[0]),
     }
     for null, among in NULLS.items():
-        p_values = _p_values(rows, clean, check, among)
+        p_values = _p_values(rows, clean, values, among)
         if not p_values:
             continue  # all models of the group have the same images
         result[null] = {str(rate): _rates(clean, by_kind, _under(p_values, rate)) for rate in RATES}
@@ -102,15 +103,18 @@ def _judge(rows: Sequence[ReadingRecord], check: str, kinds: Mapping[str, str]) 
 
 
 def _p_values(
-    rows: Sequence[ReadingRecord], clean: Sequence[ReadingRecord], check: str, among: _Others
+    rows: Sequence[ReadingRecord],
+    clean: Sequence[ReadingRecord],
+    values: Mapping[str, float],
+    among: _Others,
 ) -> dict[str, float]:
     """Return conformal p-values against clean models; empty where a model has none of them."""
     found = {}
     for row in rows:
-        others = [other.compared(check) for other in clean if among(row, other)]
+        others = [values[other.id] for other in clean if among(row, other)]
         if not others:
             return {}
-        found[row.id] = float(conformal_p_values([row.compared(check)], others)[0])
+        found[row.id] = float(conformal_p_values([values[row.id]], others)[0])
     return found
 
 
