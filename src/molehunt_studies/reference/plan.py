@@ -7,7 +7,6 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from molehunt.backdoors import RandomBlends, RandomPatches
 from molehunt.training import Recipe
 from molehunt.zoo import (
     BackdoorPlan,
@@ -18,16 +17,10 @@ from molehunt.zoo import (
     Split,
     ZooPlan,
 )
+from molehunt_studies._populations import KINDS, zoo_name
 
 NAMED = "named attacks"
-# Kinds of backdoors by the words of a scan (`molehunt.detectors.BACKDOOR_KINDS`), and the
-# attacks with names of their own, two a population.
-_KINDS: Mapping[str, Mapping[str, Any]] = {
-    "all-to-one": {"label_map": "all_to_one", "rate": 0.1, "trigger": RandomPatches(size=4)},
-    "all-to-one, blended": {"label_map": "all_to_one", "rate": 0.1, "trigger": RandomBlends()},
-    "all-to-all": {"label_map": "all_to_all", "rate": 0.3, "trigger": RandomPatches(size=4)},
-    "source-target": {"label_map": "single_target", "rate": 1.0, "trigger": RandomPatches(size=4)},
-}
+# Two a population.
 _ATTACKS = ("wanet", "sig", "bpp", "low-frequency", "refool", "tact", "adap-blend", "adap-patch")
 _NETWORKS = {
     "vgg": NetworkPlan(name="vgg", arguments={"width": 8}),
@@ -66,7 +59,7 @@ class ReferencePlan(BaseModel):
 
     images: tuple[str, ...] = tuple(_LIMITS)
     networks: tuple[str, ...] = tuple(_NETWORKS)
-    kinds: tuple[str, ...] = (*_KINDS, NAMED)
+    kinds: tuple[str, ...] = (*KINDS, NAMED)
     pairs: int = Field(default=2, ge=1)
     epochs: float = Field(default=1.0, gt=0)
     cifar10: str = Field(default="cifar10", exclude=True)
@@ -85,7 +78,7 @@ class ReferencePlan(BaseModel):
 
     def _population(self, images: str, network: str, kind: str, at: int) -> ZooPlan:
         first = 2 * at % len(_ATTACKS)
-        backdoors = _KINDS.get(kind, {"kind": _ATTACKS[first : first + 2]})
+        backdoors = KINDS.get(kind, {"kind": _ATTACKS[first : first + 2]})
         epochs = self.epochs * _EPOCHS[images]
         return ZooPlan(
             name=f"{images} {network} {kind}",
@@ -102,17 +95,6 @@ class ReferencePlan(BaseModel):
         source = self.cifar10 if images == "cifar10" else images
         size = {"digits": 16, "mnist": None}.get(images, 32)
         return ImagePlan(source=source, size=size, train_limit=_LIMITS[images])
-
-
-def zoo_name(images: str, network: str, kind: str) -> str:
-    """Return the name of a population's folder.
-
-    Examples
-    --------
-    >>> zoo_name("mnist", "vgg", "all-to-one, blended")
-    'mnist-vgg-all-to-one-blended'
-    """
-    return f"{images}-{network}-{kind.replace(', ', '-').replace(' ', '-')}"
 
 
 SCALES = {

@@ -9,7 +9,8 @@ from molehunt.backdoors import Treatment
 from molehunt.detectors import Examination, ZooFreeDetector, new_detector
 from molehunt.resumable import Task
 from molehunt.study import Bench, Records
-from molehunt_studies.reference.plan import ReferencePlan, zoo_name
+from molehunt_studies._populations import zoo_name
+from molehunt_studies.reference.plan import ReferencePlan
 
 CHECKS = ("margin", "final-layer")
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from molehunt.backdoors import RandomBlends, RandomPatches
 from molehunt.errors import InvalidRequestError, mismatch
 from molehunt.training import Recipe
 from molehunt.zoo import (
@@ -20,14 +17,9 @@ from molehunt.zoo import (
     Split,
     ZooPlan,
 )
+from molehunt_studies._populations import KINDS, zoo_name
 
-# Kinds of backdoors by the words of a scan (`molehunt.detectors.BACKDOOR_KINDS`). GTSRB's
-# classes are small: there a copy of half a source class would be 40 images.
-_KINDS: Mapping[str, Mapping[str, Any]] = {
-    "all-to-one": {"label_map": "all_to_one", "rate": 0.1, "trigger": RandomPatches(size=4)},
-    "all-to-one, blended": {"label_map": "all_to_one", "rate": 0.1, "trigger": RandomBlends()},
-    "source-target": {"label_map": "single_target", "rate": 1.0, "trigger": RandomPatches(size=4)},
-}
+_KINDS = ("all-to-one", "all-to-one, blended", "source-target")
 # No setting of a check was chosen on models of these architectures.
 _NETWORKS = {
     "resnet": NetworkPlan(name="resnet", arguments={"width": 12}),
@@ -70,7 +62,7 @@ class StrangersPlan(BaseModel):
 
     images: tuple[str, ...] = ("mnist", "cifar10", "gtsrb")
     networks: tuple[str, ...] = tuple(_NETWORKS)
-    kinds: tuple[str, ...] = tuple(_KINDS)
+    kinds: tuple[str, ...] = _KINDS
     pairs: int = Field(default=3, ge=1)
     twins: int = Field(default=19, ge=1)
     clean_images: int = Field(default=1000, ge=0)
@@ -121,20 +113,9 @@ class StrangersPlan(BaseModel):
             network={**_NETWORKS, **_TRIAL}[network],
             recipe=_RECIPES.get(images, Recipe(epochs=3, batch_size=64)),
             recipe_spread=RecipeSpread(lr=2.0, weight_decay=3.0),
-            backdoors=BackdoorPlan(**_KINDS[kind]),
+            backdoors=BackdoorPlan(**KINDS[kind]),
             models={Split.TEST: ModelCounts(pairs=self.pairs)},
         )
-
-
-def zoo_name(images: str, network: str, kind: str) -> str:
-    """Return the name of a population's folder.
-
-    Examples
-    --------
-    >>> zoo_name("mnist", "zf", "all-to-one, blended")
-    'mnist-zf-all-to-one-blended'
-    """
-    return f"{images}-{network}-{kind.replace(', ', '-')}"
 
 
 SCALES = {

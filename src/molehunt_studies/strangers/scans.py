@@ -22,7 +22,8 @@ from molehunt.images import ImageSet, load_test_images
 from molehunt.resumable import Task
 from molehunt.scanning import ScanResult, pick_checks, scan
 from molehunt.study import Bench, Records
-from molehunt_studies.strangers.plan import StrangersPlan, zoo_name
+from molehunt_studies._populations import zoo_name
+from molehunt_studies.strangers.plan import StrangersPlan
 
 _LARGEST_INDEX = 2**24
 _SETS = {"MNIST": "mnist", "CIFAR-10": "cifar10", "GTSRB": "gtsrb"}
